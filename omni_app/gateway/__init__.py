@@ -1,0 +1,1 @@
+"""The story of a request: decide, walk the fallback chain, meter, record, answer."""

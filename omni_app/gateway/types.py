@@ -1,0 +1,108 @@
+"""What goes into the gateway and what comes out, whatever door it came through."""
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from omni_app.providers.base import FaultKind, Usage
+from omni_app.routing.types import Decision, KeyKind, LatencyPref, Message, Priority
+
+
+def new_request_id() -> str:
+    """`req_` and 32 hex digits: milliseconds since 1970, then 80 random bits. Sorts by time."""
+    return f"req_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking: the org and the key that was presented (the playground has a hidden key of its own)."""
+
+    org_id: UUID
+    key_id: UUID
+    kind: KeyKind
+    allowed_models: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One validated request, in OpenAI's message shape.
+
+    `params` are the provider parameters of the allow-list (`temperature`, `tools`, `response_format`, …).
+    `max_cost` is in pico-dollars. `pinned` orders a chain of the caller's own. `sandbox_fail` is a fault for the
+    sandbox to play at the primary, or at every attempt with the prefix `all:`; test keys only.
+    """
+
+    messages: Sequence[Message]
+    endpoint: str
+    priority: Priority = Priority.BALANCED
+    latency_pref: LatencyPref = LatencyPref.NORMAL
+    max_cost: int | None = None
+    max_tokens: int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    session_id: str = ""
+    step_id: str = ""
+    pinned: tuple[str, ...] = ()
+    agent_step: bool = False
+    timeout_s: float | None = None
+    sandbox_fail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call at one provider. `outcome`: `ok`, or the fault's kind; `cost` in pico-dollars."""
+
+    model: str
+    provider: str
+    outcome: str
+    latency_ms: int
+    detail: str = ""
+    usage: Usage | None = None
+    cost: int = 0
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome != "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A served request. Money in pico-dollars; `savings` is the baseline's cost for the same tokens minus `cost`."""
+
+    request_id: str
+    output: str
+    model: str
+    provider: str
+    cost: int
+    savings: int | None
+    """None when there is no baseline to compare with."""
+    premium_model: str
+    latency_ms: int
+    usage: Usage
+    attempts: tuple[Attempt, ...]
+    decision: Decision
+    finish_reason: str
+    tool_calls: tuple[Mapping[str, Any], ...]
+    images: tuple[Mapping[str, str], ...]
+    warnings: tuple[str, ...]
+    simulated: bool
+
+    @property
+    def task(self) -> str:
+        return self.decision.task.value
+
+    @property
+    def rescued(self) -> bool:
+        """Whether a fallback answered, because the primary had failed."""
+        return len(self.attempts) > 1
+
+
+SANDBOX_FAULTS: Mapping[str, FaultKind] = {
+    "error": FaultKind.SERVER_ERROR,
+    "timeout": FaultKind.FIRST_BYTE_TIMEOUT,
+    "rate_limit": FaultKind.RATE_LIMITED,
+}
+"""What `metadata.sandbox_fail` may ask for, with or without the prefix `all:`."""

@@ -1,0 +1,1 @@
+"""Rate limits: one Protocol, in memory for one process, in Upstash's Redis for many."""

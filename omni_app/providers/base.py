@@ -1,0 +1,145 @@
+"""What the gateway asks of a provider, and what it gets back.
+
+A provider turns one request in OpenAI's shape into one call of its own wire format, once: no hidden retry,
+no redirect, a deadline of ours, a cap on the answer's size. Whatever goes wrong leaves as a `ProviderFault`,
+whose `kind` alone decides what happens next (`omni_app.gateway.fallback`).
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from omni_app.routing.types import Deployment, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds, each a wall-clock deadline of its own."""
+
+    connect_s: float = 1.0
+    first_byte_s: float = 30.0
+    between_chunks_s: float = 15.0
+    total_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRequest:
+    """One call: `params` are OpenAI's names from an allow-list (`max_tokens`, `temperature`, `tools`, …)."""
+
+    deployment: Deployment
+    messages: Sequence[Message]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    timeouts: Timeouts = Timeouts()
+    sandbox_fail: str = ""
+    """Test keys only: which fault the sandbox plays (`error`, `timeout`, `rate_limit`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as billed. `input` counts every prompt token, cached ones included; `output` includes reasoning.
+
+    `estimated` marks a count of ours, because the provider gave none or an absurd one.
+    """
+
+    input: int
+    output: int
+    cached_input: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    images: int = 0
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole answer. `finish_reason`: `stop`, `length`, `tool_calls` or `content_filter`."""
+
+    text: str
+    usage: Usage
+    finish_reason: str = "stop"
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    """In OpenAI's shape: `{"id", "type": "function", "function": {"name", "arguments"}}`."""
+    images: tuple[Mapping[str, str], ...] = ()
+    """`{"b64_json": …}` or `{"url": …}`."""
+    warnings: tuple[str, ...] = ()
+    """Parameters that had to be dropped, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of a streamed answer: text, or a tool call's delta in OpenAI's shape."""
+
+    text: str = ""
+    tool_call: Mapping[str, Any] | None = None
+
+
+class FaultKind(StrEnum):
+    """Everything that a provider can do wrong, by what it means for the next step."""
+
+    REFUSED = "refused"
+    CONNECT_TIMEOUT = "connect_timeout"
+    FIRST_BYTE_TIMEOUT = "first_byte_timeout"
+    TOTAL_TIMEOUT = "total_timeout"
+    CONNECTION_LOST = "connection_lost"
+    SERVER_ERROR = "server_error"
+    RATE_LIMITED = "rate_limited"
+    AUTHENTICATION = "authentication"
+    MODEL_NOT_FOUND = "model_not_found"
+    CONTEXT_LENGTH = "context_length"
+    UNSUPPORTED_PARAMETER = "unsupported_parameter"
+    BAD_REQUEST = "bad_request"
+    CONTENT_POLICY = "content_policy"
+    MALFORMED = "malformed"
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    REDIRECT = "redirect"
+    INTERRUPTED = "interrupted"
+    LOOP = "loop"
+
+
+class ProviderFault(Exception):
+    """A call that gave no usable answer.
+
+    `detail` is short, cleaned of secrets and prompt text, and may be shown to the caller. `usage` is set when the
+    provider produced tokens that will be billed although the answer is lost.
+    """
+
+    def __init__(
+        self,
+        kind: FaultKind,
+        detail: str,
+        *,
+        http_status: int | None = None,
+        retry_after_s: float | None = None,
+        usage: Usage | None = None,
+    ) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+        self.detail = detail
+        self.http_status = http_status
+        self.retry_after_s = retry_after_s
+        self.usage = usage
+
+
+class Provider(Protocol):
+    """One provider, for all of its deployments."""
+
+    name: str
+    simulated: bool
+
+    def unavailable_reason(self) -> str:
+        """Empty when it can be called; else what the operator must set, naming the variable."""
+        ...
+
+    async def complete(self, request: ProviderRequest) -> Completion:
+        """The whole answer. Raises `ProviderFault`."""
+        ...
+
+    def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
+        """Deltas as they come, then the whole answer as a last `Completion`. Raises `ProviderFault`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Closes connections and child processes."""
+        ...

@@ -1,0 +1,1 @@
+"""decide(request, deployments, policy, snapshot) -> Decision: filter, score, rank, chain."""

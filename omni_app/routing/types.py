@@ -1,0 +1,247 @@
+"""The nouns of routing. All frozen: a decision can be stored, replayed and compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Any, Literal
+
+Message = Mapping[str, Any]
+"""One chat message in OpenAI's shape: `role`, `content` (text or parts), `tool_calls`, `tool_call_id`, `name`."""
+
+
+class Task(StrEnum):
+    """What a request asks for."""
+
+    CHAT = "chat"
+    CODING = "coding"
+    REASONING = "reasoning"
+    SUMMARIZATION = "summarization"
+    TRANSLATION = "translation"
+    IMAGE = "image"
+    AGENT_STEP = "agent_step"
+
+
+class Priority(StrEnum):
+    """The caller's trade between price and quality."""
+
+    CHEAP = "cheap"
+    BALANCED = "balanced"
+    BEST = "best"
+    QUALITY = "quality"
+
+
+class LatencyPref(StrEnum):
+    """`fast` moves weight from cost to latency."""
+
+    FAST = "fast"
+    NORMAL = "normal"
+
+
+KeyKind = Literal["live", "test"]
+"""Live keys reach configured providers, test keys the local model and the sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a deployment charges, in pico-dollars: per token, and per image for image models.
+
+    `cached_input` is the price of a token read from the provider's prompt cache, `cache_write` of one written
+    to it; both fall back to `input` where the provider has no such price.
+    """
+
+    input: int
+    output: int
+    cached_input: int | None = None
+    cache_write: int | None = None
+    image: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """A public quality figure of a model at a task.
+
+    `percentile` in [0, 1] among all models of `measure`; `value` is the measure's own figure (Elo, pass rate).
+    A model without a public figure has `prior=True`: its percentile is derived from its price band.
+    """
+
+    percentile: float
+    measure: str
+    value: float | None = None
+    date: str = ""
+    prior: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One model at one provider, with its price, limits, abilities and ratings."""
+
+    id: str
+    """`provider/model_name`, as callers write it."""
+    provider: str
+    model_name: str
+    price: Price
+    context_window: int
+    max_output_tokens: int
+    ratings: Mapping[Task, Rating]
+    overall: Rating
+    prior_latency_ms: int
+    """Expected total latency until there are measurements; an assumption, labelled so wherever shown."""
+    upstream_model: str = ""
+    """The name to send to the provider; `model_name` when empty."""
+    strengths: tuple[str, ...] = ()
+    supports_functions: bool = False
+    supports_vision: bool = False
+    supports_response_schema: bool = False
+    makes_images: bool = False
+    sees_temperature: bool = True
+    """Whether the model accepts `temperature` and `top_p` (reasoning models refuse them)."""
+    simulated: bool = False
+    tasks: frozenset[Task] | None = None
+    """The tasks it may be chosen for; None = every task it is able to do."""
+    deprecated_on: date | None = None
+    price_source: str = ""
+    price_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRequest:
+    """Everything routing needs to know of a request; holds no prompt text, so it may be stored and replayed."""
+
+    task_scores: Mapping[Task, float]
+    """Probability per task, summing to 1."""
+    input_tokens: int
+    """Calibrated estimate of the prompt's tokens: used for the expected cost."""
+    input_tokens_bound: int
+    """A bound that is never below the truth: used for promises (`max_cost`, context window, budgets)."""
+    key_kind: KeyKind
+    max_tokens: int | None = None
+    priority: Priority = Priority.BALANCED
+    latency_pref: LatencyPref = LatencyPref.NORMAL
+    max_cost: int | None = None
+    """Pico-dollars."""
+    forced_task: Task | None = None
+    """`agent_step` on its own route: the caller said what it is."""
+    needs_functions: bool = False
+    needs_vision: bool = False
+    needs_response_schema: bool = False
+    allowed_models: frozenset[str] | None = None
+    """The key's or org's allow-list of deployment ids; None = all."""
+    pinned: tuple[str, ...] = ()
+    """The caller's own chain of deployment ids; empty = the router chooses."""
+    signals: tuple[str, ...] = ()
+    """Names of what the classifier saw (`structure:tools`, `word:translate`): for the explanation."""
+    difficulty: float = 0.5
+    subtask: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights of the score's four terms; they sum to 1."""
+
+    cost: float
+    latency: float
+    task: float
+    quality: float
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Every number that steers a choice, in one value. Defaults are product.md's and decisions.md's."""
+
+    version: str = "default-1"
+    balanced: Weights = Weights(0.4, 0.3, 0.3, 0.0)
+    balanced_fast: Weights = Weights(0.3, 0.4, 0.3, 0.0)
+    quality: Weights = Weights(0.1, 0.2, 0.3, 0.4)
+    quality_fast: Weights = Weights(0.0, 0.3, 0.3, 0.4)
+    cost_floor_pico: int = 1_000_000
+    """Expected cost at and below which `cost_norm` is 0 ($0.000001)."""
+    cost_ceiling_pico: int = 1_000_000_000_000
+    """Expected cost at and above which `cost_norm` is 1 ($1)."""
+    latency_floor_ms: float = 100.0
+    latency_ceiling_ms: float = 60_000.0
+    cheap_quality_floor: float = 0.0
+    """`cheap` takes the lowest expected cost among models whose percentile for the task reaches this; 0 = off."""
+    best_within: float = 0.01
+    """`best` takes the cheapest among models within this percentile of the highest."""
+    output_ceiling_tokens: int = 4096
+    """Worst-case output when the caller gives no `max_tokens`."""
+    image_probability: float = 0.9
+    """Task `image` is chosen only at or above this probability."""
+    expected_output: Mapping[Task, int] = field(
+        default_factory=lambda: {
+            Task.CHAT: 200,
+            Task.CODING: 500,
+            Task.REASONING: 600,
+            Task.SUMMARIZATION: 180,
+            Task.TRANSLATION: 150,
+            Task.IMAGE: 0,
+            Task.AGENT_STEP: 150,
+        }
+    )
+    """Expected output tokens per task: a stated prior, until our own traffic gives a median."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The operational state a decision was made in: replay needs its id, not the clock."""
+
+    id: str
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
+    """Measured expected latency per deployment id; missing = use the deployment's prior."""
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    """Deployment id -> why it cannot be called now (`OPENAI_API_KEY is not set`, `cooling down`)."""
+    expected_output: Mapping[Task, int] = field(default_factory=dict)
+    """Medians of our own traffic, where there are enough; override the policy's priors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The four terms of a score, each in [0, 1], higher is better; the weighted sum is the score."""
+
+    cost: float
+    latency: float
+    task: float
+    quality: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One deployment as the router saw it for one request."""
+
+    model: str
+    score: float
+    terms: Terms
+    expected_cost: int
+    worst_cost: int
+    """Both in pico-dollars."""
+    latency_ms: float
+    eligible: bool
+    excluded_by: str = ""
+    """The limit that excluded it, in words; empty when eligible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The one value behind every answer about a choice: headers, debug route, ledger, pages.
+
+    `selected` is None when nothing is eligible; then `no_eligible_reason` says which limit excluded which models.
+    """
+
+    task: Task
+    task_scores: Mapping[Task, float]
+    candidates: tuple[Candidate, ...]
+    """All considered, best first, excluded ones last."""
+    selected: str | None
+    fallback_chain: tuple[str, ...]
+    """Deployment ids in the order they are tried; the first is `selected`."""
+    reason: str
+    what_would_change_it: tuple[str, ...]
+    weights: Weights
+    policy_version: str
+    registry_version: str
+    snapshot_id: str
+    max_tokens: int | None
+    """What to send as `max_tokens`, after any clamp; None = leave it out."""
+    warnings: tuple[str, ...] = ()
+    no_eligible_reason: str = ""

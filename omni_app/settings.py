@@ -1,0 +1,211 @@
+"""Settings: the one typed reader of the environment.
+
+An empty variable counts as unset. A half-configured environment is refused with one line per problem
+(`SettingsError`), before anything starts.
+"""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROVIDER_KEY_VARIABLES: Mapping[str, str] = {
+    "openai": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+    "groq": "GROQ_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+    "mistral": "MISTRAL_API_KEY",
+    "deepseek": "DEEPSEEK_API_KEY",
+    "xai": "XAI_API_KEY",
+}
+"""Provider name -> the variable that holds its key. Its base URL is the same name with `_BASE_URL`."""
+
+DEFAULT_BASE_URLS: Mapping[str, str] = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "groq": "https://api.groq.com/openai/v1",
+    "gemini": "https://generativelanguage.googleapis.com",
+    "mistral": "https://api.mistral.ai/v1",
+    "deepseek": "https://api.deepseek.com/v1",
+    "xai": "https://api.x.ai/v1",
+}
+
+
+class SettingsError(Exception):
+    """The environment cannot be used. `problems`: one clear line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _without_slash(value: str) -> str:
+    return value.rstrip("/")
+
+
+BaseUrl = Annotated[str, BeforeValidator(_without_slash)]
+
+
+class Settings(BaseSettings):
+    """Every setting, by the name of its environment variable (case-insensitive)."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    # Where we are
+    omni_env: Literal["development", "production"] = "development"
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    public_url: BaseUrl = ""
+    omni_data_dir: Path = Path("data")
+    trusted_proxies: str = ""
+    cors_origin: str = ""
+
+    # Secrets of ours
+    omni_secret_key: SecretStr = SecretStr("")
+    omni_key_pepper: SecretStr = SecretStr("")
+
+    # Data
+    database_url: str = ""
+    supabase_url: BaseUrl = ""
+    supabase_service_key: SecretStr = SecretStr("")
+    upstash_redis_rest_url: BaseUrl = ""
+    upstash_redis_rest_token: SecretStr = SecretStr("")
+    reflex_redis_url: str = ""
+
+    # Providers
+    openai_api_key: SecretStr = SecretStr("")
+    openai_base_url: BaseUrl = DEFAULT_BASE_URLS["openai"]
+    anthropic_api_key: SecretStr = SecretStr("")
+    anthropic_base_url: BaseUrl = DEFAULT_BASE_URLS["anthropic"]
+    openrouter_api_key: SecretStr = SecretStr("")
+    openrouter_base_url: BaseUrl = DEFAULT_BASE_URLS["openrouter"]
+    groq_api_key: SecretStr = SecretStr("")
+    groq_base_url: BaseUrl = DEFAULT_BASE_URLS["groq"]
+    gemini_api_key: SecretStr = SecretStr("")
+    gemini_base_url: BaseUrl = DEFAULT_BASE_URLS["gemini"]
+    mistral_api_key: SecretStr = SecretStr("")
+    mistral_base_url: BaseUrl = DEFAULT_BASE_URLS["mistral"]
+    deepseek_api_key: SecretStr = SecretStr("")
+    deepseek_base_url: BaseUrl = DEFAULT_BASE_URLS["deepseek"]
+    xai_api_key: SecretStr = SecretStr("")
+    xai_base_url: BaseUrl = DEFAULT_BASE_URLS["xai"]
+    local_model: Literal["on", "off"] = "on"
+    sandbox_speed: float = Field(default=1.0, ge=0.0, le=100.0)
+    """Factor on the sandbox's simulated delays; 0 answers at once (tests)."""
+
+    # Routing and limits
+    premium_model: str = ""
+    rate_limit_max: int = Field(default=100, ge=1, le=1_000_000)
+    rate_limit_window_sec: int = Field(default=60, ge=1, le=86_400)
+    max_body_bytes: int = Field(default=10_000_000, ge=1_000, le=100_000_000)
+    provider_timeout_sec: float = Field(default=120.0, gt=0, le=3600)
+
+    # Mail
+    smtp_url: SecretStr = SecretStr("")
+    mail_from: str = ""
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if value and not value.startswith(("sqlite://", "postgres://", "postgresql://", "postgresql+psycopg://")):
+            raise ValueError("must start with sqlite:// or postgresql://")
+        return value
+
+    @model_validator(mode="after")
+    def _whole_pairs(self) -> "Settings":
+        problems = [
+            f"{have} is set but {lack} is not: set both or neither"
+            for one, other in (
+                ("supabase_url", "supabase_service_key"),
+                ("upstash_redis_rest_url", "upstash_redis_rest_token"),
+                ("smtp_url", "mail_from"),
+            )
+            for have, lack in ((one.upper(), other.upper()), (other.upper(), one.upper()))
+            if self._is_set(have.lower()) and not self._is_set(lack.lower())
+        ]
+        if self.omni_env == "production":
+            problems += [
+                f"{name.upper()} is required when OMNI_ENV=production"
+                for name in ("omni_secret_key", "omni_key_pepper", "public_url", "database_url")
+                if not self._is_set(name)
+            ]
+        problems += [
+            f"{name.upper()} is too short: at least 32 characters"
+            for name in ("omni_secret_key", "omni_key_pepper")
+            if self._is_set(name) and len(getattr(self, name).get_secret_value()) < 32
+        ]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _is_set(self, name: str) -> bool:
+        value = getattr(self, name)
+        return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+    def provider_key(self, provider: str) -> str:
+        """The provider's API key, or "" when it is not configured."""
+        secret: SecretStr = getattr(self, f"{provider}_api_key")
+        return secret.get_secret_value()
+
+    def provider_base_url(self, provider: str) -> str:
+        """Where the provider is reached, without a trailing slash."""
+        url: str = getattr(self, f"{provider}_base_url")
+        return url
+
+    @property
+    def database(self) -> str:
+        """The database URL in use: `DATABASE_URL`, else SQLite in the data directory."""
+        if not self.database_url:
+            return f"sqlite:///{(self.omni_data_dir / 'omni.db').absolute()}"
+        return self.database_url.replace("postgres://", "postgresql://", 1)
+
+    @property
+    def origin(self) -> str:
+        """The web app's own origin, for cookies, links and origin checks."""
+        host = "127.0.0.1" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104 a comparison
+        return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def secret_key(self) -> str:
+        """Signs and encrypts what is ours; generated once into the data directory when not set."""
+        return self.omni_secret_key.get_secret_value() or _stored_secret(self.omni_data_dir / "secret_key")
+
+    @property
+    def key_pepper(self) -> str:
+        """Pepper of the API keys' HMAC; generated once into the data directory when not set."""
+        return self.omni_key_pepper.get_secret_value() or _stored_secret(self.omni_data_dir / "key_pepper")
+
+
+def _stored_secret(path: Path) -> str:
+    """Reads a generated secret, making it (mode 0600) the first time; safe when two processes start at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(secrets.token_urlsafe(48))
+    except FileExistsError:
+        pass
+    return path.read_text().strip()
+
+
+
+
+def load_settings() -> Settings:
+    """Reads the environment. Raises `SettingsError` with one line per problem."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [_problem(dict(detail)) for detail in error.errors()]
+        raise SettingsError([line for text in lines for line in text.splitlines()]) from None
+
+
+def _problem(detail: Mapping[str, object]) -> str:
+    location = detail.get("loc")
+    message = str(detail.get("msg", "")).removeprefix("Value error, ")
+    name = str(location[0]).upper() if isinstance(location, tuple) and location else ""
+    return f"{name}: {message}" if name else message
