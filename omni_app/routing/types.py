@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from omni_app.routing.explain import Explanation
 
 Message = Mapping[str, Any]
 """One chat message in OpenAI's shape: `role`, `content` (text or parts), `tool_calls`, `tool_call_id`, `name`."""
@@ -125,6 +128,8 @@ class RouteRequest:
     needs_functions: bool = False
     needs_vision: bool = False
     needs_response_schema: bool = False
+    images: int = 1
+    """How many images to make; counts for task `image` only."""
     allowed_models: frozenset[str] | None = None
     """The key's or org's allow-list of deployment ids; None = all."""
     pinned: tuple[str, ...] = ()
@@ -154,6 +159,9 @@ class Policy:
     balanced_fast: Weights = Weights(0.3, 0.4, 0.3, 0.0)
     quality: Weights = Weights(0.1, 0.2, 0.3, 0.4)
     quality_fast: Weights = Weights(0.0, 0.3, 0.3, 0.4)
+    cheap: Weights = Weights(1.0, 0.0, 0.0, 0.0)
+    best: Weights = Weights(0.0, 0.0, 1.0, 0.0)
+    """`cheap` and `best` choose by rule, not by score; these weights make the score shown beside them say the same."""
     cost_floor_pico: int = 1_000_000
     """Expected cost at and below which `cost_norm` is 0 ($0.000001)."""
     cost_ceiling_pico: int = 1_000_000_000_000
@@ -166,8 +174,23 @@ class Policy:
     """`best` takes the cheapest among models within this percentile of the highest."""
     output_ceiling_tokens: int = 4096
     """Worst-case output when the caller gives no `max_tokens`."""
+    useful_output_tokens: int = 64
+    """A model that could not write this many tokens (or the caller's smaller `max_tokens`) within `max_cost`
+    or its context window is left out: a shorter answer helps nobody."""
+    context_margin: float = 1.2
+    """The context window must hold the estimated prompt times this (never more than the prompt's bound)."""
     image_probability: float = 0.9
     """Task `image` is chosen only at or above this probability."""
+    subtask_quality: Mapping[str, float] = field(
+        default_factory=lambda: {"mathematics": 0.2, "logic": 0.2, "code_repair": 0.2}
+    )
+    """Lowest percentile for the task that a sub-task asks for; 0 when not listed."""
+    hard_from: float = 0.6
+    hard_quality: float = 0.5
+    """Above difficulty `hard_from` the lowest percentile asked for rises in a straight line from 0 to `hard_quality`
+    at difficulty 1. Models below the minimum stand behind all others; when none reaches it, the highest rated do."""
+    fragile_margin: float = 0.01
+    """A lead over the runner-up below this is called fragile."""
     expected_output: Mapping[Task, int] = field(
         default_factory=lambda: {
             Task.CHAT: 200,
@@ -193,6 +216,8 @@ class Snapshot:
     """Deployment id -> why it cannot be called now (`OPENAI_API_KEY is not set`, `cooling down`)."""
     expected_output: Mapping[Task, int] = field(default_factory=dict)
     """Medians of our own traffic, where there are enough; override the policy's priors."""
+    today: date | None = None
+    """A deployment whose `deprecated_on` has come is left out; None = nobody asks for the date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +238,26 @@ class Candidate:
     score: float
     terms: Terms
     expected_cost: int
+    """Pico-dollars, of the request as asked: before `max_cost` lowers `max_tokens`."""
     worst_cost: int
-    """Both in pico-dollars."""
+    """Pico-dollars, never below what it can cost: with `max_tokens` as it would be sent."""
     latency_ms: float
     eligible: bool
     excluded_by: str = ""
     """The limit that excluded it, in words; empty when eligible."""
+    held_back: str = ""
+    """Why an eligible model stands behind the others (rated below what the request asks for); empty when it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One link of the fallback chain: what to call, and what it can cost at most, by itself."""
+
+    model: str
+    max_tokens: int | None
+    """What to send as `max_tokens`; None = leave it out."""
+    worst_cost: int
+    """Pico-dollars, with that `max_tokens`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,22 +265,57 @@ class Decision:
     """The one value behind every answer about a choice: headers, debug route, ledger, pages.
 
     `selected` is None when nothing is eligible; then `no_eligible_reason` says which limit excluded which models.
+    What is only read now and then (candidates, reason, what would change it) is worked out when first read,
+    from the inputs that `explanation` holds; the same inputs always give the same words.
     """
 
     task: Task
     task_scores: Mapping[Task, float]
-    candidates: tuple[Candidate, ...]
-    """All considered, best first, excluded ones last."""
-    selected: str | None
-    fallback_chain: tuple[str, ...]
-    """Deployment ids in the order they are tried; the first is `selected`."""
-    reason: str
-    what_would_change_it: tuple[str, ...]
+    steps: tuple[Step, ...]
+    """What to try, in order. With `max_cost`, each step alone keeps the promise; before a further step the caller
+    must see that its `worst_cost` still fits beside what the attempts before it may have cost."""
     weights: Weights
     policy_version: str
     registry_version: str
     snapshot_id: str
-    max_tokens: int | None
-    """What to send as `max_tokens`, after any clamp; None = leave it out."""
-    warnings: tuple[str, ...] = ()
-    no_eligible_reason: str = ""
+    warnings: tuple[str, ...]
+    explanation: "Explanation" = field(compare=False, repr=False)
+
+    @property
+    def selected(self) -> str | None:
+        """The deployment tried first."""
+        return self.steps[0].model if self.steps else None
+
+    @property
+    def fallback_chain(self) -> tuple[str, ...]:
+        """Deployment ids in the order they are tried; the first is `selected`."""
+        return tuple(step.model for step in self.steps)
+
+    @property
+    def max_tokens(self) -> int | None:
+        """What to send to the selected model as `max_tokens`, after any clamp; None = leave it out."""
+        return self.steps[0].max_tokens if self.steps else None
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All considered: best first, then those held back, then the excluded ones."""
+        return self.explanation.candidates
+
+    def top(self, count: int) -> tuple[Candidate, ...]:
+        """The first `count` eligible candidates, without working out the others."""
+        return self.explanation.top(count)
+
+    @property
+    def reason(self) -> str:
+        """Why this model, in one sentence for people; empty when nothing is eligible."""
+        return self.explanation.reason
+
+    @property
+    def what_would_change_it(self) -> tuple[str, ...]:
+        """The nearest changes that would choose another model, in words; `explanation.changes` has the figures."""
+        return tuple(change.text for change in self.explanation.changes)
+
+    @property
+    def no_eligible_reason(self) -> str:
+        """Which limits excluded which models; empty when one was selected."""
+        return self.explanation.no_eligible_reason

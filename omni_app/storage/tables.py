@@ -6,9 +6,9 @@ Never bind a request's body to one of these: a SQLModel table skips validation.
 
 import uuid
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, DateTime, Index, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Index, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -42,9 +42,195 @@ def _id() -> Any:
     return Field(default_factory=uuid.uuid4, primary_key=True)
 
 
-def _time(*, index: bool = False, nullable: bool = False) -> Any:
-    return Field(
-        default_factory=None if nullable else utc_now,
-        default=None if nullable else ...,
-        sa_column=Column(UtcDateTime, nullable=nullable, index=index),
+def _created(*, index: bool = False) -> Any:
+    return Field(default_factory=utc_now, sa_column=Column(UtcDateTime, nullable=False, index=index))
+
+
+def _moment() -> Any:
+    return Field(default=None, sa_column=Column(UtcDateTime, nullable=True))
+
+
+def _money(*, nullable: bool = False) -> Any:
+    return Field(default=None if nullable else 0, sa_column=Column(BigInteger, nullable=nullable))
+
+
+def _tokens() -> Any:
+    return Field(default=0, sa_column=Column(BigInteger, nullable=False))
+
+
+def _json(*, nullable: bool = False) -> Any:
+    return Field(default=None, sa_column=Column(Json, nullable=nullable))
+
+
+class Org(SQLModel, table=True):
+    """Whose keys, requests and figures belong together."""
+
+    __tablename__ = "orgs"
+    id: uuid.UUID = _id()
+    name: str = Field(max_length=200)
+    created_at: datetime = _created()
+    deleted_at: datetime | None = _moment()
+
+
+class User(SQLModel, table=True):
+    """A person who can log in. `password_hash` is empty when Supabase keeps the password."""
+
+    __tablename__ = "users"
+    id: uuid.UUID = _id()
+    email: str = Field(max_length=320, unique=True)
+    """Normalised: NFKC, case-folded."""
+    password_hash: str = Field(default="", max_length=255)
+    created_at: datetime = _created()
+
+
+class Membership(SQLModel, table=True):
+    """A user's role in an org: `owner` or `member`."""
+
+    __tablename__ = "memberships"
+    user_id: uuid.UUID = Field(foreign_key="users.id", primary_key=True)
+    org_id: uuid.UUID = Field(foreign_key="orgs.id", primary_key=True, index=True)
+    role: str = Field(max_length=20)
+    created_at: datetime = _created()
+
+
+class Session(SQLModel, table=True):
+    """A signed-in browser. Only the token's SHA-256 is kept."""
+
+    __tablename__ = "sessions"
+    id: uuid.UUID = _id()
+    token_hash: str = Field(max_length=64, unique=True)
+    user_id: uuid.UUID = Field(foreign_key="users.id", index=True)
+    created_at: datetime = _created()
+    last_seen_at: datetime = _created()
+
+
+class ApiKeyRow(SQLModel, table=True):
+    """An API key: its HMAC and what may be shown of it. `hidden` marks the playground's own key."""
+
+    __tablename__ = "api_keys"
+    id: uuid.UUID = _id()
+    org_id: uuid.UUID = Field(foreign_key="orgs.id", index=True)
+    name: str = Field(max_length=100)
+    kind: str = Field(max_length=4)
+    digest: str = Field(max_length=64, unique=True)
+    prefix: str = Field(max_length=20)
+    last4: str = Field(max_length=4)
+    hidden: bool = Field(default=False)
+    allowed_models: list[str] | None = _json(nullable=True)
+    created_at: datetime = _created()
+    last_used_at: datetime | None = _moment()
+    expires_at: datetime | None = _moment()
+    revoked_at: datetime | None = _moment()
+
+
+class ModelRow(SQLModel, table=True):
+    """One deployment. `data` is the whole row of the packaged registry; prices are pico-dollars per token."""
+
+    __tablename__ = "models"
+    id: uuid.UUID = _id()
+    model_id: str = Field(max_length=200, unique=True)
+    """`provider/model_name`."""
+    provider: str = Field(max_length=50, index=True)
+    model_name: str = Field(max_length=150)
+    data: dict[str, Any] = _json()
+    cost_input: int = _money()
+    cost_output: int = _money()
+    enabled: bool = Field(default=True)
+    edited_by_operator: bool = Field(default=False)
+    updated_at: datetime = _created()
+
+
+class ModelChange(SQLModel, table=True):
+    """One field of one model that changed: price and attribute history."""
+
+    __tablename__ = "model_changes"
+    id: uuid.UUID = _id()
+    model_id: str = Field(max_length=200, index=True)
+    field: str = Field(max_length=60)
+    old: Any = _json(nullable=True)
+    new: Any = _json(nullable=True)
+    source: str = Field(max_length=300)
+    created_at: datetime = _created(index=True)
+
+
+class Meta(SQLModel, table=True):
+    """Small facts that workers poll: the revocation version, the registry version."""
+
+    __tablename__ = "meta"
+    key: str = Field(max_length=60, primary_key=True)
+    value: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class RequestRow(SQLModel, table=True):
+    """The ledger: one row a request, failed ones too. Money in pico-dollars; never updated."""
+
+    __tablename__ = "requests"
+    __table_args__ = (
+        Index("ix_requests_org_kind_time", "org_id", "key_kind", "created_at"),
+        Index("ix_requests_org_key_time", "org_id", "key_id", "created_at"),
     )
+    id: uuid.UUID = _id()
+    request_id: str = Field(max_length=64, unique=True)
+    org_id: uuid.UUID = Field(foreign_key="orgs.id")
+    key_id: uuid.UUID = Field(foreign_key="api_keys.id")
+    key_kind: str = Field(max_length=4)
+    endpoint: str = Field(max_length=40)
+    task: str = Field(max_length=20)
+    model: str = Field(default="", max_length=200)
+    """Empty when no model answered."""
+    provider: str = Field(default="", max_length=50)
+    simulated: bool = Field(default=False)
+    tokens_input: int = _tokens()
+    tokens_output: int = _tokens()
+    tokens_cached: int = _tokens()
+    tokens_cache_write: int = _tokens()
+    tokens_reasoning: int = _tokens()
+    images: int = Field(default=0)
+    estimated: bool = Field(default=False)
+    cost: int = _money()
+    premium_cost: int = _money()
+    """The baseline's cost for the same tokens; equal to `cost` when there is no baseline or no answer."""
+    premium_model: str = Field(default="", max_length=200)
+    price_version: str = Field(default="", max_length=64)
+    latency_ms: int = Field(default=0)
+    attempts: int = Field(default=0)
+    rescued: bool = Field(default=False)
+    success: bool = Field(default=False)
+    error_code: str = Field(default="", max_length=40)
+    session_id: str = Field(default="", max_length=200)
+    step_id: str = Field(default="", max_length=200)
+    created_at: datetime = _created()
+
+
+class AttemptRow(SQLModel, table=True):
+    """One call at one provider; the costs of a request's attempts add up to the request's cost."""
+
+    __tablename__ = "attempts"
+    request_id: str = Field(max_length=64, primary_key=True)
+    position: int = Field(primary_key=True)
+    model: str = Field(max_length=200)
+    provider: str = Field(max_length=50)
+    outcome: str = Field(max_length=40)
+    detail: str = Field(default="", max_length=400)
+    latency_ms: int = Field(default=0)
+    tokens_input: int = _tokens()
+    tokens_output: int = _tokens()
+    cost: int = _money()
+    created_at: datetime = _created(index=True)
+
+
+class RoutingLog(SQLModel, table=True):
+    """Why a request went where it went: the best candidates with their terms, and what is needed to replay it."""
+
+    __tablename__ = "routing_logs"
+    request_id: str = Field(max_length=64, primary_key=True)
+    org_id: uuid.UUID = Field(foreign_key="orgs.id", index=True)
+    considered_models: list[dict[str, Any]] = _json()
+    task_scores: dict[str, float] = _json()
+    final_model: str = Field(default="", max_length=200)
+    reason: str = Field(sa_column=Column(Text, nullable=False))
+    features: dict[str, Any] = _json()
+    policy_version: str = Field(max_length=64)
+    registry_version: str = Field(max_length=64)
+    snapshot_id: str = Field(max_length=64)
+    created_at: datetime = _created(index=True)

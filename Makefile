@@ -1,0 +1,44 @@
+# Thin on purpose: a target is one line, or one script in scripts/.
+
+PYTHON_ENV := .venv/bin/python
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev run dev test e2e screenshots format lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: ## Make .venv with exactly the packages of requirements.txt (Python 3.11 to 3.13)
+	@scripts/install.sh
+
+install-dev: ## The same, with what the tests and checks need
+	@scripts/install.sh --dev
+
+run: install ## Migrate, build the web app when it changed, serve on http://127.0.0.1:8000 (HOST, PORT)
+	@exec $(PYTHON_ENV) -m omni_app serve
+
+dev: install ## Serve with hot reload
+	@exec $(PYTHON_ENV) -m omni_app serve --dev
+
+test: install-dev ## Every check: format, lint, types, import contracts, all tests
+	@scripts/test-system.sh
+	@scripts/test.sh
+
+e2e: install-dev ## Only the tests in a real browser
+	@scripts/test-system.sh
+	@$(PYTHON_ENV) -m pytest -m e2e $(ARGS)
+
+screenshots: install-dev ## Pictures of every page, into test-results/screenshots
+	@scripts/test-system.sh
+	@$(PYTHON_ENV) scripts/screenshots.py
+
+format: install-dev ## Format the code, and mend what the linter can mend
+	@$(PYTHON_ENV) -m ruff check --fix --quiet || true
+	@$(PYTHON_ENV) -m ruff format
+
+lock: install-dev ## Write requirements*.txt from requirements*.in (ARGS=--upgrade takes newer versions)
+	@scripts/lock.sh $(ARGS)
+
+clean: ## Remove caches and build output; keeps .venv and data
+	@scripts/clean.sh

@@ -1,0 +1,163 @@
+"""The operator's command line: `python -m omni_app COMMAND`.
+
+serve                         migrate, build the web app when needed, serve everything
+migrate                       bring the database to this version's schema
+keys create|list|revoke       API keys, for scripts and operators
+users reset-password EMAIL    a new password, when there is no mail
+providers check [--call]      which providers are configured; with --call, ask each one
+"""
+
+import argparse
+import asyncio
+import getpass
+import sys
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from omni_app.errors import OmniError
+from omni_app.providers.catalog import build_providers
+from omni_app.providers.check import check_providers
+from omni_app.serve import StartError, prepare_database, serve
+from omni_app.settings import Settings, SettingsError, load_settings
+from omni_app.storage import accounts, keys
+from omni_app.storage.database import Database
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; the exit status is 0, or 2 for a wrong environment, 1 for everything else."""
+    options = parser().parse_args(arguments)
+    try:
+        settings = load_settings()
+        return int(options.run(settings, options) or 0)
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"omni_app: {problem}", file=sys.stderr)
+        return 2
+    except (StartError, OmniError) as error:
+        print(f"omni_app: {error}", file=sys.stderr)
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    root = argparse.ArgumentParser(prog="python -m omni_app", description="Omni-Model Router, the operator's side")
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
+
+    serving = commands.add_parser("serve", help="migrate, build the web app when needed, serve everything")
+    serving.add_argument("--dev", action="store_true", help="hot reload")
+    serving.set_defaults(run=lambda settings, options: serve(settings, dev=options.dev))
+
+    migrating = commands.add_parser("migrate", help="bring the database to this version's schema")
+    migrating.set_defaults(run=lambda settings, options: prepare_database(settings))
+
+    key_commands = commands.add_parser("keys", help="API keys").add_subparsers(required=True, metavar="ACTION")
+    create = key_commands.add_parser("create", help="make a key and print it once")
+    create.add_argument("--org", required=True, metavar="NAME", help="the org's name; made when there is none")
+    create.add_argument("--name", default="command line", help="what the key is for")
+    kind = create.add_mutually_exclusive_group()
+    kind.add_argument("--live", dest="kind", action="store_const", const="live", help="reaches configured providers")
+    kind.add_argument("--test", dest="kind", action="store_const", const="test", help="sandbox and local model (default)")
+    create.set_defaults(kind="test", run=in_session(create_key))
+    listing = key_commands.add_parser("list", help="all keys, by prefix and last four characters")
+    listing.set_defaults(run=in_session(list_keys))
+    revoking = key_commands.add_parser("revoke", help="refuse a key from now on")
+    revoking.add_argument("id", type=UUID, help="the id that `keys list` shows")
+    revoking.set_defaults(run=in_session(revoke_key))
+
+    user_commands = commands.add_parser("users", help="accounts").add_subparsers(required=True, metavar="ACTION")
+    reset = user_commands.add_parser("reset-password", help="set a new password")
+    reset.add_argument("email")
+    reset.set_defaults(run=in_session(reset_password))
+
+    provider_commands = commands.add_parser("providers", help="providers").add_subparsers(required=True, metavar="ACTION")
+    check = provider_commands.add_parser("check", help="which providers are configured")
+    check.add_argument("--call", action="store_true", help="ask each configured provider for its models")
+    check.set_defaults(run=lambda settings, options: asyncio.run(show_providers(settings, call=options.call)))
+    return root
+
+
+Command = Callable[[AsyncSession, Settings, argparse.Namespace], Awaitable[int]]
+
+
+def in_session(command: Command) -> Callable[[Settings, argparse.Namespace], int]:
+    """A command that needs the database: it gets a session, and its work is committed."""
+
+    async def work(settings: Settings, options: argparse.Namespace) -> int:
+        database = Database(settings.database)
+        try:
+            if problem := await database.ping() or await database.schema_problem():
+                raise StartError(problem)
+            async with database.session() as session:
+                status = await command(session, settings, options)
+                await session.commit()
+                return status
+        finally:
+            await database.close()
+
+    def run(settings: Settings, options: argparse.Namespace) -> int:
+        if settings.omni_env != "production":
+            prepare_schema(settings)
+        return asyncio.run(work(settings, options))
+
+    return run
+
+
+def prepare_schema(settings: Settings) -> None:
+    """On a fresh checkout a command may come before the first `serve`."""
+    from omni_app.storage.database import upgrade
+
+    settings.omni_data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    upgrade(settings.database)
+
+
+async def create_key(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
+    """Makes a key in the named org and prints it: the only time it is seen."""
+    org_id = await accounts.org_named(session, options.org)
+    hasher = keys.KeyHasher(settings.key_pepper)
+    key, secret = await keys.create_key(session, org_id=org_id, name=options.name, kind=options.kind, hasher=hasher)
+    print(secret)
+    print(f"{key.kind} key {key.id} of {options.org}; it is not shown again", file=sys.stderr)
+    return 0
+
+
+async def list_keys(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
+    """One line a key."""
+    for org_name, key in await keys.all_keys(session):
+        state = "revoked" if key.revoked_at else "active"
+        print(f"{key.id}  {key.kind:4}  {key.prefix}…{key.last4}  {state:7}  {org_name}  {key.name}")
+    return 0
+
+
+async def revoke_key(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
+    """Refuses the key; running servers notice within a second."""
+    if not await keys.revoke_key(session, org_id=None, key_id=options.id):
+        print(f"no active key {options.id}", file=sys.stderr)
+        return 1
+    print(f"revoked {options.id}")
+    return 0
+
+
+async def reset_password(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
+    """Asks for the new password twice, sets it, and ends the user's sessions."""
+    password = getpass.getpass("New password: ")
+    if password != getpass.getpass("Again: "):
+        print("the two passwords differ", file=sys.stderr)
+        return 1
+    if not await accounts.reset_password(session, email=options.email, password=password):
+        print(f"no user {options.email}", file=sys.stderr)
+        return 1
+    print("password set; all sessions of this user are ended")
+    return 0
+
+
+async def show_providers(settings: Settings, *, call: bool) -> int:
+    """One line a provider: ready, or what to set."""
+    for name, state in await check_providers(settings, build_providers(settings), call=call):
+        print(f"{name:11} {state}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""The API as one ASGI app: routes, error mapping, and the layer that every answer passes through.
+
+It serves alone (`omni_app.asgi`) or in front of the web app (`omni_app.omni_app`). Authentication hangs on the
+route (`Doorkeeper.admit` in each endpoint), never on the path's text.
+"""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from omni_app.api import account, chat, documents, health, models, router_debug, usage
+from omni_app.api.responses import on_http_error, on_omni_error, on_unexpected_error
+from omni_app.errors import OmniError
+from omni_app.gateway.types import new_request_id
+from omni_app.services import Services
+
+PREFIXES = ("/v1/", "/auth/")
+EXACT = frozenset({"/v1", "/auth", "/health", "/ready", "/openapi.json", "/docs"})
+
+ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cache-control", b"no-store"),
+)
+
+
+def serves(path: str) -> bool:
+    """Whether a path belongs to this app rather than to the pages."""
+    return path in EXACT or path.startswith(PREFIXES)
+
+
+def create_api(services: Services) -> ASGIApp:
+    """The whole API over already built services."""
+    routes = [
+        *chat.routes(services),
+        *usage.routes(services),
+        *models.routes(services),
+        *router_debug.routes(services),
+        *health.routes(services),
+        *documents.routes(services),
+        *account.routes(services),
+    ]
+    app = Starlette(
+        routes=[*routes, Route("/{path:path}", _missing, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])],
+        exception_handlers={
+            OmniError: on_omni_error,
+            HTTPException: on_http_error,
+            Exception: on_unexpected_error,
+        },
+    )
+    return Envelope(app, cors_origin=services.settings.cors_origin)
+
+
+async def _missing(request: Request) -> Response:
+    raise HTTPException(404)
+
+
+class Envelope:
+    """Outermost layer: gives the request its id, and every answer its id, security and CORS headers.
+
+    `scope["omni_headers"]` is where endpoints leave further headers, so that errors carry them too.
+    """
+
+    def __init__(self, app: ASGIApp, *, cors_origin: str) -> None:
+        self._app = app
+        self._cors_origin = cors_origin.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope["omni_request_id"] = new_request_id()
+        scope["omni_headers"] = [(b"x-request-id", scope["omni_request_id"].encode()), *ALWAYS]
+        if scope["path"].startswith("/v1"):
+            scope["omni_headers"] += self._cors(scope)
+            if scope["method"] == "OPTIONS":
+                await self._preflight(scope, send)
+                return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name.lower() for name, _ in message["headers"]}
+                added = [pair for pair in scope["omni_headers"] if pair[0] not in present]
+                message = {**message, "headers": [*message["headers"], *added]}
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+    def _cors(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        """The allow-origin headers when the caller's origin is exactly the configured one; never credentials."""
+        if not self._cors_origin:
+            return []
+        if dict(scope["headers"]).get(b"origin") != self._cors_origin:
+            return [(b"vary", b"Origin")]
+        return [
+            (b"vary", b"Origin"),
+            (b"access-control-allow-origin", self._cors_origin),
+            (b"access-control-expose-headers", b"x-request-id, x-ratelimit-limit, x-ratelimit-remaining, retry-after"),
+        ]
+
+    async def _preflight(self, scope: Scope, send: Send) -> None:
+        headers = [
+            *scope["omni_headers"],
+            (b"allow", b"GET, POST, OPTIONS"),
+            (b"access-control-allow-methods", b"GET, POST"),
+            (b"access-control-allow-headers", b"authorization, x-api-key, content-type, x-omni-timeout-ms"),
+            (b"access-control-max-age", b"600"),
+        ]
+        await send({"type": "http.response.start", "status": 204, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,90 @@
+"""`POST /v1/chat` and `POST /v1/agent-step`."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from omni_app.api.auth import Doorkeeper
+from omni_app.api.chat_schema import AGENT_STEP_FIELDS, CHAT_FIELDS, parse_chat
+from omni_app.api.json_body import read_json_object
+from omni_app.api.responses import json_response, money, request_id
+from omni_app.errors import InvalidRequest
+from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest
+from omni_app.services import Services
+
+MAX_TIMEOUT_MS = 3_600_000
+
+
+def routes(services: Services) -> list[Route]:
+    """The two chat endpoints; they differ in their fields and in the task."""
+    door = Doorkeeper(services.keys, services.gateway)
+    max_bytes = services.settings.max_body_bytes
+
+    async def read(request: Request, *, endpoint: str) -> tuple[Caller, ChatRequest]:
+        caller = await door.admit(request)
+        body = await read_json_object(request, max_bytes=max_bytes)
+        fields = AGENT_STEP_FIELDS if endpoint == "agent-step" else CHAT_FIELDS
+        return caller, parse_chat(
+            body, fields=fields, endpoint=endpoint, key_kind=caller.kind, timeout_s=deadline_s(request)
+        )
+
+    async def chat(request: Request) -> Response:
+        caller, chat_request = await read(request, endpoint="chat")
+        answer = await services.gateway.chat(caller, chat_request, request_id=request_id(request))
+        return json_response(answer_body(answer), headers=answer_headers(answer))
+
+    async def agent_step(request: Request) -> Response:
+        caller, step = await read(request, endpoint="agent-step")
+        answer = await services.gateway.chat(caller, step, request_id=request_id(request))
+        body = answer_body(answer) | {"session_id": step.session_id or None, "step_id": step.step_id or None}
+        return json_response(body, headers=answer_headers(answer))
+
+    return [Route("/v1/chat", chat, methods=["POST"]), Route("/v1/agent-step", agent_step, methods=["POST"])]
+
+
+def deadline_s(request: Request) -> float | None:
+    """The client's own deadline, from `x-omni-timeout-ms`."""
+    text = request.headers.get("x-omni-timeout-ms")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= MAX_TIMEOUT_MS):
+        raise InvalidRequest(f"x-omni-timeout-ms: must be a whole number between 1 and {MAX_TIMEOUT_MS}")
+    return int(text) / 1000
+
+
+def answer_body(answer: Answer) -> dict[str, Any]:
+    """The answer of product.md, with what decided it."""
+    body: dict[str, Any] = {
+        "output": answer.output,
+        "model_used": answer.model,
+        "provider": answer.provider,
+        "cost": money(answer.cost),
+        "latency_ms": answer.latency_ms,
+        "savings_estimate": None if answer.savings is None else money(answer.savings),
+        "premium_model": answer.premium_model or None,
+        "task_type": answer.task,
+        "tokens": {"input": answer.usage.input, "output": answer.usage.output},
+        "attempts": [attempt_body(attempt) for attempt in answer.attempts],
+        "finish_reason": answer.finish_reason,
+        "simulated": answer.simulated,
+        "warnings": list(answer.warnings),
+        "request_id": answer.request_id,
+        "decision_id": answer.request_id,
+    }
+    if answer.tool_calls:
+        body["tool_calls"] = [dict(call) for call in answer.tool_calls]
+    if answer.images:
+        body["images"] = [dict(image) for image in answer.images]
+    return body
+
+
+def attempt_body(attempt: Attempt) -> dict[str, Any]:
+    """One attempt as callers see it."""
+    return {"model": attempt.model, "outcome": attempt.outcome, "latency_ms": attempt.latency_ms}
+
+
+def answer_headers(answer: Answer) -> dict[str, str]:
+    """What a proxy or a log wants without reading the body."""
+    return {"x-omni-model": answer.model, "x-omni-fallbacks": str(len(answer.attempts) - 1)}

@@ -1,0 +1,94 @@
+"""`GET /v1/models` and `GET /v1/models/{id}`: the registry, in the list shape that OpenAI's clients read."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from omni_app.api.auth import Doorkeeper
+from omni_app.api.query import query_values
+from omni_app.api.responses import json_response, money
+from omni_app.errors import NotFound
+from omni_app.gateway.types import Caller
+from omni_app.routing.types import Deployment, Rating
+from omni_app.services import Services
+
+TOKENS_PER_PRICE = 1_000_000
+CREATED = int(datetime(2026, 11, 23, tzinfo=UTC).timestamp())
+"""OpenAI's clients want a number here; it is the day our registry's format began, and means nothing else."""
+
+
+def routes(services: Services) -> list[Route]:
+    """The list and the single model."""
+    door = Doorkeeper(services.keys, services.gateway)
+
+    def visible(caller: Caller) -> list[Deployment]:
+        deployments = services.gateway.registry.serving(caller.kind)
+        allowed = caller.allowed_models
+        return [one for one in deployments if allowed is None or one.id in allowed]
+
+    def body(deployment: Deployment) -> dict[str, Any]:
+        reason = services.gateway.unavailable().get(deployment.id, "")
+        return model_body(deployment, available=not reason)
+
+    async def list_models(request: Request) -> Response:
+        caller = await door.admit(request)
+        provider = query_values(request, known=("provider",)).get("provider")
+        found = [one for one in visible(caller) if provider in (None, one.provider)]
+        return json_response({"object": "list", "data": [body(one) for one in found]})
+
+    async def one_model(request: Request) -> Response:
+        caller = await door.admit(request)
+        query_values(request, known=())
+        model_id = request.path_params["id"]
+        for deployment in visible(caller):
+            if deployment.id == model_id:
+                return json_response(body(deployment))
+        raise NotFound(f"no model {model_id[:100]!r} for this key; GET /v1/models lists them", param="model")
+
+    return [
+        Route("/v1/models", list_models, methods=["GET"]),
+        Route("/v1/models/{id:path}", one_model, methods=["GET"]),
+    ]
+
+
+def model_body(deployment: Deployment, *, available: bool) -> dict[str, Any]:
+    """One registry entry: OpenAI's fields, then ours."""
+    price = deployment.price
+    return {
+        "id": deployment.id,
+        "object": "model",
+        "created": CREATED,
+        "owned_by": deployment.provider,
+        "provider": deployment.provider,
+        "model_name": deployment.model_name,
+        "cost_input": money(price.input * TOKENS_PER_PRICE),
+        "cost_output": money(price.output * TOKENS_PER_PRICE),
+        "cost_per_image": money(price.image) if price.image else None,
+        "price_source": deployment.price_source,
+        "avg_latency": deployment.prior_latency_ms,
+        "strengths": list(deployment.strengths),
+        "supports_functions": deployment.supports_functions,
+        "supports_vision": deployment.supports_vision,
+        "max_tokens": deployment.max_output_tokens,
+        "context_window": deployment.context_window,
+        "quality_rating": rating_body(deployment.overall),
+        "quality_by_task": {task.value: rating_body(rating) for task, rating in deployment.ratings.items()},
+        "simulated": deployment.simulated,
+        "deprecated": deployment.deprecated_on is not None,
+        "deprecation_date": deployment.deprecated_on.isoformat() if deployment.deprecated_on else None,
+        "available": available,
+    }
+
+
+def rating_body(rating: Rating) -> dict[str, Any]:
+    """A rating with its source; `rated` is false when it is only a prior from the price band."""
+    return {
+        "percentile": round(rating.percentile, 4),
+        "rated": not rating.prior,
+        "measure": rating.measure,
+        "value": rating.value,
+        "date": rating.date or None,
+    }

@@ -1,0 +1,67 @@
+"""Answers and errors as HTTP: JSON with exact money, one error shape, one place that maps errors."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from omni_app.errors import InvalidRequest, MethodNotAllowed, NotFound, OmniError
+from omni_app.money import usd_text
+
+log = logging.getLogger(__name__)
+
+
+def money(pico: int) -> orjson.Fragment:
+    """Pico-dollars as an exact JSON number of dollars with at most twelve decimals."""
+    return orjson.Fragment(usd_text(pico).encode())
+
+
+def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """`value` as JSON."""
+    return Response(orjson.dumps(value), status, dict(headers or {}), media_type="application/json")
+
+
+def error_response(error: OmniError, request: Request) -> Response:
+    """The error shape of every path: `{"error": {"code", "message"}, "request_id"}`."""
+    shape: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.param:
+        shape["param"] = error.param
+    body = {"error": shape, "request_id": request_id(request)}
+    return json_response(body, status=error.status, headers=error.headers)
+
+
+def request_id(request: Request) -> str:
+    """The id given to this request by the outermost layer."""
+    value: str = request.scope["omni_request_id"]
+    return value
+
+
+async def on_omni_error(request: Request, error: Exception) -> Response:
+    """Maps our own errors."""
+    if not isinstance(error, OmniError):
+        raise error
+    return error_response(error, request)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """Maps Starlette's: 404 and 405 from the router, 400 from a malformed request."""
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.status_code == 404:
+        return error_response(NotFound(f"no such path: {request.url.path[:200]}"), request)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        message = f"{request.method} is not allowed here; use {allowed}"
+        return error_response(MethodNotAllowed(message, headers={"Allow": allowed}), request)
+    return error_response(InvalidRequest(str(error.detail), status=error.status_code), request)
+
+
+async def on_unexpected_error(request: Request, error: Exception) -> Response:
+    """The outermost net: logged with its request id, answered without internals."""
+    log.error("request %s failed: %s", request_id(request), type(error).__name__)
+    message = "something went wrong on our side; quote the request id when you report it"
+    return error_response(OmniError(message), request)

@@ -1,0 +1,211 @@
+"""The story of a request, top to bottom: admit, decide, walk the chain, meter, record, answer."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+from omni_app.errors import NoEligibleModel, OmniError, ProviderError, RateLimited
+from omni_app.gateway import metering
+from omni_app.gateway.fallback import Walk
+from omni_app.gateway.health import Health
+from omni_app.gateway.situation import Situations
+from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, new_request_id
+from omni_app.limits.base import Limiter, Verdict
+from omni_app.providers.base import Completion, Provider
+from omni_app.registry import Registry
+from omni_app.routing.classify import classify
+from omni_app.routing.decide import decide
+from omni_app.routing.tokens import estimate_tokens
+from omni_app.routing.types import Decision, Deployment, KeyKind, Message, Policy, RouteRequest, Snapshot, Task
+from omni_app.storage.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The gateway's own limits, from the settings."""
+
+    rate_max: int
+    rate_window_s: float
+    total_s: float
+
+
+@dataclass(slots=True)
+class Gateway:
+    """Everything a request needs, handed in once. The registry is replaced whole when the models table changes."""
+
+    registry: Registry
+    providers: Mapping[str, Provider]
+    limiter: Limiter
+    spool: Spool
+    limits: Limits
+    premium_model: str = ""
+    policy: Policy = field(default_factory=Policy)
+    health: Health = field(default_factory=Health)
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _situations: Situations = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.use_registry(self.registry)
+
+    def use_registry(self, registry: Registry) -> None:
+        """Decides with another registry from now on."""
+        self.registry = registry
+        self._situations = Situations(registry, self.providers, self.health)
+
+    def unavailable(self) -> Mapping[str, str]:
+        """Deployment id -> why it cannot be called: no provider key, or cooling down after faults."""
+        return self._situations.snapshot(now_s=self.clock(), today=self.now().date()).unavailable
+
+    def premium(self, kind: KeyKind) -> Deployment | None:
+        """The baseline that savings are measured against."""
+        return self._situations.premium(kind, self.premium_model)
+
+    async def admit(self, caller: Caller) -> Verdict:
+        """Counts one call of the caller's org. Raises `RateLimited`."""
+        limits = self.limits
+        verdict = await self.limiter.hit(f"org:{caller.org_id}", limit=limits.rate_max, window_s=limits.rate_window_s)
+        if not verdict.allowed:
+            raise over_the_limit(verdict, window_s=limits.rate_window_s)
+        return verdict
+
+    def decide(self, caller: Caller, request: ChatRequest) -> Decision:
+        """What `chat` would do at this moment; calls no provider. `selected` is None when nothing is eligible."""
+        return self._decide(route_request(caller, request))
+
+    async def chat(self, caller: Caller, request: ChatRequest, *, request_id: str = "") -> Answer:
+        """Serves one request and records it. Raises an `OmniError`; a failed request is recorded too."""
+        started_s = self.clock()
+        story = metering.Story(
+            request_id=request_id or new_request_id(),
+            caller=caller,
+            request=request,
+            decision=self.decide(caller, request),
+            baseline=self.premium(caller.kind),
+            created_at=self.now(),
+        )
+        try:
+            completion = await self._answered(story, started_s)
+        except OmniError as error:
+            self._record(story, started_s, error_code=error.code)
+            raise
+        except asyncio.CancelledError:
+            self._record(story, started_s, error_code="cancelled")
+            raise
+        self._record(story, started_s, completion=completion)
+        return story.answer(completion, latency_ms=self._elapsed_ms(started_s))
+
+    async def _answered(self, story: "metering.Story", started_s: float) -> Completion:
+        if story.decision.selected is None:
+            raise self._refusal(story)
+        self.spool.admit(story.admission())
+        walk = Walk(
+            providers=self.providers,
+            health=self.health,
+            request=story.request,
+            deadline_s=started_s + min(self.limits.total_s, story.request.timeout_s or self.limits.total_s),
+            max_tokens=story.decision.max_tokens,
+            on_attempt=lambda attempt: self._note(story, attempt),
+            clock=self.clock,
+            attempts=story.attempts,
+        )
+        return await walk.run(self._affordable(story))
+
+    def _note(self, story: "metering.Story", attempt: Attempt) -> None:
+        self.spool.attempt(story.attempt_record(attempt))
+
+    def _record(
+        self, story: "metering.Story", started_s: float, *, completion: Completion | None = None, error_code: str = ""
+    ) -> None:
+        latency_ms = self._elapsed_ms(started_s)
+        self.spool.finish(story.record(completion, error_code=error_code, latency_ms=latency_ms))
+
+    def _elapsed_ms(self, started_s: float) -> int:
+        return round((self.clock() - started_s) * 1000)
+
+    def _affordable(self, story: "metering.Story") -> Iterator[Deployment]:
+        """The chain, less the models whose worst case no longer fits the promise after what failed attempts cost."""
+        worst = {candidate.model: candidate.worst_cost for candidate in story.decision.candidates}
+        for model in story.decision.fallback_chain:
+            deployment = self.registry.get(model)
+            limit = story.request.max_cost
+            if deployment and (limit is None or story.cost + worst.get(model, 0) <= limit):
+                yield deployment
+
+    def _decide(self, request: RouteRequest) -> Decision:
+        now_s = self.clock()
+        snapshot = self._situations.snapshot(now_s=now_s, today=self.now().date())
+        return self._decide_in(request, snapshot)
+
+    def _decide_in(self, request: RouteRequest, snapshot: Snapshot) -> Decision:
+        return decide(
+            request,
+            deployments=self.registry.serving(request.key_kind),
+            policy=self.policy,
+            snapshot=snapshot,
+            registry_version=self.registry.version,
+        )
+
+    def _refusal(self, story: "metering.Story") -> OmniError:
+        """Why nothing is eligible: the request's limits, or (503) nothing but open breakers."""
+        now_s = self.clock()
+        calm = self._situations.snapshot_without_breakers(today=self.now().date())
+        if self._decide_in(route_request(story.caller, story.request), calm).selected is None:
+            return NoEligibleModel(story.decision.no_eligible_reason)
+        wait_s = max(1, -int(-min(self.health.cooling(now_s=now_s).values(), default=1.0) // 1))
+        return ProviderError(
+            f"every model that could answer is cooling down after faults; try again in {wait_s} s",
+            status=503,
+            headers={"Retry-After": str(wait_s)},
+        )
+
+
+def route_request(caller: Caller, request: ChatRequest) -> RouteRequest:
+    """What routing needs to know of a request: no text, only figures and signals."""
+    tools = request.params.get("tools") or ()
+    has_images = any(has_image(message) for message in request.messages)
+    seen = classify(request.messages, tools=bool(tools), image_parts=has_images)
+    expected, bound = estimate_tokens(request.messages, tools)
+    response_format = request.params.get("response_format") or {}
+    return RouteRequest(
+        task_scores=seen.task_scores,
+        input_tokens=expected,
+        input_tokens_bound=bound,
+        key_kind=caller.kind,
+        max_tokens=request.max_tokens,
+        priority=request.priority,
+        latency_pref=request.latency_pref,
+        max_cost=request.max_cost,
+        forced_task=Task.AGENT_STEP if request.agent_step else None,
+        needs_functions=bool(tools),
+        needs_vision=has_images,
+        needs_response_schema=response_format.get("type") == "json_schema",
+        allowed_models=caller.allowed_models,
+        pinned=request.pinned,
+        signals=seen.signals,
+        difficulty=seen.difficulty,
+        subtask=seen.subtask,
+    )
+
+
+def has_image(message: Message) -> bool:
+    """Whether a message carries an image part."""
+    content = message.get("content")
+    return isinstance(content, list) and any(part.get("type") == "image_url" for part in content)
+
+
+def over_the_limit(verdict: Verdict, *, window_s: float) -> RateLimited:
+    """The 429, with the time to wait."""
+    wait_s = max(1, -int(-verdict.reset_s // 1))
+    return RateLimited(
+        f"over the limit of {verdict.limit} requests in {window_s:g} seconds; try again in {wait_s} s",
+        headers={
+            "Retry-After": str(wait_s),
+            "x-ratelimit-limit": str(verdict.limit),
+            "x-ratelimit-remaining": "0",
+            "x-ratelimit-reset": str(wait_s),
+            "x-ratelimit-mode": verdict.mode,
+        },
+    )

@@ -1,0 +1,67 @@
+"""The operational state that decisions are made in, as one value that is rebuilt only when something changed."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import date
+
+from omni_app.gateway.health import Health
+from omni_app.providers.base import Provider
+from omni_app.registry import Registry
+from omni_app.routing.types import Deployment, KeyKind, Snapshot
+
+REBUILD_S = 1.0
+"""A measured latency reaches the choice within this time; an opened breaker does at once."""
+
+
+class Situations:
+    """Builds and keeps the current `Snapshot` of one registry."""
+
+    def __init__(self, registry: Registry, providers: Mapping[str, Provider], health: Health) -> None:
+        self._registry = registry
+        self._providers = providers
+        self._health = health
+        self._current: Snapshot | None = None
+        self._built_at_s = 0.0
+        self._cooling: frozenset[str] = frozenset()
+        self._premium: dict[tuple[KeyKind, str], Deployment | None] = {}
+        self._unconfigured: dict[str, str] = {}
+
+    def snapshot(self, *, now_s: float, today: date) -> Snapshot:
+        """The current one; `now_s` is `time.monotonic()`."""
+        cooling = frozenset(self._health.cooling(now_s=now_s))
+        fresh = self._current is not None and now_s - self._built_at_s < REBUILD_S
+        if self._current is None or not fresh or cooling != self._cooling:
+            self._unconfigured = self._without_provider()
+            self._premium.clear()
+            unavailable = self._unconfigured | dict.fromkeys(cooling, "cooling down after faults")
+            self._current = self._snapshot(unavailable, today)
+            self._built_at_s, self._cooling = now_s, cooling
+        return self._current
+
+    def snapshot_without_breakers(self, *, today: date) -> Snapshot:
+        """As if every breaker were closed: tells a refusal by limits from one by faults."""
+        return self._snapshot(self._without_provider(), today)
+
+    def premium(self, kind: KeyKind, configured: str) -> Deployment | None:
+        """The baseline for this kind of key; breakers do not move it."""
+        asked = (kind, configured)
+        if asked not in self._premium:
+            self._unconfigured = self._unconfigured or self._without_provider()
+            self._premium[asked] = self._registry.premium(configured, kind, self._unconfigured)
+        return self._premium[asked]
+
+    def _without_provider(self) -> dict[str, str]:
+        reasons = {name: provider.unavailable_reason() for name, provider in self._providers.items()}
+        missing = "its provider is not built in"
+        found = {one.id: reasons.get(one.provider, missing) for one in self._registry.deployments}
+        return {model: reason for model, reason in found.items() if reason}
+
+    def _snapshot(self, unavailable: Mapping[str, str], today: date) -> Snapshot:
+        latencies = self._health.latencies_ms()
+        content = repr((sorted(unavailable.items()), sorted(latencies.items()), today))
+        return Snapshot(
+            id=hashlib.sha256(content.encode()).hexdigest()[:16],
+            latency_ms=latencies,
+            unavailable=unavailable,
+            today=today,
+        )

@@ -1,0 +1,70 @@
+"""What a browser may do here: which origins are ours, what the session cookie is called, whose address counts.
+
+Read by both doors (the `/auth` routes and the pages), so it lives below them.
+"""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+
+from omni_app.settings import Settings
+
+SESSION_MAX_AGE_S = 7 * 24 * 3600
+"""A session ends after this time at the latest; the cookie goes with it."""
+LOOPBACK_NAMES = ("127.0.0.1", "localhost")
+
+
+def allowed_origins(settings: Settings) -> tuple[str, ...]:
+    """The exact origins our own pages are opened at: the public one, and loopback by its two names."""
+    names = (settings.origin, *(f"http://{name}:{settings.port}" for name in LOOPBACK_NAMES))
+    return tuple(dict.fromkeys(names))
+
+
+def is_https(settings: Settings) -> bool:
+    """Whether browsers reach us over TLS."""
+    return settings.origin.startswith("https://")
+
+
+def session_cookie(settings: Settings) -> str:
+    """The cookie's name; on https the `__Host-` prefix makes browsers insist on Secure and on this very host."""
+    return "__Host-omr_session" if is_https(settings) else "omr_session"
+
+
+def cross_site_reason(headers: Mapping[str, str], settings: Settings) -> str:
+    """Empty when a state-changing request comes from our own page, else what is wrong, for the person who sent it.
+
+    `headers` by lower-case name. A request without `Origin` and `Sec-Fetch-Site` does not come from a browser's form.
+    """
+    origin, site = headers.get("origin", ""), headers.get("sec-fetch-site", "")
+    if site not in ("", "same-origin"):
+        return "this request came from another site"
+    if origin and origin not in allowed_origins(settings):
+        return f"this page was opened at {origin[:200]}, but the server is {settings.origin}: open that, or set PUBLIC_URL"
+    if not origin and not site:
+        return "an Origin header is required"
+    return ""
+
+
+def client_address(peer: str, forwarded_for: Sequence[str], settings: Settings) -> str:
+    """The address that counts for limits: the peer, or what a trusted proxy says about whom it speaks for.
+
+    Walks `X-Forwarded-For` from its end, past `TRUSTED_PROXIES` (addresses or networks, comma-separated).
+    """
+    hops = [hop.strip() for line in forwarded_for for hop in line.split(",") if hop.strip()]
+    address = peer
+    while hops and _is_trusted(address, settings.trusted_proxies):
+        address = hops.pop()
+    return address if _is_address(address) else peer
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_trusted(address: str, trusted_proxies: str) -> bool:
+    networks = [ipaddress.ip_network(one.strip(), strict=False) for one in trusted_proxies.split(",") if one.strip()]
+    return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)
+

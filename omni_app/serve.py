@@ -1,0 +1,140 @@
+"""`python -m omni_app serve`: from a checkout to a served product, one step after the other, each saying what it does.
+
+Port free → one process per SQLite → backup and migrations → web app built when its sources changed → server.
+"""
+
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from omni_app.settings import Settings
+from omni_app.storage import database
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / ".web" / "build"
+BUILD_STAMP = ROOT / ".web" / "omni-build"
+WEB_SOURCES = ("omni_app", "assets", "rxconfig.py", "reflex.lock", "requirements.txt")
+"""What the built pages depend on."""
+HEADER_TIMEOUT_MS = 10_000
+"""A client that has not sent its headers by then is cut off."""
+DRAIN_S = 20
+"""What is in flight may take this long after a stop was asked for."""
+
+
+class StartError(Exception):
+    """The start cannot go on; the message says what to do."""
+
+
+def serve(settings: Settings, *, dev: bool = False) -> None:
+    """Prepares everything and becomes the server process; returns only by raising `StartError`."""
+    check_port(settings.host, settings.port)
+    prepare_database(settings)
+    if dev:
+        say("Starting with hot reload …")
+        os.execve(sys.executable, dev_command(settings), server_environment(settings, compiled=False))
+    build_web_app(settings)
+    say(f"Starting Omni-Model Router on {settings.origin} …")
+    os.execve(sys.executable, server_command(settings), server_environment(settings, compiled=True))
+
+
+def say(message: str) -> None:
+    """One line for the person at the terminal."""
+    print(message, flush=True)
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises `StartError` when somebody else listens there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StartError(
+                f"{host}:{port} cannot be used ({error.strerror}). "
+                f"Stop what listens there, or choose another port: PORT={port + 1} make run"
+            ) from None
+
+
+def prepare_database(settings: Settings) -> None:
+    """Backs up and migrates. Raises `StartError` for a newer schema or a second process on one SQLite."""
+    settings.omni_data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        database.hold_sqlite_lock(settings.database)
+        if settings.omni_env != "production":
+            say("Migrating the database …")
+            database.backup_before_upgrade(settings.database, settings.omni_data_dir)
+            database.upgrade(settings.database)
+    except database.DatabaseError as error:
+        raise StartError(str(error)) from None
+
+
+def build_web_app(settings: Settings) -> None:
+    """Builds the pages unless they are built from these very sources."""
+    wanted = web_fingerprint(settings)
+    if BUILD.is_dir() and BUILD_STAMP.is_file() and BUILD_STAMP.read_text() == wanted:
+        return
+    say("Building the web app (once; a minute on a slow machine) …")
+    command = [sys.executable, "-m", "reflex", "export", "--no-zip", "--frontend-only", "--env", "prod"]
+    done = subprocess.run(  # noqa: S603 our own interpreter and arguments
+        command, cwd=ROOT, env=server_environment(settings, compiled=False), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0 or not BUILD.is_dir():
+        shutil.rmtree(BUILD, ignore_errors=True)
+        raise StartError(f"The web app could not be built:\n{(done.stdout + done.stderr)[-3000:]}")
+    BUILD_STAMP.write_text(wanted)
+
+
+def web_fingerprint(settings: Settings) -> str:
+    """A hash of everything the built pages depend on: sources, pinned packages and the public address."""
+    digest = hashlib.sha256(f"{settings.origin} {sys.version_info[:2]}".encode())
+    for path in sorted(_web_files()):
+        digest.update(str(path.relative_to(ROOT)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _web_files() -> Iterator[Path]:
+    for name in WEB_SOURCES:
+        path = ROOT / name
+        if path.is_file():
+            yield path
+        yield from (one for one in path.rglob("*") if one.is_file() and "__pycache__" not in one.parts)
+
+
+def server_command(settings: Settings) -> list[str]:
+    """granian with one worker on the whole app; `omni_app.asgi` serves the API alone with more."""
+    address = ["--host", settings.host, "--port", str(settings.port)]
+    limits = ["--workers", "1", "--http", "1", "--http1-header-read-timeout", str(HEADER_TIMEOUT_MS)]
+    stop = ["--workers-kill-timeout", str(DRAIN_S), "--log-level", "warning"]
+    target = ["--interface", "asgi", "--factory", "omni_app.omni_app:app"]
+    return [sys.executable, "-m", "granian", *address, *limits, *stop, *target]
+
+
+def dev_command(settings: Settings) -> list[str]:
+    """Reflex's own development server: pages on the port after ours, API and socket on ours."""
+    ports = ["--backend-port", str(settings.port), "--frontend-port", str(settings.port + 1)]
+    return [sys.executable, "-m", "reflex", "run", "--env", "dev", "--backend-host", settings.host, *ports]
+
+
+def server_environment(settings: Settings, *, compiled: bool) -> dict[str, str]:
+    """The environment of the build and of the server. Reflex's double-underscore names belong to the pinned version."""
+    environment = dict(os.environ) | {
+        "REFLEX_TELEMETRY_ENABLED": "false",
+        "REFLEX_CHECK_LATEST_VERSION": "false",
+        "REFLEX_API_URL": settings.origin,
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    if compiled:
+        environment |= {
+            "REFLEX_ENV_MODE": "prod",
+            "__REFLEX_SKIP_COMPILE": "true",
+            "__REFLEX_MOUNT_FRONTEND_COMPILED_APP": "true",
+        }
+    return environment

@@ -1,0 +1,127 @@
+"""Everything that runs behind the doors, built once from the settings, started and stopped together."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from omni_app.gateway.gateway import Gateway, Limits
+from omni_app.limits import build_limiter
+from omni_app.limits.base import Limiter
+from omni_app.providers.base import Provider
+from omni_app.providers.catalog import build_providers
+from omni_app.registry import packaged_registry
+from omni_app.registry.store import load_registry, registry_version, seed_models
+from omni_app.settings import Settings
+from omni_app.storage.database import Database
+from omni_app.storage.keys import KeyCache, KeyHasher
+from omni_app.storage.spool import Drainer, Spool
+
+log = logging.getLogger(__name__)
+
+REGISTRY_POLL_S = 2.0
+"""A changed price or model reaches every worker within this time."""
+CONNECT_RETRY_S = 1.0
+
+
+@dataclass(slots=True)
+class Services:
+    """The running product without its doors. `start()` never waits for the database: `/ready` tells when it is there."""
+
+    settings: Settings
+    database: Database
+    hasher: KeyHasher
+    keys: KeyCache
+    limiter: Limiter
+    providers: dict[str, Provider]
+    spool: Spool
+    drainer: Drainer
+    gateway: Gateway
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def start(self) -> None:
+        """Starts the background work."""
+        for work in (self.keys.run, self.drainer.run, self._follow_registry, self._warm_up):
+            self._tasks.append(asyncio.create_task(work()))
+
+    async def stop(self) -> None:
+        """Stops it again: the ledger is drained first, then everything is closed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                await self.drainer.flush()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        closers: list[Callable[[], Awaitable[None]]] = [self.limiter.aclose, self.database.close]
+        closers += [provider.aclose for provider in self.providers.values()]
+        for close in closers:
+            await close()
+        self.spool.close()
+
+    async def problems(self) -> dict[str, str]:
+        """Dependency -> what is wrong with it, empty when it is well."""
+        ready = any(not provider.unavailable_reason() for provider in self.providers.values())
+        return {
+            "database": await self.database.ping() or await self.database.schema_problem(),
+            "limiter": await self.limiter.ping(),
+            "providers": "" if ready else "no provider is configured",
+            "ledger": self.spool.problem(),
+        }
+
+    async def _follow_registry(self) -> None:
+        """Seeds the models table, then follows it: the database rules over the packaged file."""
+        seeded = False
+        while True:
+            with contextlib.suppress(OSError):
+                seeded = await self._sync_registry(seeded=seeded)
+            await asyncio.sleep(REGISTRY_POLL_S if seeded else CONNECT_RETRY_S)
+
+    async def _sync_registry(self, *, seeded: bool) -> bool:
+        if await self.database.ping() or await self.database.schema_problem():
+            return seeded
+        async with self.database.session() as session:
+            if not seeded:
+                await seed_models(session, packaged_registry())
+                await session.commit()
+            if await registry_version(session) != self.gateway.registry.version:
+                self.gateway.use_registry(await load_registry(session))
+        return True
+
+    async def _warm_up(self) -> None:
+        """Starts the local model in the background, so that the first request finds it awake."""
+        warm_up = getattr(self.providers.get("local"), "warm_up", None)
+        if warm_up is not None:
+            await warm_up()
+
+
+def build_services(settings: Settings) -> Services:
+    """Wires everything; touches neither network nor database yet."""
+    database = Database(settings.database)
+    hasher = KeyHasher(settings.key_pepper)
+    spool = Spool(settings.omni_data_dir / "spool")
+    limiter = build_limiter(settings)
+    providers = build_providers(settings)
+    gateway = Gateway(
+        registry=packaged_registry(),
+        providers=providers,
+        limiter=limiter,
+        spool=spool,
+        limits=Limits(
+            rate_max=settings.rate_limit_max,
+            rate_window_s=settings.rate_limit_window_sec,
+            total_s=settings.provider_timeout_sec,
+        ),
+        premium_model=settings.premium_model,
+    )
+    return Services(
+        settings=settings,
+        database=database,
+        hasher=hasher,
+        keys=KeyCache(database, hasher),
+        limiter=limiter,
+        providers=providers,
+        spool=spool,
+        drainer=Drainer(spool, database),
+        gateway=gateway,
+    )

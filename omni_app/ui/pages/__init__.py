@@ -1,0 +1,1 @@
+"""The pages: each module holds one page and its state."""

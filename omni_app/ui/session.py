@@ -1,0 +1,184 @@
+"""The one door between a socket event and anybody's data.
+
+Any client of the websocket can call any event handler with any argument. So each handler carries a verdict:
+
+- `@authed`: the session is read again from the HttpOnly cookie on every event, the identity is handed in as the first
+  argument, the other arguments are checked against their annotations. Without a session nothing runs.
+- `@public`: runs for everybody; its arguments are checked the same way.
+
+`tests/ui/test_handlers.py` walks the registry of handlers and fails on one without a verdict.
+"""
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, get_type_hints
+from urllib.parse import urlencode
+
+import reflex as rx
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from reflex.istate.proxy import StateProxy
+
+from omni_app.origin import client_address, session_cookie
+from omni_app.services import Services
+from omni_app.storage import accounts
+from omni_app.storage.accounts import Identity
+
+log = logging.getLogger(__name__)
+
+MAX_COOKIE_LENGTH = 8_192
+Handler = Callable[..., Awaitable[Any]]
+
+
+class Backstage:
+    """Holds the running services for the page states: Reflex makes the states, so nothing can be handed to them."""
+
+    _services: Services | None = None
+
+    def open(self, services: Services) -> None:
+        """Called once, where the app is put together."""
+        self._services = services
+
+    @property
+    def services(self) -> Services:
+        """The running services. Raises `RuntimeError` before `open`."""
+        if self._services is None:
+            raise RuntimeError("the pages were used before the app was put together")
+        return self._services
+
+
+backstage = Backstage()
+
+
+class AppState(rx.State):
+    """What every page shows of who is signed in. The pages' states are its children, so one reset empties them all."""
+
+    email: str = ""
+    org_name: str = ""
+    _owner: str = ""
+
+    async def adopt(self, who: Identity) -> None:
+        """Makes this tab show `who`; whatever it held of somebody else is dropped first."""
+        if self._owner == str(who.user_id):
+            return
+        root = await self.get_state(AppState)
+        if self._owner:
+            root.reset()
+        root._owner = str(who.user_id)
+        root.email, root.org_name = who.email, who.org_name
+
+
+async def identity(state: rx.State) -> Identity | None:
+    """Who is behind this event, read now from the cookie; None when there is no living session."""
+    services = backstage.services
+    token = cookie_value(state.router.headers.cookie, session_cookie(services.settings))
+    if not token:
+        return None
+    async with services.database.reading() as session:
+        return await accounts.read_session(session, token=token)
+
+
+def cookie_value(header: str, name: str) -> str:
+    """One cookie of a Cookie header; "" when it is not there or the header is not to be read."""
+    if not header or len(header) > MAX_COOKIE_LENGTH:
+        return ""
+    try:
+        morsel = SimpleCookie(header).get(name)
+    except CookieError:
+        return ""
+    return morsel.value if morsel else ""
+
+
+def address_of(state: rx.State) -> str:
+    """The client's address, for limits."""
+    forwarded = state.router.headers.raw_headers.get("x-forwarded-for", "")
+    return client_address(state.router.session.client_ip, [forwarded], backstage.services.settings)
+
+
+def authed(handler: Handler) -> Handler:
+    """A handler for people who are signed in: `async (self, who: Identity, /, …)`."""
+    checks = _checks(handler, given=2)
+
+    @wraps(handler)
+    async def guarded(self: Any, *args: Any, **arguments: Any) -> Any:
+        values = _checked(handler, checks, args, arguments)
+        if values is None:
+            return None
+        who = await identity(self)
+        if who is None:
+            return await _to_login(self)
+        if _may_change(self):
+            await self.adopt(who)
+        return await handler(self, who, *values)
+
+    return _with_verdict(guarded, handler, checks, "authed")
+
+
+def public(handler: Handler) -> Handler:
+    """A handler that anybody may call: `async (self, …)`; it must reach no org's data."""
+    checks = _checks(handler, given=1)
+
+    @wraps(handler)
+    async def guarded(self: Any, *args: Any, **arguments: Any) -> Any:
+        values = _checked(handler, checks, args, arguments)
+        return None if values is None else await handler(self, *values)
+
+    return _with_verdict(guarded, handler, checks, "public")
+
+
+def verdict(function: Callable[..., Any]) -> str:
+    """`authed`, `public`, or "" for a handler that nobody has thought about."""
+    return str(getattr(function, "omni_verdict", ""))
+
+
+async def _to_login(state: Any) -> Any:
+    """Empties the tab and leads to the log-in page, which leads back."""
+    path = state.router.url.path
+    if _may_change(state):
+        (await state.get_state(AppState)).reset()
+    return rx.redirect("/login/?" + urlencode({"error": "ended", "next": path}))
+
+
+def _may_change(state: Any) -> bool:
+    """Whether the event holds the tab's state; a background event holds a proxy that is closed at first."""
+    return isinstance(state, AppState) and type(state) is not StateProxy
+
+
+def _checks(handler: Handler, *, given: int) -> Mapping[str, TypeAdapter[Any]]:
+    """Argument name -> what it must be, in order; the first `given` parameters do not come from the client."""
+    hints = get_type_hints(handler, include_extras=True)
+    names = list(inspect.signature(handler).parameters)[given:]
+    return {name: TypeAdapter(hints[name], config=ConfigDict(strict=True)) for name in names}
+
+
+def _checked(
+    handler: Handler, checks: Mapping[str, TypeAdapter[Any]], args: tuple[Any, ...], arguments: Mapping[str, Any]
+) -> list[Any] | None:
+    """The arguments in order, each as its annotation wants it; None when they are not."""
+    given = dict(zip(checks, args, strict=False)) | arguments
+    if len(args) > len(checks) or given.keys() != checks.keys():
+        log.warning("%s: called with other arguments than it takes", handler.__qualname__)
+        return None
+    try:
+        return [check.validate_python(given[name]) for name, check in checks.items()]
+    except ValidationError as error:
+        log.warning("%s: %s refused", handler.__qualname__, error.error_count())
+        return None
+
+
+def _with_verdict(
+    guarded: Callable[..., Any], handler: Handler, checks: Mapping[str, TypeAdapter[Any]], name: str
+) -> Handler:
+    """Shows Reflex only the arguments that a client gives, by their plain types."""
+    signature = inspect.signature(handler)
+    state, *_ = signature.parameters.values()
+    visible = [state.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    visible += [signature.parameters[one] for one in checks]
+    hints = get_type_hints(handler)
+    guarded.__signature__ = signature.replace(parameters=visible)  # type: ignore[attr-defined]
+    guarded.__annotations__ = {one: hints[one] for one in checks}
+    guarded.omni_verdict = name  # type: ignore[attr-defined]
+    return guarded
+
