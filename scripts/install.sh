@@ -2,7 +2,7 @@
 # Makes .venv with exactly the locked packages, checked against their hashes; --dev adds what the tests need.
 # A second run finds its stamp and does nothing. PYTHON=... chooses the interpreter.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd -P "$(dirname "$0")/.."
 
 locks=(requirements.txt)
 if [ "${1:-}" = "--dev" ]; then locks+=(requirements-dev.txt); fi

@@ -2,7 +2,7 @@
 # Writes requirements.txt and requirements-dev.txt: exact versions with hashes, for every supported Python and system.
 # Pins stay as they are unless asked: --upgrade, or --upgrade-package NAME.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd -P "$(dirname "$0")/.."
 
 for name in requirements requirements-dev; do
   .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

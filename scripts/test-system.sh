@@ -2,7 +2,7 @@
 # Finds what the tests need from the system, or installs it where that can be done without asking: Debian, as root.
 # Where it cannot, it says so and goes on: the tests concerned are skipped with their reason (and fail the run when CI=true).
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd -P "$(dirname "$0")/.."
 
 missing=$(.venv/bin/python -m tests.system) || exit 1
 if [ -z "$missing" ]; then exit 0; fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every check, goes on after a failure, and names at the end what failed.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd -P "$(dirname "$0")/.."
 
 failed=""
 

@@ -4,7 +4,7 @@ A `RoutingTable` keeps the shortlists it has made, because thousands of requests
 same needs, same policy, same operational snapshot. What depends on the request's own size is in `rank`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from omni_app.routing.types import (
 
 KEPT_SHORTLISTS = 256
 """How many shortlists a table keeps before it starts anew: bounds its memory."""
+IMAGES_ONLY = frozenset({Task.IMAGE})
 
 
 class Limit(StrEnum):
@@ -89,24 +90,15 @@ class Shortlist:
     lowest_quality: float
 
 
-class RoutingTable(Sequence[Deployment]):
+class RoutingTable:
     """A fixed set of deployments with the shortlists made from it; the gateway keeps one per registry and key kind.
 
     Not part of any decision's meaning: a plain sequence of the same deployments gives the same decisions, slower.
     """
 
     def __init__(self, deployments: Sequence[Deployment]) -> None:
-        self._deployments = tuple(deployments)
+        self.deployments = tuple(deployments)
         self._shortlists: dict[tuple[object, ...], Shortlist] = {}
-
-    def __len__(self) -> int:
-        return len(self._deployments)
-
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # Sequence's overloads say it
-        return self._deployments[index]
-
-    def __iter__(self) -> Iterator[Deployment]:
-        return iter(self._deployments)
 
     def shortlist(self, request: RouteRequest, *, task: Task, policy: Policy, snapshot: Snapshot) -> Shortlist:
         """The shortlist for this kind of request, made when first asked for and after each new policy or snapshot."""
@@ -123,7 +115,7 @@ class RoutingTable(Sequence[Deployment]):
         )
         kept = self._shortlists.get(kind)
         if kept is None or kept.snapshot is not snapshot or kept.policy is not policy:
-            kept = make_shortlist(self._deployments, request, task=task, policy=policy, snapshot=snapshot)
+            kept = make_shortlist(self.deployments, request, task=task, policy=policy, snapshot=snapshot)
             if len(self._shortlists) >= KEPT_SHORTLISTS:
                 self._shortlists.clear()
             self._shortlists[kind] = kept
@@ -187,23 +179,24 @@ def make_row(deployment: Deployment, *, task: Task, weights: Weights, scale: Log
     )
 
 
-def tie_break(row: Row, request: RouteRequest) -> tuple[float, float, float, float, str]:
+def tie_break(row: Row, request: RouteRequest) -> tuple[float, float, float, str]:
     """Who stands first among equals: the better model, then the faster one (`fast`: the other way), then by id."""
-    quality = (-row.task_quality, -row.overall_quality)
     if request.latency_pref is LatencyPref.FAST:
-        return (row.latency_ms, *quality, 0.0, row.id)
-    return (*quality, row.latency_ms, 0.0, row.id)
+        return (row.latency_ms, -row.task_quality, -row.overall_quality, row.id)
+    return (-row.task_quality, -row.overall_quality, row.latency_ms, row.id)
 
 
 def exclusion(deployment: Deployment, request: RouteRequest, *, task: Task, snapshot: Snapshot) -> Exclusion | None:
     """The first limit that excludes the deployment, in the order of `Limit`; None when it may answer.
 
-    A model that the caller named is not held to its usual tasks, nor to its deprecation date: it may still be served.
+    A model that the caller named is not held to its usual tasks (unless all it does is make images), nor to its
+    deprecation date: it may still be served.
     """
     pinned = bool(request.pinned)
     if pinned and deployment.id not in request.pinned:
         return Exclusion(Limit.PINNED, "is not among the models that the request names")
-    if not pinned and deployment.tasks is not None and task not in deployment.tasks:
+    served = deployment.tasks
+    if served is not None and task not in served and (not pinned or served == IMAGES_ONLY):
         return Exclusion(Limit.TASK, f"does not serve {task.value}")
     return (
         _inability(deployment, request, task)

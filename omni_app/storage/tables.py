@@ -162,7 +162,10 @@ class Meta(SQLModel, table=True):
 
 
 class RequestRow(SQLModel, table=True):
-    """The ledger: one row a request, failed ones too. Money in pico-dollars; never updated."""
+    """The ledger: one row a request, failed ones too. Money in pico-dollars; never updated.
+
+    No foreign keys: what happened is kept even when the key or the org is gone, and one bad row cannot block a batch.
+    """
 
     __tablename__ = "requests"
     __table_args__ = (
@@ -171,8 +174,8 @@ class RequestRow(SQLModel, table=True):
     )
     id: uuid.UUID = _id()
     request_id: str = Field(max_length=64, unique=True)
-    org_id: uuid.UUID = Field(foreign_key="orgs.id")
-    key_id: uuid.UUID = Field(foreign_key="api_keys.id")
+    org_id: uuid.UUID
+    key_id: uuid.UUID
     key_kind: str = Field(max_length=4)
     endpoint: str = Field(max_length=40)
     task: str = Field(max_length=20)
@@ -224,7 +227,7 @@ class RoutingLog(SQLModel, table=True):
 
     __tablename__ = "routing_logs"
     request_id: str = Field(max_length=64, primary_key=True)
-    org_id: uuid.UUID = Field(foreign_key="orgs.id", index=True)
+    org_id: uuid.UUID = Field(index=True)
     considered_models: list[dict[str, Any]] = _json()
     task_scores: dict[str, float] = _json()
     final_model: str = Field(default="", max_length=200)

@@ -1,0 +1,218 @@
+"""The database: one URL for SQLite or Postgres, an async engine, and what must be true of its schema before we serve."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from omni_app.errors import Unavailable
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BACKUPS_KEPT = 5
+BUSY_TIMEOUT_MS = 5_000
+STATEMENT_TIMEOUT_MS = 10_000
+POOL_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 3
+
+DATABASE_ERRORS = (SQLAlchemyError, OSError)
+"""What a database that is away, slow or full raises."""
+
+
+AWAY = "the database does not answer; try again in a moment"
+
+
+class DatabaseError(Exception):
+    """The database cannot be used as it is; the message says what to do."""
+
+
+def is_sqlite(url: str) -> bool:
+    """Whether the URL names an SQLite file."""
+    return make_url(url).get_backend_name() == "sqlite"
+
+
+def sync_url(url: str) -> str:
+    """The URL for migrations: psycopg for Postgres, the standard library for SQLite."""
+    return make_url(url).set(drivername="sqlite" if is_sqlite(url) else "postgresql+psycopg").render_as_string(False)
+
+
+def async_url(url: str) -> str:
+    """The URL for serving: psycopg is async as well."""
+    name = "sqlite+aiosqlite" if is_sqlite(url) else "postgresql+psycopg"
+    return make_url(url).set(drivername=name).render_as_string(False)
+
+
+class Database:
+    """The engine and its sessions. Made without touching the database, which may come up later."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _engine(url)
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """A session for background work; what is not committed is rolled back. Raises what the database raises."""
+        async with self._sessions() as session:
+            yield session
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session in whose name somebody waits for an answer: a database that is away becomes `Unavailable`."""
+        try:
+            async with self._sessions() as session:
+                yield session
+        except DATABASE_ERRORS as error:
+            raise Unavailable(AWAY, headers={"Retry-After": "2"}) from error
+
+    async def ping(self) -> str:
+        """Empty when the database answers, else the reason."""
+        try:
+            async with self.engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+        except DATABASE_ERRORS as error:
+            return f"the database does not answer ({type(error).__name__})"
+        return ""
+
+    async def schema_problem(self) -> str:
+        """Empty when the schema is this version's, else what to do."""
+        try:
+            async with self.engine.connect() as connection:
+                found = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+        except DATABASE_ERRORS:
+            found = None
+        return schema_verdict(found)
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self.engine.dispose()
+
+
+def schema_verdict(found: str | None) -> str:
+    """What a schema revision means for this version: empty, or what to do."""
+    scripts = ScriptDirectory.from_config(_alembic_config(""))
+    if found == scripts.get_current_head():
+        return ""
+    known = {revision.revision for revision in scripts.walk_revisions()}
+    if found is None or found in known:
+        return "the database schema is older than this version: run `alembic upgrade head`"
+    return "the database schema is newer than this version: start the newer version, or restore the backup"
+
+
+def _engine(url: str) -> AsyncEngine:
+    if not is_sqlite(url):
+        return create_async_engine(
+            async_url(url),
+            pool_size=5,
+            max_overflow=10,
+            pool_timeout=POOL_TIMEOUT_S,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            connect_args={
+                # Transaction poolers (Supabase's, pgbouncer) hand each transaction another server connection.
+                "prepare_threshold": None,
+                "connect_timeout": CONNECT_TIMEOUT_S,
+            },
+        )
+    engine = create_async_engine(async_url(url), poolclass=NullPool if ":memory:" not in url else None)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """WAL lets readers and the one writer work together; NORMAL is safe with WAL, and the spool is the durable copy."""
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _alembic_config(url: str) -> Config:
+    config = Config(str(ROOT / "alembic.ini"))
+    config.set_main_option("script_location", str(ROOT / "alembic"))
+    config.attributes["url"] = url
+    return config
+
+
+def upgrade(url: str) -> None:
+    """Migrates to this version's schema, in this process. Raises `DatabaseError` for a newer schema."""
+    config = _alembic_config(sync_url(url))
+    problem = schema_verdict(current_revision(url))
+    if "newer" in problem:
+        raise DatabaseError(problem)
+    if problem:
+        command.upgrade(config, "head")
+
+
+def current_revision(url: str) -> str | None:
+    """The schema's revision; None for an empty database. Raises `DatabaseError` when it cannot be reached."""
+    engine = create_engine(sync_url(url), poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            if not engine.dialect.has_table(connection, "alembic_version"):
+                return None
+            revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            return revision
+    except SQLAlchemyError as error:
+        raise DatabaseError(f"the database cannot be reached ({type(error).__name__}): check DATABASE_URL") from None
+    finally:
+        engine.dispose()
+
+
+def backup_before_upgrade(url: str, data_dir: Path) -> Path | None:
+    """Copies an SQLite file that is about to be migrated; keeps the last few copies. None when nothing had to be done."""
+    path = sqlite_path(url)
+    if path is None or not path.exists() or not schema_verdict(current_revision(url)):
+        return None
+    folder = data_dir / "backups"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target = folder / f"omni-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.db"
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+    for old in sorted(folder.glob("omni-*.db"))[:-BACKUPS_KEPT]:
+        old.unlink()
+    return target
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of an SQLite URL; None for Postgres and for a database in memory."""
+    name = make_url(url).database
+    return Path(name) if is_sqlite(url) and name and name != ":memory:" else None
+
+
+def hold_sqlite_lock(url: str) -> int | None:
+    """Makes this process the only server of an SQLite file until it ends; survives exec. Raises `DatabaseError`.
+
+    Gives the descriptor that holds the lock, or None where there is no file to lock.
+    """
+    path = sqlite_path(url)
+    if path is None:
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise DatabaseError(
+            f"another Omni-Model Router process serves {path}: SQLite takes one. Stop it, or set DATABASE_URL to Postgres"
+        ) from None
+    os.set_inheritable(descriptor, True)
+    return descriptor

@@ -1,0 +1,87 @@
+"""Small pieces: text, figures, links, buttons, notices, empty states."""
+
+from typing import Any
+
+import reflex as rx
+from reflex_components_core.el.elements.base import BaseHTML
+
+Row = dict[str, str]
+"""One line of a table, already as text."""
+Text = str | rx.Var[str]
+
+
+class NativeForm(BaseHTML):
+    """A form that the browser submits by itself (`rx.el.form` always prevents that)."""
+
+    tag = "form"
+    action: rx.Var[str]
+    method: rx.Var[str]
+
+
+def money(text: Text, exact: Text, *, class_name: str = "") -> rx.Component:
+    """An amount as people read it, with the exact one on hover and for machines."""
+    return rx.el.data(text, value=exact, title=exact, class_name=f"money {class_name}".strip())
+
+
+def moment(instant: Text, text: Text) -> rx.Component:
+    """An instant: UTC as served, in the reader's zone once the script runs, UTC on hover."""
+    return rx.el.time(text, date_time=instant, custom_attrs={"data-local": ""})
+
+
+def badge(text: Text, *, tone: Text = "") -> rx.Component:
+    """A word in a pill; tones: `ok`, `warn`, `bad`, `sim`."""
+    return rx.el.span(text, class_name="badge", custom_attrs={"data-tone": tone})
+
+
+def button(label: Text, *, on_click: Any = None, kind: str = "", type_: str = "button", **attrs: str) -> rx.Component:
+    """A button; `kind`: `primary`, `danger`, `quiet` or plain."""
+    events = {} if on_click is None else {"on_click": on_click}
+    return rx.el.button(label, type=type_, class_name=f"button {kind}".strip(), custom_attrs=_attributes(attrs), **events)
+
+
+def button_link(label: Text, href: Text, *, kind: str = "") -> rx.Component:
+    """A link that looks like a button."""
+    return rx.el.a(label, href=href, class_name=f"button {kind}".strip())
+
+
+def notice(*children: Any, tone: str = "info") -> rx.Component:
+    """A line worth reading; `tone`: `info`, `sim`, `warn` or `bad` (read out at once)."""
+    role = "alert" if tone == "bad" else "status"
+    return rx.el.div(*children, class_name="notice", role=role, custom_attrs={"data-tone": tone})
+
+
+def empty(title: str, text: Text, *action: rx.Component) -> rx.Component:
+    """What will appear here, and the one thing to do."""
+    return rx.el.div(rx.el.h2(title), rx.el.p(text), *action, class_name="empty")
+
+
+def stat(label: str, figure: Any, note: Any = "", *, tone: str = "") -> rx.Component:
+    """One figure with its label and a line under it."""
+    return rx.el.div(
+        rx.el.dt(label),
+        rx.el.dd(figure, class_name="figure"),
+        rx.el.dd(note, class_name="note"),
+        class_name="stat",
+        custom_attrs={"data-tone": tone},
+    )
+
+
+def card(*children: Any, title: str = "", class_name: str = "") -> rx.Component:
+    """A quiet surface with an optional heading."""
+    heading = [rx.el.h2(title)] if title else []
+    return rx.el.section(*heading, *children, class_name=f"card {class_name}".strip())
+
+
+def copy_button(target: str, *, label: str = "Copy") -> rx.Component:
+    """Copies the text of the element with this id; `assets/omni.js` does it."""
+    return rx.el.button(label, type="button", class_name="button quiet copy", custom_attrs={"data-copy": target})
+
+
+def skeleton(lines: int = 3) -> rx.Component:
+    """Holds the place of what is loading."""
+    bars = [rx.el.div(class_name="bar") for _ in range(lines)]
+    return rx.el.div(*bars, class_name="skeleton", custom_attrs={"aria-hidden": "true"})
+
+
+def _attributes(attrs: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in attrs.items()}

@@ -1,0 +1,33 @@
+"""Tables: one look, figures right-aligned, scrolling inside their own frame on a narrow screen."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import reflex as rx
+
+from omni_app.ui.components.basics import Row
+
+Column = tuple[str, Callable[[Any], Any]]
+"""A heading and what a row shows under it; a heading that starts with `#` is a column of figures."""
+
+
+def data_table(rows: rx.Var[list[Row]], columns: Sequence[Column], *, caption: str) -> rx.Component:
+    """The rows of a state as a table; `caption` is read to those who cannot see it."""
+
+    def line(row: Any) -> rx.Component:
+        cells = [rx.el.td(show(row), class_name="num" if title.startswith("#") else "") for title, show in columns]
+        return rx.el.tr(*cells)
+
+    heads = [
+        rx.el.th(title.lstrip("#"), scope="col", class_name="num" if title.startswith("#") else "")
+        for title, _ in columns
+    ]
+    return rx.el.div(
+        rx.el.table(
+            rx.el.caption(caption, class_name="sr-only"),
+            rx.el.thead(rx.el.tr(*heads)),
+            rx.el.tbody(rx.foreach(rows, line)),
+        ),
+        class_name="table",
+        custom_attrs={"tabIndex": "0", "role": "region", "aria-label": caption},
+    )

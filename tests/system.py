@@ -1,0 +1,46 @@
+"""What the tests need from the system, and where it is: one place, for the fixtures and for `scripts/test-system.sh`.
+
+`python -m tests.system` prints the Debian packages that are missing, on one line; nothing when all is there.
+"""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_PATHS = (
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+
+
+def chromium() -> Path | None:
+    """A Chromium that Playwright can drive (`executable_path`)."""
+    found = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if found:
+        return Path(found)
+    return next((path for path in map(Path, CHROMIUM_PATHS) if path.is_file()), None)
+
+
+def postgres_programs() -> Path | None:
+    """The folder with `initdb`, `pg_ctl` and `postgres`: the system's newest, else the one of the wheel `pgserver`."""
+    versions = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    newest = max(versions, key=lambda path: int(path.parts[-3]), default=None)
+    if newest:
+        return newest.parent
+    if on_path := shutil.which("initdb"):
+        return Path(on_path).parent
+    wheel = importlib.util.find_spec("pgserver")
+    if wheel and wheel.origin:
+        return Path(wheel.origin).parent / "pginstall" / "bin"
+    return None
+
+
+def missing_debian_packages() -> list[str]:
+    """What `apt-get install` would have to bring."""
+    needs = {"chromium": chromium(), "postgresql": postgres_programs()}
+    return [package for package, found in needs.items() if found is None]
+
+
+if __name__ == "__main__":
+    print(*missing_debian_packages())
