@@ -100,7 +100,9 @@ def build_services(settings: Settings) -> Services:
     database = Database(settings.database)
     hasher = KeyHasher(settings.key_pepper)
     spool = Spool(settings.omni_data_dir / "spool")
-    limiter = build_limiter(settings)
+    limiter = build_limiter(
+        settings.upstash_redis_rest_url, settings.upstash_redis_rest_token.get_secret_value()
+    )
     providers = build_providers(settings)
     gateway = Gateway(
         registry=packaged_registry(),

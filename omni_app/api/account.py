@@ -49,7 +49,7 @@ def routes(services: Services) -> list[Route]:
         if not await _may_try(request, services, account=form.get("email", "")):
             return _back("/signup/", "slow_down")
         try:
-            async with services.database.session() as session:
+            async with services.database.reading() as session:
                 who = await accounts.sign_up(
                     session,
                     email=form.get("email", ""),
@@ -68,7 +68,7 @@ def routes(services: Services) -> list[Route]:
         if not await _may_try(request, services, account=email):
             return _back("/login/", "slow_down", after=after)
         try:
-            async with services.database.session() as session:
+            async with services.database.reading() as session:
                 who = await accounts.verify_password(session, email=email, password=form.get("password", ""))
                 if who is None:
                     return _back("/login/", "wrong", after=after)
@@ -82,7 +82,7 @@ def routes(services: Services) -> list[Route]:
         _refuse_cross_site(request, settings)
         token = request.cookies.get(session_cookie(settings), "")
         if token:
-            async with services.database.session() as session:
+            async with services.database.reading() as session:
                 await accounts.close_session(session, token=token)
                 await session.commit()
         answer = RedirectResponse("/", status_code=303)
@@ -95,7 +95,7 @@ def routes(services: Services) -> list[Route]:
         body = await read_json_object(request, max_bytes=MAX_KEY_BODY_BYTES)
         name, kind = _key_fields(body)
         await _limit(services, f"new-key:{who.org_id}", KEY_LIMIT)
-        async with services.database.session() as session:
+        async with services.database.reading() as session:
             if len(await keys.list_keys(session, org_id=who.org_id)) >= MAX_KEYS:
                 raise InvalidRequest(f"an org holds at most {MAX_KEYS} keys: revoke one first")
             key, plaintext = await keys.create_key(

@@ -14,10 +14,10 @@ from omni_app.gateway.health import Health
 from omni_app.gateway.types import Attempt, ChatRequest
 from omni_app.providers.base import Completion, FaultKind, Provider, ProviderFault, ProviderRequest, Timeouts, Usage
 from omni_app.routing.cost import actual_cost
-from omni_app.routing.types import Deployment
+from omni_app.routing.types import Deployment, Step
 
 
-class Step(Enum):
+class After(Enum):
     """What follows a fault."""
 
     NEXT = "the next model of the chain"
@@ -25,12 +25,12 @@ class Step(Enum):
     STOP = "nothing: another model would meet the same"
 
 
-AFTER_FAULT: Mapping[FaultKind, Step] = {
-    **dict.fromkeys(FaultKind, Step.NEXT),
-    FaultKind.CONTEXT_LENGTH: Step.LARGER_WINDOW,
-    FaultKind.BAD_REQUEST: Step.STOP,
-    FaultKind.CONTENT_POLICY: Step.STOP,
-    FaultKind.LOOP: Step.STOP,
+AFTER_FAULT: Mapping[FaultKind, After] = {
+    **dict.fromkeys(FaultKind, After.NEXT),
+    FaultKind.CONTEXT_LENGTH: After.LARGER_WINDOW,
+    FaultKind.BAD_REQUEST: After.STOP,
+    FaultKind.CONTENT_POLICY: After.STOP,
+    FaultKind.LOOP: After.STOP,
 }
 
 TIMEOUTS = frozenset(
@@ -54,80 +54,72 @@ class Walk:
     request: ChatRequest
     deadline_s: float
     """`time.monotonic()` seconds."""
-    max_tokens: int | None
     on_attempt: Callable[[Attempt], None]
     clock: Callable[[], float] = time.monotonic
     attempts: list[Attempt] = field(default_factory=list)
 
-    async def run(self, chain: Iterable[Deployment]) -> Completion:
+    async def run(self, chain: Iterable[tuple[Deployment, Step]]) -> Completion:
         """The first whole answer. Raises what `chain_failed` makes of the last fault."""
         larger_than = 0
         fault = ProviderFault(FaultKind.TOTAL_TIMEOUT, "the deadline had passed before a model could be called")
-        for deployment in chain:
+        for deployment, step in chain:
             if deployment.context_window <= larger_than:
                 continue
             if self.clock() >= self.deadline_s:
                 break
             try:
-                return await self._attempt(deployment)
+                return await self._attempt(deployment, step)
             except ProviderFault as met:
                 fault = met
-            step = AFTER_FAULT[fault.kind]
-            if step is Step.STOP:
+            after = AFTER_FAULT[fault.kind]
+            if after is After.STOP:
                 break
-            if step is Step.LARGER_WINDOW:
+            if after is After.LARGER_WINDOW:
                 larger_than = deployment.context_window
         raise chain_failed(tuple(self.attempts), fault)
 
-    async def _attempt(self, deployment: Deployment) -> Completion:
+    async def _attempt(self, deployment: Deployment, step: Step) -> Completion:
         started_s = self.clock()
+        played = self._played_fault()
+        provider = self.providers["sandbox" if played else deployment.provider]
         self.health.probing(deployment.id, now_s=started_s)
         try:
             async with asyncio.timeout(self.deadline_s - started_s):
-                completion = await self._provider(deployment).complete(self._call(deployment, started_s))
+                completion = await provider.complete(self._call(deployment, step, played, started_s))
         except TimeoutError:
             fault = ProviderFault(FaultKind.TOTAL_TIMEOUT, "the request's deadline passed")
-            self._failed(deployment, started_s, fault)
-            raise fault from None
-        except ProviderFault as fault:
-            self._failed(deployment, started_s, fault)
-            raise
+        except ProviderFault as met:
+            fault = met
         except asyncio.CancelledError:
             self._note(deployment, started_s, outcome="cancelled")
             raise
-        latency_ms = self._note(deployment, started_s, outcome="ok", usage=completion.usage)
-        self.health.succeeded(deployment.id, latency_ms=latency_ms)
-        return completion
+        else:
+            latency_ms = self._note(deployment, started_s, outcome="ok", usage=completion.usage)
+            self.health.succeeded(deployment.id, latency_ms=latency_ms)
+            return completion
+        self._note(deployment, started_s, outcome=fault.kind.value, detail=fault.detail, usage=fault.usage)
+        if not played:
+            self.health.failed(deployment.id, fault, now_s=self.clock())
+        raise fault
 
-    def _provider(self, deployment: Deployment) -> Provider:
-        return self.providers["sandbox" if self._plays_fault() else deployment.provider]
-
-    def _plays_fault(self) -> bool:
-        """Whether the caller asked for this attempt to fail; the sandbox plays the fault in any model's place."""
+    def _played_fault(self) -> str:
+        """The fault that the caller asked for at this attempt; the sandbox plays it in any model's place."""
         asked = self.request.sandbox_fail
-        return asked.startswith("all:") or (bool(asked) and not self.attempts)
+        everywhere = asked.startswith("all:")
+        return asked.removeprefix("all:") if everywhere or not self.attempts else ""
 
-    def _call(self, deployment: Deployment, now_s: float) -> ProviderRequest:
+    def _call(self, deployment: Deployment, step: Step, played: str, now_s: float) -> ProviderRequest:
         left_s = self.deadline_s - now_s
         params = dict(self.request.params)
-        if self.max_tokens is not None:
-            params["max_tokens"] = min(self.max_tokens, deployment.max_output_tokens)
+        if step.max_tokens is not None:
+            params["max_tokens"] = step.max_tokens
         return ProviderRequest(
             deployment=deployment,
             messages=self.request.messages,
             params=params,
             timeouts=Timeouts(first_byte_s=min(FIRST_BYTE_S, left_s), total_s=left_s),
-            sandbox_fail=self.request.sandbox_fail.removeprefix("all:") if self._plays_fault() else "",
+            sandbox_fail=played,
         )
-
-    def _failed(self, deployment: Deployment, started_s: float, fault: ProviderFault) -> None:
-        self._note(deployment, started_s, outcome=fault.kind.value, detail=fault.detail, usage=fault.usage)
-        if not self._fault_was_played():
-            self.health.failed(deployment.id, fault, now_s=self.clock())
-
-    def _fault_was_played(self) -> bool:
-        asked = self.request.sandbox_fail
-        return asked.startswith("all:") or (bool(asked) and len(self.attempts) == 1)
 
     def _note(
         self, deployment: Deployment, started_s: float, *, outcome: str, detail: str = "", usage: Usage | None = None

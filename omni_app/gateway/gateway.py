@@ -4,22 +4,37 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import datetime
 
 from omni_app.errors import NoEligibleModel, OmniError, ProviderError, RateLimited
-from omni_app.gateway import metering
 from omni_app.gateway.fallback import Walk
 from omni_app.gateway.health import Health
+from omni_app.gateway.metering import Story
 from omni_app.gateway.situation import Situations
-from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, new_request_id
+from omni_app.gateway.types import Answer, Caller, ChatRequest, new_request_id
 from omni_app.limits.base import Limiter, Verdict
 from omni_app.providers.base import Completion, Provider
 from omni_app.registry import Registry
 from omni_app.routing.classify import classify
 from omni_app.routing.decide import decide
+from omni_app.routing.shortlist import RoutingTable
 from omni_app.routing.tokens import estimate_tokens
-from omni_app.routing.types import Decision, Deployment, KeyKind, Message, Policy, RouteRequest, Snapshot, Task
+from omni_app.routing.types import (
+    Decision,
+    Deployment,
+    KeyKind,
+    Message,
+    Policy,
+    RouteRequest,
+    Snapshot,
+    Step,
+    Task,
+)
 from omni_app.storage.spool import Spool
+from omni_app.storage.tables import utc_now
+
+
+KEY_KINDS: tuple[KeyKind, ...] = ("live", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +59,9 @@ class Gateway:
     policy: Policy = field(default_factory=Policy)
     health: Health = field(default_factory=Health)
     clock: Callable[[], float] = time.monotonic
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    now: Callable[[], datetime] = utc_now
     _situations: Situations = field(init=False)
+    _tables: dict[KeyKind, RoutingTable] = field(init=False)
 
     def __post_init__(self) -> None:
         self.use_registry(self.registry)
@@ -54,6 +70,7 @@ class Gateway:
         """Decides with another registry from now on."""
         self.registry = registry
         self._situations = Situations(registry, self.providers, self.health)
+        self._tables = {kind: RoutingTable(registry.serving(kind)) for kind in KEY_KINDS}
 
     def unavailable(self) -> Mapping[str, str]:
         """Deployment id -> why it cannot be called: no provider key, or cooling down after faults."""
@@ -78,7 +95,7 @@ class Gateway:
     async def chat(self, caller: Caller, request: ChatRequest, *, request_id: str = "") -> Answer:
         """Serves one request and records it. Raises an `OmniError`; a failed request is recorded too."""
         started_s = self.clock()
-        story = metering.Story(
+        story = Story(
             request_id=request_id or new_request_id(),
             caller=caller,
             request=request,
@@ -89,15 +106,14 @@ class Gateway:
         try:
             completion = await self._answered(story, started_s)
         except OmniError as error:
-            self._record(story, started_s, error_code=error.code)
+            self.spool.finish(story.failed(error.code, latency_ms=self._elapsed_ms(started_s)))
             raise
         except asyncio.CancelledError:
-            self._record(story, started_s, error_code="cancelled")
+            self.spool.finish(story.failed("cancelled", latency_ms=self._elapsed_ms(started_s)))
             raise
-        self._record(story, started_s, completion=completion)
-        return story.answer(completion, latency_ms=self._elapsed_ms(started_s))
+        return self._served(story, completion, latency_ms=self._elapsed_ms(started_s))
 
-    async def _answered(self, story: "metering.Story", started_s: float) -> Completion:
+    async def _answered(self, story: Story, started_s: float) -> Completion:
         if story.decision.selected is None:
             raise self._refusal(story)
         self.spool.admit(story.admission())
@@ -106,33 +122,28 @@ class Gateway:
             health=self.health,
             request=story.request,
             deadline_s=started_s + min(self.limits.total_s, story.request.timeout_s or self.limits.total_s),
-            max_tokens=story.decision.max_tokens,
-            on_attempt=lambda attempt: self._note(story, attempt),
+            on_attempt=lambda attempt: self.spool.attempt(story.attempt_record(attempt)),
             clock=self.clock,
             attempts=story.attempts,
         )
         return await walk.run(self._affordable(story))
 
-    def _note(self, story: "metering.Story", attempt: Attempt) -> None:
-        self.spool.attempt(story.attempt_record(attempt))
-
-    def _record(
-        self, story: "metering.Story", started_s: float, *, completion: Completion | None = None, error_code: str = ""
-    ) -> None:
-        latency_ms = self._elapsed_ms(started_s)
-        self.spool.finish(story.record(completion, error_code=error_code, latency_ms=latency_ms))
+    def _served(self, story: Story, completion: Completion, *, latency_ms: int) -> Answer:
+        answered_by = self.registry.get(story.attempts[-1].model)
+        assert answered_by is not None, "the chain holds only models of this registry"
+        self.spool.finish(story.served(completion, answered_by, latency_ms=latency_ms))
+        return story.answer(completion, simulated=answered_by.simulated, latency_ms=latency_ms)
 
     def _elapsed_ms(self, started_s: float) -> int:
         return round((self.clock() - started_s) * 1000)
 
-    def _affordable(self, story: "metering.Story") -> Iterator[Deployment]:
-        """The chain, less the models whose worst case no longer fits the promise after what failed attempts cost."""
-        worst = {candidate.model: candidate.worst_cost for candidate in story.decision.candidates}
-        for model in story.decision.fallback_chain:
-            deployment = self.registry.get(model)
-            limit = story.request.max_cost
-            if deployment and (limit is None or story.cost + worst.get(model, 0) <= limit):
-                yield deployment
+    def _affordable(self, story: Story) -> Iterator[tuple[Deployment, Step]]:
+        """The chain, less the steps whose worst case no longer fits the promise beside what failed attempts cost."""
+        limit = story.request.max_cost
+        for step in story.decision.steps:
+            deployment = self.registry.get(step.model)
+            if deployment and (limit is None or story.cost + step.worst_cost <= limit):
+                yield deployment, step
 
     def _decide(self, request: RouteRequest) -> Decision:
         now_s = self.clock()
@@ -142,13 +153,13 @@ class Gateway:
     def _decide_in(self, request: RouteRequest, snapshot: Snapshot) -> Decision:
         return decide(
             request,
-            deployments=self.registry.serving(request.key_kind),
+            deployments=self._tables[request.key_kind],
             policy=self.policy,
             snapshot=snapshot,
             registry_version=self.registry.version,
         )
 
-    def _refusal(self, story: "metering.Story") -> OmniError:
+    def _refusal(self, story: Story) -> OmniError:
         """Why nothing is eligible: the request's limits, or (503) nothing but open breakers."""
         now_s = self.clock()
         calm = self._situations.snapshot_without_breakers(today=self.now().date())

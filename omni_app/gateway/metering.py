@@ -1,17 +1,20 @@
-"""From what happened to what is billed and kept: the answer, the ledger's record, the saving."""
+"""From what happened to what is billed and kept: the answer, the ledger's records, the saving."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest
 from omni_app.providers.base import Completion, Usage
-from omni_app.routing.cost import actual_cost
-from omni_app.routing.types import Decision, Deployment
+from omni_app.routing.cost import savings
+from omni_app.routing.types import Candidate, Decision, Deployment
 from omni_app.storage.ledger import AttemptRecord, RequestRecord, RoutingRecord
 from omni_app.storage.spool import Admission
 
 LOGGED_CANDIDATES = 5
-"""The best candidates kept with each request; the rest can be recomputed from the stored features."""
+"""The best candidates kept with each request; the rest can be worked out again from the stored features."""
+NO_TOKENS = Usage(input=0, output=0)
+DETAIL_LENGTH = 400
 
 
 @dataclass(slots=True)
@@ -28,9 +31,150 @@ class Story:
 
     @property
     def cost(self) -> int:
-        """Pico-dollars, all attempts."""
+        """Pico-dollars of all attempts, failed ones too."""
         return sum(attempt.cost for attempt in self.attempts)
 
-    def premium_cost(self, usage: Usage) -> int | None:
-        """What the baseline would have cost for the same tokens; None without a baseline."""
-        return actual_cost(self.baseline.price, usage) if self.baseline else None
+    def saved(self, completion: Completion) -> int | None:
+        """The baseline's cost for the answer's tokens minus all that was spent; None without a baseline."""
+        return savings(self.baseline.price, completion.usage, cost=self.cost) if self.baseline else None
+
+    def answer(self, completion: Completion, *, simulated: bool, latency_ms: int) -> Answer:
+        """What the caller gets."""
+        last = self.attempts[-1]
+        return Answer(
+            request_id=self.request_id,
+            output=completion.text,
+            model=last.model,
+            provider=last.provider,
+            cost=self.cost,
+            savings=self.saved(completion),
+            premium_model=self.baseline.id if self.baseline else "",
+            latency_ms=latency_ms,
+            usage=completion.usage,
+            attempts=tuple(self.attempts),
+            decision=self.decision,
+            finish_reason=completion.finish_reason,
+            tool_calls=completion.tool_calls,
+            images=completion.images,
+            warnings=(*self.decision.warnings, *completion.warnings),
+            simulated=simulated,
+        )
+
+    def admission(self) -> Admission:
+        """The line that is on disk before a provider is called."""
+        return Admission(
+            request_id=self.request_id,
+            org_id=self.caller.org_id,
+            key_id=self.caller.key_id,
+            key_kind=self.caller.kind,
+            endpoint=self.request.endpoint,
+            task=self.decision.task.value,
+            created_at=self.created_at,
+        )
+
+    def attempt_record(self, attempt: Attempt) -> AttemptRecord:
+        """The newest attempt's line."""
+        usage = attempt.usage or NO_TOKENS
+        return AttemptRecord(
+            request_id=self.request_id,
+            position=len(self.attempts) - 1,
+            model=attempt.model,
+            provider=attempt.provider,
+            outcome=attempt.outcome,
+            detail=attempt.detail[:DETAIL_LENGTH],
+            latency_ms=attempt.latency_ms,
+            tokens_input=usage.input,
+            tokens_output=usage.output,
+            cost=attempt.cost,
+            created_at=self.created_at,
+        )
+
+    def served(self, completion: Completion, answered_by: Deployment, *, latency_ms: int) -> RequestRecord:
+        """The record of an answered request."""
+        usage, saved = completion.usage, self.saved(completion)
+        return self._record(
+            latency_ms=latency_ms,
+            success=True,
+            model=answered_by.id,
+            provider=answered_by.provider,
+            simulated=answered_by.simulated,
+            price_version=answered_by.price_version,
+            tokens_input=usage.input,
+            tokens_output=usage.output,
+            tokens_cached=usage.cached_input,
+            tokens_cache_write=usage.cache_write,
+            tokens_reasoning=usage.reasoning,
+            images=usage.images,
+            estimated=usage.estimated,
+            premium_cost=self.cost + (saved or 0),
+            premium_model=self.baseline.id if self.baseline and saved is not None else "",
+            rescued=len(self.attempts) > 1,
+        )
+
+    def failed(self, error_code: str, *, latency_ms: int) -> RequestRecord:
+        """The record of a request that got no answer; what failed attempts cost stays in it."""
+        return self._record(latency_ms=latency_ms, success=False, error_code=error_code)
+
+    def _record(self, **outcome: Any) -> RequestRecord:
+        return RequestRecord(
+            request_id=self.request_id,
+            org_id=self.caller.org_id,
+            key_id=self.caller.key_id,
+            key_kind=self.caller.kind,
+            endpoint=self.request.endpoint,
+            task=self.decision.task.value,
+            created_at=self.created_at,
+            cost=self.cost,
+            attempts=len(self.attempts),
+            session_id=self.request.session_id,
+            step_id=self.request.step_id,
+            routing=self._routing(str(outcome.get("model", ""))),
+            **outcome,
+        )
+
+    def _routing(self, final_model: str) -> RoutingRecord:
+        decision = self.decision
+        return RoutingRecord(
+            considered_models=[considered(candidate) for candidate in decision.top(LOGGED_CANDIDATES)],
+            task_scores={task.value: round(score, 6) for task, score in decision.task_scores.items()},
+            final_model=final_model,
+            reason=decision.reason or decision.no_eligible_reason,
+            features=features(decision),
+            policy_version=decision.policy_version,
+            registry_version=decision.registry_version,
+            snapshot_id=decision.snapshot_id,
+        )
+
+
+def considered(candidate: Candidate) -> dict[str, Any]:
+    """A candidate as the routing log keeps it; costs in pico-dollars."""
+    terms = candidate.terms
+    return {
+        "model": candidate.model,
+        "score": candidate.score,
+        "terms": {"cost": terms.cost, "latency": terms.latency, "task": terms.task, "quality": terms.quality},
+        "expected_cost": candidate.expected_cost,
+        "latency_ms": candidate.latency_ms,
+    }
+
+
+def features(decision: Decision) -> dict[str, Any]:
+    """What the decision was made from, for a replay: figures and signals, never text of the prompt."""
+    request = decision.explanation.case.request
+    return {
+        "input_tokens": request.input_tokens,
+        "input_tokens_bound": request.input_tokens_bound,
+        "max_tokens": request.max_tokens,
+        "priority": request.priority.value,
+        "latency_pref": request.latency_pref.value,
+        "max_cost": request.max_cost,
+        "forced_task": request.forced_task.value if request.forced_task else None,
+        "needs_functions": request.needs_functions,
+        "needs_vision": request.needs_vision,
+        "needs_response_schema": request.needs_response_schema,
+        "allowed_models": sorted(request.allowed_models) if request.allowed_models is not None else None,
+        "pinned": list(request.pinned),
+        "signals": list(request.signals),
+        "difficulty": request.difficulty,
+        "subtask": request.subtask,
+    }

@@ -9,7 +9,7 @@ not depend on which others are there. `task_match` and `quality_norm` are percen
 from collections.abc import Mapping
 from math import exp, log
 
-from omni_app.routing.types import LatencyPref, Policy, Priority, RouteRequest, Task, Terms, Weights
+from omni_app.routing.types import Case, LatencyPref, Policy, Priority, RouteRequest, Task, Terms, Weights
 
 
 def weights_for(request: RouteRequest, policy: Policy) -> Weights:
@@ -68,14 +68,17 @@ def latency_scale(policy: Policy) -> LogScale:
     return LogScale(policy.latency_floor_ms, policy.latency_ceiling_ms)
 
 
-def minimum_quality(request: RouteRequest, task: Task, policy: Policy) -> float:
+def minimum_quality(case: Case) -> float:
     """The lowest percentile for the task that this request asks for; 0 for anything easy.
 
     The greatest of: what the sub-task asks for, what the difficulty asks for, and, with priority `cheap`, the
     policy's floor. Nothing is asked of image makers: a picture has no difficulty that we can tell.
     """
-    if task is Task.IMAGE:
+    request, policy = case.request, case.policy
+    if case.task is Task.IMAGE:
         return 0.0
-    above = (request.difficulty - policy.hard_from) / (1 - policy.hard_from) if policy.hard_from < 1 else 0.0
-    asked = max(policy.subtask_quality.get(request.subtask, 0.0), policy.hard_quality * max(0.0, above))
+    asked = policy.subtask_quality.get(request.subtask, 0.0)
+    if request.difficulty > policy.hard_from:
+        above = (request.difficulty - policy.hard_from) / (1 - policy.hard_from)
+        asked = max(asked, policy.hard_quality * above)
     return max(asked, policy.cheap_quality_floor) if request.priority is Priority.CHEAP else asked

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from omni_app.routing.cost import dearest_input
 from omni_app.routing.score import LogScale, cost_scale, latency_scale, weights_for
 from omni_app.routing.types import (
+    Case,
     Deployment,
     LatencyPref,
     Policy,
@@ -56,15 +56,13 @@ class Exclusion(NamedTuple):
 
 @dataclass(slots=True)
 class Row:
-    """A deployment with all that scoring reads of it, worked out once. Never changed after it is made."""
+    """A deployment with all that scoring reads of it, worked out once; never changed after it is made."""
 
     deployment: Deployment
     id: str
     provider: str
     input_price: int
     output_price: int
-    image_price: int
-    dearest_input: int
     context_window: int
     max_output: int
     rating: Rating
@@ -86,8 +84,6 @@ class Shortlist:
     rows: tuple[Row, ...]
     excluded: tuple[tuple[Row, Exclusion], ...]
     smallest_window: int
-    smallest_output_limit: int
-    lowest_quality: float
 
 
 class RoutingTable:
@@ -100,8 +96,9 @@ class RoutingTable:
         self.deployments = tuple(deployments)
         self._shortlists: dict[tuple[object, ...], Shortlist] = {}
 
-    def shortlist(self, request: RouteRequest, *, task: Task, policy: Policy, snapshot: Snapshot) -> Shortlist:
+    def shortlist(self, case: Case) -> Shortlist:
         """The shortlist for this kind of request, made when first asked for and after each new policy or snapshot."""
+        request, task, policy, snapshot = case
         kind = (
             task,
             request.priority,
@@ -115,29 +112,28 @@ class RoutingTable:
         )
         kept = self._shortlists.get(kind)
         if kept is None or kept.snapshot is not snapshot or kept.policy is not policy:
-            kept = make_shortlist(self.deployments, request, task=task, policy=policy, snapshot=snapshot)
+            kept = make_shortlist(self.deployments, case)
             if len(self._shortlists) >= KEPT_SHORTLISTS:
                 self._shortlists.clear()
             self._shortlists[kind] = kept
         return kept
 
 
-def make_shortlist(
-    deployments: Sequence[Deployment], request: RouteRequest, *, task: Task, policy: Policy, snapshot: Snapshot
-) -> Shortlist:
+def make_shortlist(deployments: Sequence[Deployment], case: Case) -> Shortlist:
     """Asks every deployment every limit and prepares what scoring reads."""
-    weights = weights_for(request, policy)
+    policy, snapshot = case.policy, case.snapshot
+    weights = weights_for(case.request, policy)
     scale = latency_scale(policy)
     rows: list[Row] = []
     excluded: list[tuple[Row, Exclusion]] = []
     for deployment in deployments:
-        row = make_row(deployment, task=task, weights=weights, scale=scale, snapshot=snapshot)
-        found = exclusion(deployment, request, task=task, snapshot=snapshot)
+        row = make_row(deployment, case, weights=weights, scale=scale)
+        found = exclusion(deployment, case)
         if found is None:
             rows.append(row)
         else:
             excluded.append((row, found))
-    rows.sort(key=lambda row: tie_break(row, request))
+    rows.sort(key=lambda row: tie_break(row, case.request))
     excluded.sort(key=lambda pair: pair[0].id)
     return Shortlist(
         policy=policy,
@@ -147,15 +143,13 @@ def make_shortlist(
         rows=tuple(rows),
         excluded=tuple(excluded),
         smallest_window=min((row.context_window for row in rows), default=0),
-        smallest_output_limit=min((row.max_output for row in rows), default=0),
-        lowest_quality=min((row.task_quality for row in rows), default=0.0),
     )
 
 
-def make_row(deployment: Deployment, *, task: Task, weights: Weights, scale: LogScale, snapshot: Snapshot) -> Row:
+def make_row(deployment: Deployment, case: Case, *, weights: Weights, scale: LogScale) -> Row:
     """A deployment's figures for one task; a model without a rating for the task is taken at its overall one."""
-    rating = deployment.ratings.get(task, deployment.overall)
-    latency_ms = snapshot.latency_ms.get(deployment.id, float(deployment.prior_latency_ms))
+    rating = deployment.ratings.get(case.task, deployment.overall)
+    latency_ms = case.snapshot.latency_ms.get(deployment.id, float(deployment.prior_latency_ms))
     latency_term = 1 - scale.norm(latency_ms)
     overall = deployment.overall.percentile
     return Row(
@@ -164,8 +158,6 @@ def make_row(deployment: Deployment, *, task: Task, weights: Weights, scale: Log
         provider=deployment.provider,
         input_price=deployment.price.input,
         output_price=deployment.price.output,
-        image_price=deployment.price.image,
-        dearest_input=dearest_input(deployment.price),
         context_window=deployment.context_window,
         max_output=deployment.max_output_tokens,
         rating=rating,
@@ -186,12 +178,13 @@ def tie_break(row: Row, request: RouteRequest) -> tuple[float, float, float, str
     return (-row.task_quality, -row.overall_quality, row.latency_ms, row.id)
 
 
-def exclusion(deployment: Deployment, request: RouteRequest, *, task: Task, snapshot: Snapshot) -> Exclusion | None:
+def exclusion(deployment: Deployment, case: Case) -> Exclusion | None:
     """The first limit that excludes the deployment, in the order of `Limit`; None when it may answer.
 
     A model that the caller named is not held to its usual tasks (unless all it does is make images), nor to its
     deprecation date: it may still be served.
     """
+    request, task = case.request, case.task
     pinned = bool(request.pinned)
     if pinned and deployment.id not in request.pinned:
         return Exclusion(Limit.PINNED, "is not among the models that the request names")
@@ -200,8 +193,8 @@ def exclusion(deployment: Deployment, request: RouteRequest, *, task: Task, snap
         return Exclusion(Limit.TASK, f"does not serve {task.value}")
     return (
         _inability(deployment, request, task)
-        or (None if pinned else _deprecation(deployment, snapshot))
-        or _refusal(deployment, request, snapshot)
+        or (None if pinned else _deprecation(deployment, case.snapshot))
+        or _refusal(deployment, request, case.snapshot)
     )
 
 

@@ -2,7 +2,7 @@
 
 The estimate is a straight line through counts that C code makes (characters, spaces, scripts), fitted on English
 prose, questions and source code against OpenAI's cl100k and o200k vocabularies: half of the prompts come within
-10 %, nine of ten within 30 %. The bound follows from how byte-level tokenizers work: no token covers less than one byte.
+10 %, nine of ten within 30 %. The bound follows from byte-level tokenizers: no token covers less than one byte.
 """
 
 import json
@@ -76,7 +76,9 @@ def _expected_tokens_of_scripts(text: str, *, gaps: int) -> int:
     dense = len(HANGUL_OR_EMOJI.findall(sample))
     foreign = len(sample) - wide - dense - len(sample.encode("ascii", "ignore"))
     extra = 75 * wide + 60 * dense + 20 * foreign
-    return (HUNDREDTHS_PER_CHARACTER * len(text) + HUNDREDTHS_PER_GAP * gaps + extra * len(text) // len(sample)) // 100 + 1
+    return (
+        HUNDREDTHS_PER_CHARACTER * len(text) + HUNDREDTHS_PER_GAP * gaps + extra * len(text) // len(sample)
+    ) // 100 + 1
 
 
 def byte_count(text: str) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from omni_app.routing.explain import Explanation
@@ -220,6 +220,15 @@ class Snapshot:
     """A deployment whose `deprecated_on` has come is left out; None = nobody asks for the date."""
 
 
+class Case(NamedTuple):
+    """One request with all that its choice depends on, but for the deployments."""
+
+    request: RouteRequest
+    task: Task
+    policy: Policy
+    snapshot: Snapshot
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """The four terms of a score, each in [0, 1], higher is better; the weighted sum is the score."""
@@ -246,7 +255,7 @@ class Candidate:
     excluded_by: str = ""
     """The limit that excluded it, in words; empty when eligible."""
     held_back: str = ""
-    """Why an eligible model stands behind the others (rated below what the request asks for); empty when it does not."""
+    """Why an eligible model stands behind the others: it is rated below what the request asks for."""
 
 
 @dataclass(frozen=True, slots=True)

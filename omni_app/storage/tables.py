@@ -192,7 +192,7 @@ class RequestRow(SQLModel, table=True):
     estimated: bool = Field(default=False)
     cost: int = _money()
     premium_cost: int = _money()
-    """The baseline's cost for the same tokens; equal to `cost` when there is no baseline or no answer."""
+    """The baseline's cost for the same tokens; `cost` when there is no baseline, 0 when no model answered."""
     premium_model: str = Field(default="", max_length=200)
     price_version: str = Field(default="", max_length=64)
     latency_ms: int = Field(default=0)

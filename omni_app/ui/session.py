@@ -21,6 +21,7 @@ import reflex as rx
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from reflex.istate.proxy import StateProxy
 
+from omni_app.errors import OmniError
 from omni_app.origin import client_address, session_cookie
 from omni_app.services import Services
 from omni_app.storage import accounts
@@ -57,6 +58,13 @@ class AppState(rx.State):
 
     email: str = ""
     org_name: str = ""
+    origin: str = ""
+    """Where this server is reached, for the snippets."""
+    mode: str = ""
+    """`live` or `test`, once a page with figures has been opened; the pages share it."""
+    range: str = ""
+    problem: str = ""
+    """What went wrong at the last event, and what to do."""
     _owner: str = ""
 
     async def adopt(self, who: Identity) -> None:
@@ -68,6 +76,7 @@ class AppState(rx.State):
             root.reset()
         root._owner = str(who.user_id)
         root.email, root.org_name = who.email, who.org_name
+        root.origin = backstage.services.settings.origin
 
 
 async def identity(state: rx.State) -> Identity | None:
@@ -106,12 +115,16 @@ def authed(handler: Handler) -> Handler:
         values = _checked(handler, checks, args, arguments)
         if values is None:
             return None
-        who = await identity(self)
-        if who is None:
-            return await _to_login(self)
-        if _may_change(self):
-            await self.adopt(who)
-        return await handler(self, who, *values)
+        try:
+            who = await identity(self)
+            if who is None:
+                return await _to_login(self)
+            if _may_change(self):
+                await self.adopt(who)
+                self.problem = ""
+            return await handler(self, who, *values)
+        except OmniError as error:
+            return await _tell(self, error)
 
     return _with_verdict(guarded, handler, checks, "authed")
 
@@ -139,6 +152,15 @@ async def _to_login(state: Any) -> Any:
     if _may_change(state):
         (await state.get_state(AppState)).reset()
     return rx.redirect("/login/?" + urlencode({"error": "ended", "next": path}))
+
+
+async def _tell(state: Any, error: OmniError) -> None:
+    """Shows an error on the page, in the words that the API would use."""
+    if _may_change(state):
+        state.problem = error.message
+        return
+    async with state:
+        state.problem = error.message
 
 
 def _may_change(state: Any) -> bool:

@@ -76,3 +76,8 @@ def change(now: int, before: int) -> str:
 def task_name(task: str) -> str:
     """`agent_step` as `Agent step`."""
     return TASK_NAMES.get(task, task)
+
+
+def mode_name(mode: str) -> str:
+    """`live` and `test` as words."""
+    return "Live" if mode == "live" else "Test"

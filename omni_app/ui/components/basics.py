@@ -18,6 +18,13 @@ class NativeForm(BaseHTML):
     method: rx.Var[str]
 
 
+class DocumentLink(BaseHTML):
+    """A link out of the web app, to a page that the API serves: a whole new document."""
+
+    tag = "a"
+    href: rx.Var[str]
+
+
 def money(text: Text, exact: Text, *, class_name: str = "") -> rx.Component:
     """An amount as people read it, with the exact one on hover and for machines."""
     return rx.el.data(text, value=exact, title=exact, class_name=f"money {class_name}".strip())

@@ -5,7 +5,7 @@ from typing import Any
 
 import reflex as rx
 
-from omni_app.ui.components.basics import NativeForm, Text, skeleton
+from omni_app.ui.components.basics import NativeForm, Text, notice, skeleton
 from omni_app.ui.session import AppState
 
 APP_PAGES: Sequence[tuple[str, str]] = (
@@ -21,6 +21,12 @@ APP_PAGES: Sequence[tuple[str, str]] = (
 
 RANGES = (("24h", "24 h"), ("7d", "7 days"), ("30d", "30 days"))
 MODES = (("live", "Live"), ("test", "Test"))
+
+
+def alive() -> rx.Component:
+    """A sign for `assets/omni.js` that the web app runs, so that the script may touch the page."""
+    sign = rx.el.span(hidden=True, custom_attrs={"data-alive": ""})
+    return rx.cond(rx.State.is_hydrated, sign, rx.fragment())
 
 
 def brand() -> rx.Component:
@@ -93,10 +99,12 @@ def app_page(
                 rx.el.div(*controls, class_name="controls"),
                 class_name="head",
             ),
+            rx.cond(AppState.problem != "", notice(AppState.problem, tone="bad")),
             rx.cond(loaded, rx.el.div(*children, class_name="stack"), skeleton(6)),
             id="content",
             custom_attrs={"tabIndex": "-1"},
         ),
+        alive(),
         class_name="app",
     )
 
@@ -122,6 +130,7 @@ def public_page(*children: Any, signed_in: Any = False, class_name: str = "") ->
             class_name="top",
         ),
         rx.el.main(*children, id="content", class_name=class_name, custom_attrs={"tabIndex": "-1"}),
+        alive(),
         class_name="public",
     )
 

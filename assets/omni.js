@@ -1,0 +1,167 @@
+/* What the pages do without the web app's state: new keys (shown once, kept in this page's memory only), copying,
+   local times, and forms that remember what was typed. No eval, nothing inline, no other host. */
+"use strict";
+
+(() => {
+  const PLACEHOLDER = "YOUR_API_KEY";
+  let newKey = "";
+  let making = false;
+
+  const all = (selector) => document.querySelectorAll(selector);
+  const setText = (element, text) => {
+    if (element.textContent !== text) element.textContent = text;
+  };
+
+  /* Keys */
+  async function makeKey(name, kind) {
+    const answer = await fetch("/auth/keys", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ name, kind }),
+      credentials: "same-origin",
+    });
+    const body = await answer.json().catch(() => ({}));
+    if (!answer.ok) throw new Error((body.error && body.error.message) || "The key could not be made. Try again.");
+    newKey = body.key;
+    showKey();
+    const refresh = document.querySelector("[data-refresh-keys]");
+    if (refresh) refresh.click();
+  }
+
+  function showKey() {
+    for (const slot of all("[data-key-slot]")) setText(slot, newKey || PLACEHOLDER);
+    for (const box of all("[data-key-box]")) box.hidden = !newKey;
+  }
+
+  function sayProblem(text) {
+    for (const line of all("[data-key-problem]")) {
+      setText(line, text);
+      line.hidden = !text;
+    }
+  }
+
+  async function tryMakeKey(name, kind) {
+    if (making) return;
+    making = true;
+    sayProblem("");
+    try {
+      await makeKey(name, kind);
+    } catch (problem) {
+      sayProblem(problem.message);
+    } finally {
+      making = false;
+    }
+  }
+
+  function makeFirstKey() {
+    const wish = document.querySelector("[data-first-key]");
+    if (!wish || newKey || wish.dataset.asked) return;
+    wish.dataset.asked = "yes";
+    tryMakeKey("First key", "test");
+  }
+
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.matches("[data-key-form]")) {
+      event.preventDefault();
+      const fields = new FormData(form);
+      tryMakeKey(String(fields.get("name")).trim(), String(fields.get("kind"))).then(() => form.reset());
+    }
+    if (form.matches("[data-keep]")) keepTyped(form);
+    if (form.matches("[action^='/auth/']")) forgetTab();
+  });
+
+  /* What a tab shows belongs to one person: another one starts with an empty tab. */
+  function forgetTab() {
+    sessionStorage.removeItem("token");
+  }
+
+  /* Forms keep what was typed, but for the password, when they come back with an error. */
+  function keepTyped(form) {
+    const typed = {};
+    for (const field of form.elements) {
+      if (field.name && !["password", "hidden"].includes(field.type)) typed[field.name] = field.value;
+    }
+    sessionStorage.setItem("omni-typed", JSON.stringify(typed));
+  }
+
+  function restoreTyped() {
+    const form = document.querySelector("form[data-keep]");
+    if (!form || form.dataset.restored) return;
+    form.dataset.restored = "yes";
+    if (!new URLSearchParams(location.search).has("error")) {
+      sessionStorage.removeItem("omni-typed");
+      return;
+    }
+    const typed = JSON.parse(sessionStorage.getItem("omni-typed") || "{}");
+    for (const field of form.elements) {
+      if (typed[field.name] && !field.value && field.type !== "password") field.value = typed[field.name];
+    }
+  }
+
+  /* Copying */
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    const source = button && document.getElementById(button.dataset.copy);
+    if (!source) return;
+    const label = button.dataset.label || (button.dataset.label = button.textContent);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(source);
+      button.textContent = "Press Ctrl+C";
+    }
+    setTimeout(() => (button.textContent = label), 1600);
+  });
+
+  /* Times in the reader's zone, UTC on hover */
+  const full = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  function localTimes() {
+    for (const element of all("time[data-local]")) {
+      const instant = element.getAttribute("datetime");
+      if (!instant || element.dataset.done === instant) continue;
+      const when = new Date(instant);
+      if (Number.isNaN(when.getTime())) continue;
+      element.dataset.done = instant;
+      element.title = instant.replace("T", " ").replace("Z", " UTC");
+      setText(element, full.format(when));
+    }
+  }
+
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("[data-key-done]")) return;
+    newKey = "";
+    showKey();
+  });
+
+  /* The small-screen menu closes once a page was chosen. */
+  document.addEventListener("click", (event) => {
+    const menu = event.target.closest("details.menu");
+    if (menu && event.target.closest("a")) menu.removeAttribute("open");
+  });
+
+  let planned = false;
+  function refresh() {
+    planned = false;
+    localTimes();
+    showKey();
+    makeFirstKey();
+    restoreTyped();
+  }
+  function plan() {
+    if (planned) return;
+    planned = true;
+    requestAnimationFrame(refresh);
+  }
+  /* The web app's own start must find the page as it was served: wait until it has said that it runs. */
+  function whenAlive() {
+    if (document.querySelector("[data-alive]")) {
+      new MutationObserver(plan).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["datetime", "data-first-key"] });
+      refresh();
+    } else {
+      setTimeout(whenAlive, 50);
+    }
+  }
+  whenAlive();
+})();

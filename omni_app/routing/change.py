@@ -1,0 +1,148 @@
+"""What would change a decision: the nearest changes that would choose another model, solved from the linear score.
+
+With A the cost term and B the rest of the score per unit of the other weights, a candidate's score at cost weight w,
+the others keeping their proportions, is w*A + (1-w)*B: two candidates cross where w = dB / (dB - dA). A price enters
+through the logarithmic cost term only, so the price that closes a gap is found by inverting that scale.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import ceil, floor
+from typing import Literal, NamedTuple
+
+from omni_app.routing.rank import Ranking, rank
+from omni_app.routing.shortlist import RoutingTable
+from omni_app.routing.size import least_worst_cost
+from omni_app.routing.types import Case, Priority
+from omni_app.routing.wording import dollars, percent
+
+ChangeKind = Literal[
+    "cost_weight_below", "cost_weight_above", "price_falls", "price_rises", "max_cost_below", "priority"
+]
+
+
+class Change(NamedTuple):
+    """One change that would choose another model.
+
+    `cost_weight_*`: `value` is the weight beyond which `model` wins, the other weights keeping their proportions.
+    `price_falls`: `model` wins once its prices are below `value` times today's. `price_rises`: `model` wins once the
+    selected one's prices are above `value` times today's. `max_cost_below`: the selected one (`model`) is left out
+    below `value` pico-dollars. `priority`: the priority that `text` names takes `model`; no value.
+    Figures in `text` are rounded to the side where the change does happen.
+    """
+
+    kind: ChangeKind
+    model: str
+    value: float
+    text: str
+
+
+def changes(case: Case, ranking: Ranking, table: RoutingTable) -> tuple[Change, ...]:
+    """All that is near: none when the caller named the models."""
+    if case.request.pinned or not ranking.order:
+        return ()
+    prices: Iterator[Change] = iter(())
+    weights: Iterator[Change] = iter(())
+    if case.request.priority is Priority.CHEAP:
+        prices = cheap_price_changes(ranking)
+    elif case.request.priority is not Priority.BEST:
+        weights, prices = weight_changes(ranking), scored_price_changes(ranking)
+    return (*weights, *prices, *limit_changes(case, ranking), *priority_changes(case, ranking, table))
+
+
+def rivals(ranking: Ranking) -> Sequence[int]:
+    """Everyone who could win by score: the preferred ones besides the first."""
+    return ranking.order[1 : ranking.preferred]
+
+
+def weight_changes(ranking: Ranking) -> Iterator[Change]:
+    """The nearest cost weights, below and above today's, at which another model would win."""
+    today = ranking.shortlist.weights.cost
+    crossings = [(weight, rival) for rival in rivals(ranking) if (weight := crossing(ranking, rival)) is not None]
+    below = max((found for found in crossings if found[0] <= today), default=None)
+    above = min((found for found in crossings if found[0] > today), default=None)
+    if below is not None:
+        model, weight = ranking.rows[below[1]].id, floor(below[0] * 1000) / 1000
+        yield Change("cost_weight_below", model, below[0], f"{model} wins when the cost weight falls below {weight}")
+    if above is not None:
+        model, weight = ranking.rows[above[1]].id, ceil(above[0] * 1000) / 1000
+        yield Change("cost_weight_above", model, above[0], f"{model} wins when the cost weight rises above {weight}")
+
+
+def crossing(ranking: Ranking, rival: int) -> float | None:
+    """The cost weight in (0, 1) at which the rival draws level with the first; None when it never does."""
+    first, weight = ranking.order[0], ranking.shortlist.weights.cost
+    if weight >= 1:
+        return None
+    cost_lead = cost_term(ranking, first) - cost_term(ranking, rival)
+    rest_lead = (ranking.scores[first] - ranking.scores[rival] - weight * cost_lead) / (1 - weight)
+    if cost_lead * rest_lead >= 0:
+        return None
+    return rest_lead / (rest_lead - cost_lead)
+
+
+def scored_price_changes(ranking: Ranking) -> Iterator[Change]:
+    """The smallest fall of a rival's price, and the rise of the first one's own, that would choose another model."""
+    weight = ranking.shortlist.weights.cost
+    if weight <= 0 or not rivals(ranking):
+        return
+    scale, first, runner_up = ranking.shortlist.cost_scale, ranking.order[0], rivals(ranking)[0]
+    falls = []
+    for rival in rivals(ranking):
+        gap = (ranking.scores[first] - ranking.scores[rival]) / weight
+        norm = scale.norm(ranking.costs[rival]) - gap
+        if norm > 0 and ranking.costs[rival]:
+            falls.append((scale.value(norm) / ranking.costs[rival], rival))
+    if falls:
+        factor, rival = max(falls)
+        yield price_fall(ranking, rival, factor)
+    norm = scale.norm(ranking.costs[first]) + (ranking.scores[first] - ranking.scores[runner_up]) / weight
+    if norm < 1 and ranking.costs[first]:
+        yield price_rise(ranking, runner_up, scale.value(norm) / ranking.costs[first])
+
+
+def cheap_price_changes(ranking: Ranking) -> Iterator[Change]:
+    """Under `cheap` the runner-up wins when its price falls below the first one's, or the first one's rises above."""
+    if not rivals(ranking):
+        return
+    first, runner_up = ranking.order[0], rivals(ranking)[0]
+    if ranking.costs[first]:
+        yield price_fall(ranking, runner_up, ranking.costs[first] / ranking.costs[runner_up])
+        yield price_rise(ranking, runner_up, ranking.costs[runner_up] / ranking.costs[first])
+
+
+def price_fall(ranking: Ranking, rival: int, factor: float) -> Change:
+    """The rival's price falls to below `factor` times today's."""
+    model = ranking.rows[rival].id
+    return Change("price_falls", model, factor, f"{model} wins when its price falls by more than {percent(1 - factor)}")
+
+
+def price_rise(ranking: Ranking, runner_up: int, factor: float) -> Change:
+    """The selected one's price rises to above `factor` times today's."""
+    model, first = ranking.rows[runner_up].id, ranking.rows[ranking.order[0]].id
+    told = f"{model} wins when the price of {first} rises by more than {percent(factor - 1)}"
+    return Change("price_rises", model, factor, told)
+
+
+def limit_changes(case: Case, ranking: Ranking) -> Iterator[Change]:
+    """The `max_cost` under which the first one could not answer."""
+    row = ranking.rows[ranking.order[0]]
+    least = least_worst_cost(row, case)
+    if least:
+        yield Change("max_cost_below", row.id, float(least), f"a max_cost below {dollars(least)} leaves {row.id} out")
+
+
+def priority_changes(case: Case, ranking: Ranking, table: RoutingTable) -> Iterator[Change]:
+    """What the other priorities would take, where that is another model."""
+    today = ranking.rows[ranking.order[0]].id
+    for priority in Priority:
+        asked = case._replace(request=replace(case.request, priority=priority))
+        other = rank(asked, table)
+        model = other.rows[other.order[0]].id
+        if model != today:
+            yield Change("priority", model, 0.0, f"priority {priority.value} takes {model}")
+
+
+def cost_term(ranking: Ranking, place: int) -> float:
+    """The cost term of a row's score."""
+    return 1 - ranking.shortlist.cost_scale.norm(ranking.costs[place])

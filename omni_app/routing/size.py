@@ -1,0 +1,102 @@
+"""What the request's size decides: whether a window and a budget are large enough, and the `max_tokens` to send.
+
+A promise (`max_cost`) is counted with the prompt's bound, which cannot be exceeded. A context window is counted with
+the estimate and a margin: the bound would turn away every English prompt above a quarter of the window, and where
+the margin is not enough the provider says so and the gateway goes on to a larger one.
+"""
+
+from collections.abc import Sequence
+
+from omni_app.routing.cost import expected_cost, output_that_fits, worst_cost
+from omni_app.routing.shortlist import Exclusion, Limit, Row, Shortlist
+from omni_app.routing.types import Case, Step, Task
+
+
+def expected_output_tokens(case: Case) -> int:
+    """`max_tokens` when given, else the median of our own traffic, else the policy's prior for the task."""
+    if case.request.max_tokens is not None:
+        return case.request.max_tokens
+    measured = case.snapshot.expected_output.get(case.task)
+    return case.policy.expected_output.get(case.task, 0) if measured is None else measured
+
+
+def expected_costs(rows: Sequence[Row], case: Case) -> list[int]:
+    """Expected pico-dollars per row, before any clamp by `max_cost` (which would let a dearer model look cheaper)."""
+    given = case.request.input_tokens
+    if case.task is Task.IMAGE:
+        images = case.request.images
+        return [expected_cost(row.deployment.price, given, 0, images=images) for row in rows]
+    made = expected_output_tokens(case)
+    return [row.input_price * given + row.output_price * min(made, row.max_output) for row in rows]
+
+
+def context_tokens(case: Case) -> int:
+    """The prompt's tokens to hold against a context window: the estimate with a margin, never above the bound."""
+    return min(case.request.input_tokens_bound, int(case.request.input_tokens * case.policy.context_margin))
+
+
+def useful_output(case: Case) -> int:
+    """The fewest output tokens that make an answer worth paying for."""
+    if case.task is Task.IMAGE:
+        return 0
+    useful = case.policy.useful_output_tokens
+    return useful if case.request.max_tokens is None else min(case.request.max_tokens, useful)
+
+
+def screen(shortlist: Shortlist, case: Case) -> tuple[Sequence[Row], Sequence[tuple[Row, Exclusion]]]:
+    """The rows whose window and price allow a useful answer, and the others with the reason."""
+    if case.request.max_cost is None and context_tokens(case) + useful_output(case) <= shortlist.smallest_window:
+        return shortlist.rows, ()
+    found = [(row, size_exclusion(row, case)) for row in shortlist.rows]
+    kept = [row for row, reason in found if reason is None]
+    return kept, [(row, reason) for row, reason in found if reason is not None]
+
+
+def size_exclusion(row: Row, case: Case) -> Exclusion | None:
+    """Whether the row's context window or the caller's `max_cost` is too small for a useful answer."""
+    if context_tokens(case) + useful_output(case) > row.context_window:
+        about, window = case.request.input_tokens, row.context_window
+        return Exclusion(Limit.CONTEXT, f"the prompt has about {about:,} tokens, its context window {window:,}")
+    if case.request.max_cost is not None and least_worst_cost(row, case) > case.request.max_cost:
+        return Exclusion(Limit.MAX_COST, "could cost more than max_cost even with a short answer")
+    return None
+
+
+def least_worst_cost(row: Row, case: Case) -> int:
+    """The smallest `max_cost` in pico-dollars under which this row may answer: its worst case with a short answer."""
+    return _worst_cost(row, case, output=min(useful_output(case), row.max_output))
+
+
+def planned_output(row: Row, case: Case) -> int | None:
+    """What to send as `max_tokens`: the caller's, lowered to the model's limit, its window and `max_cost`.
+
+    None when the caller gave neither `max_tokens` nor `max_cost`: the model's own limit holds then.
+    """
+    request = case.request
+    if case.task is Task.IMAGE or (request.max_tokens is None and request.max_cost is None):
+        return None
+    asked = case.policy.output_ceiling_tokens if request.max_tokens is None else request.max_tokens
+    planned = min(asked, row.max_output, row.context_window - context_tokens(case))
+    if request.max_cost is None:
+        return planned
+    fits = output_that_fits(row.deployment.price, input_tokens=request.input_tokens_bound, budget=request.max_cost)
+    return planned if fits is None else min(planned, fits)
+
+
+def worst_case(row: Row, case: Case) -> int:
+    """Pico-dollars that one attempt cannot exceed, with `max_tokens` as planned, else with the policy's ceiling."""
+    return step(row, case).worst_cost
+
+
+def step(row: Row, case: Case) -> Step:
+    """The row as one link of the chain."""
+    planned = planned_output(row, case)
+    output = min(row.max_output, case.policy.output_ceiling_tokens) if planned is None else max(0, planned)
+    return Step(row.id, planned, _worst_cost(row, case, output=output))
+
+
+def _worst_cost(row: Row, case: Case, *, output: int) -> int:
+    price, bound = row.deployment.price, case.request.input_tokens_bound
+    if case.task is Task.IMAGE:
+        return worst_cost(price, bound, 0, images=case.request.images)
+    return worst_cost(price, bound, output)

@@ -1,0 +1,159 @@
+"""People, their orgs and their sessions. Plain functions; the caller owns the session and commits."""
+
+import hashlib
+import re
+import secrets
+import unicodedata
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from omni_app.errors import InvalidRequest
+from omni_app.storage.passwords import WeakPassword, check_strength, hash_password, matches
+from omni_app.storage.tables import Membership, Org, Session, User, utc_now
+
+__all__ = ["EmailTaken", "Identity", "WeakPassword", "sign_up", "verify_password"]
+
+IDLE = timedelta(hours=12)
+ABSOLUTE = timedelta(days=7)
+SEEN_STEP = timedelta(minutes=5)
+"""`last_seen_at` is written at most this often."""
+EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f<>,;\"]{1,64}@[^@\s\x00-\x1f\x7f<>,;\"]{1,250}\.[^@\s\x00-\x1f\x7f<>,;\".]{2,63}")
+
+
+class EmailTaken(InvalidRequest):
+    """Somebody has an account with this address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is signed in, and for which org they act."""
+
+    user_id: UUID
+    org_id: UUID
+    email: str
+    org_name: str
+    role: str
+    session_id: UUID | None = None
+
+
+def normalised_email(text: str) -> str:
+    """One spelling per address. Raises `InvalidRequest` when it cannot be an address."""
+    email = unicodedata.normalize("NFKC", text).strip().casefold()
+    if not EMAIL.fullmatch(email):
+        raise InvalidRequest("email: must be an address like you@example.com", param="email")
+    return email
+
+
+async def sign_up(session: AsyncSession, *, email: str, password: str, org_name: str) -> Identity:
+    """A new user with an org of their own. Raises `EmailTaken`, `WeakPassword` or `InvalidRequest`."""
+    address = normalised_email(email)
+    check_strength(password, email=address)
+    return await join(session, email=address, password_hash=await hash_password(password), org_name=org_name)
+
+
+async def join(session: AsyncSession, *, email: str, password_hash: str, org_name: str) -> Identity:
+    """The rows of a new user: user, org, membership. Raises `EmailTaken`."""
+    user = User(email=email, password_hash=password_hash)
+    org = Org(name=org_name)
+    try:
+        async with session.begin_nested():
+            session.add_all([user, org])
+            await session.flush()
+            session.add(Membership(user_id=user.id, org_id=org.id, role="owner"))
+    except IntegrityError:
+        raise EmailTaken("email: there is an account with this address; log in instead", param="email") from None
+    return Identity(user_id=user.id, org_id=org.id, email=email, org_name=org_name, role="owner")
+
+
+async def verify_password(session: AsyncSession, *, email: str, password: str) -> Identity | None:
+    """Who this is, or None. A known and an unknown address take the same time."""
+    try:
+        address = normalised_email(email)
+    except InvalidRequest:
+        address = ""
+    user = (await session.scalars(select(User).where(col(User.email) == address))).first()
+    if not await matches(password, user.password_hash if user else "") or user is None:
+        return None
+    return await identity_of(session, user.id)
+
+
+async def identity_of(session: AsyncSession, user_id: UUID, *, session_id: UUID | None = None) -> Identity | None:
+    """The user with their first org; None when there is none (any more)."""
+    query = (
+        select(User, Org, Membership)
+        .join(Membership, col(Membership.user_id) == col(User.id))
+        .join(Org, col(Org.id) == col(Membership.org_id))
+        .where(col(User.id) == user_id, col(Org.deleted_at).is_(None))
+        .order_by(col(Membership.created_at))
+        .limit(1)
+    )
+    found = (await session.execute(query)).first()
+    if found is None:
+        return None
+    user, org, membership = found
+    return Identity(user.id, org.id, user.email, org.name, membership.role, session_id)
+
+
+def _token_hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+async def open_session(session: AsyncSession, *, user_id: UUID) -> str:
+    """A new signed-in session; gives the token for the cookie (256 bits), of which only a hash is kept."""
+    token = secrets.token_urlsafe(32)
+    await session.execute(delete(Session).where(col(Session.created_at) < utc_now() - ABSOLUTE))
+    session.add(Session(token_hash=_token_hash(token), user_id=user_id))
+    await session.flush()
+    return token
+
+
+async def read_session(session: AsyncSession, *, token: str) -> Identity | None:
+    """Who is signed in with this token; None when the session is unknown, idle for too long or too old."""
+    row = (await session.scalars(select(Session).where(col(Session.token_hash) == _token_hash(token)))).first()
+    now = utc_now()
+    if row is None or now - row.last_seen_at > IDLE or now - row.created_at > ABSOLUTE:
+        return None
+    if now - row.last_seen_at > SEEN_STEP:
+        row.last_seen_at = now
+        await session.commit()
+    return await identity_of(session, row.user_id, session_id=row.id)
+
+
+async def close_session(session: AsyncSession, *, token: str) -> None:
+    """Ends one session."""
+    await session.execute(delete(Session).where(col(Session.token_hash) == _token_hash(token)))
+
+
+async def close_all_sessions(session: AsyncSession, *, user_id: UUID) -> None:
+    """Logs the user out everywhere."""
+    await session.execute(delete(Session).where(col(Session.user_id) == user_id))
+
+
+async def reset_password(session: AsyncSession, *, email: str, password: str) -> bool:
+    """Sets a new password and ends every session of the user. False when there is no such user."""
+    address = normalised_email(email)
+    check_strength(password, email=address)
+    user = (await session.scalars(select(User).where(col(User.email) == address))).first()
+    if user is None:
+        return False
+    hashed = await hash_password(password)
+    await session.execute(update(User).where(col(User.id) == user.id).values(password_hash=hashed))
+    await close_all_sessions(session, user_id=user.id)
+    return True
+
+
+async def org_named(session: AsyncSession, name: str) -> UUID:
+    """The id of the oldest org of this name; made when there is none."""
+    query = select(Org).where(col(Org.name) == name, col(Org.deleted_at).is_(None)).order_by(col(Org.created_at))
+    org = (await session.scalars(query.limit(1))).first()
+    if org is None:
+        org = Org(name=name)
+        session.add(org)
+        await session.flush()
+    return org.id

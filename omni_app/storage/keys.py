@@ -1,0 +1,257 @@
+"""API keys: made once, kept as an HMAC, found again in memory.
+
+A key is `omr_live_` or `omr_test_`, 32 random base62 characters (190 bits) and a CRC32 in six more, so that a typo is
+refused without a look-up and a secret scanner can find a leaked one: `omr_(live|test)_[0-9A-Za-z]{38}`.
+"""
+
+import asyncio
+import hmac
+import re
+import secrets
+import time
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import CursorResult, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from omni_app.errors import InvalidApiKey, Unavailable
+from omni_app.routing.types import KeyKind
+from omni_app.storage.database import AWAY, DATABASE_ERRORS, Database
+from omni_app.storage.meta import bump, read_meta
+from omni_app.storage.tables import ApiKeyRow, Org, utc_now
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+RANDOM_LENGTH = 32
+CHECKSUM_LENGTH = 6
+KEY_PATTERN = re.compile(r"omr_(live|test)_[0-9A-Za-z]{38}")
+REVOCATIONS = "key_revocations"
+"""The row of `meta` that grows with every revocation; workers poll it."""
+PLAYGROUND = "Playground"
+
+POLL_S = 0.5
+CACHE_S = 300.0
+"""With the database away, a key seen within this time still opens the door."""
+REFRESH_S = 60.0
+"""With the database there, a key is read again after this time."""
+CACHE_SIZE = 10_000
+LAST_USED_STEP_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as the rest of the product sees it: everything but the secret."""
+
+    id: UUID
+    org_id: UUID
+    name: str
+    kind: KeyKind
+    prefix: str
+    last4: str
+    hidden: bool
+    allowed_models: frozenset[str] | None
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    def is_good(self, now: datetime) -> bool:
+        """Neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
+
+class KeyHasher:
+    """HMAC-SHA256 of keys with the pepper: a stolen table opens nothing without it."""
+
+    def __init__(self, pepper: str) -> None:
+        self._pepper = pepper.encode()
+
+    def digest(self, key: str) -> str:
+        """64 hex digits."""
+        return hmac.digest(self._pepper, key.encode(), "sha256").hex()
+
+
+def _checksum(body: str) -> str:
+    value = zlib.crc32(body.encode())
+    digits = ""
+    for _ in range(CHECKSUM_LENGTH):
+        value, digit = divmod(value, len(ALPHABET))
+        digits = ALPHABET[digit] + digits
+    return digits
+
+
+def generate_key(kind: KeyKind) -> str:
+    """A new secret key."""
+    body = f"omr_{kind}_" + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
+    return body + _checksum(body)
+
+
+def checksum_ok(key: str) -> bool:
+    """Whether this can be a key of ours at all."""
+    return KEY_PATTERN.fullmatch(key) is not None and _checksum(key[:-CHECKSUM_LENGTH]) == key[-CHECKSUM_LENGTH:]
+
+
+async def create_key(
+    session: AsyncSession, *, org_id: UUID, name: str, kind: KeyKind, hasher: KeyHasher, hidden: bool = False
+) -> tuple[ApiKey, str]:
+    """A new key and its secret, which is not to be had again. The caller commits."""
+    secret = generate_key(kind)
+    row = ApiKeyRow(
+        org_id=org_id,
+        name=name,
+        kind=kind,
+        digest=hasher.digest(secret),
+        prefix=secret[:9],
+        last4=secret[-4:],
+        hidden=hidden,
+    )
+    session.add(row)
+    await session.flush()
+    return _key(row), secret
+
+
+async def list_keys(session: AsyncSession, *, org_id: UUID, include_hidden: bool = False) -> list[ApiKey]:
+    """The org's keys that are not revoked, newest first."""
+    query = select(ApiKeyRow).where(col(ApiKeyRow.org_id) == org_id, col(ApiKeyRow.revoked_at).is_(None))
+    if not include_hidden:
+        query = query.where(col(ApiKeyRow.hidden).is_(False))
+    rows = await session.scalars(query.order_by(col(ApiKeyRow.created_at).desc(), col(ApiKeyRow.id)))
+    return [_key(row) for row in rows]
+
+
+async def all_keys(session: AsyncSession) -> list[tuple[str, ApiKey]]:
+    """Every visible key with its org's name, for the operator."""
+    query = select(Org.name, ApiKeyRow).join(Org, col(Org.id) == col(ApiKeyRow.org_id))  # type: ignore[call-overload]
+    rows = await session.execute(query.where(col(ApiKeyRow.hidden).is_(False)).order_by(col(ApiKeyRow.created_at)))
+    return [(name, _key(row)) for name, row in rows.all()]
+
+
+async def revoke_key(session: AsyncSession, *, org_id: UUID | None, key_id: UUID) -> bool:
+    """Revokes one visible key of the org (of any org for the operator, `org_id=None`). False when there is none."""
+    query = update(ApiKeyRow).where(
+        col(ApiKeyRow.id) == key_id, col(ApiKeyRow.revoked_at).is_(None), col(ApiKeyRow.hidden).is_(False)
+    )
+    if org_id is not None:
+        query = query.where(col(ApiKeyRow.org_id) == org_id)
+    done = cast(CursorResult[Any], await session.execute(query.values(revoked_at=utc_now())))
+    if not done.rowcount:
+        return False
+    await bump(session, REVOCATIONS)
+    return True
+
+
+async def playground_key(session: AsyncSession, *, org_id: UUID, kind: KeyKind, hasher: KeyHasher) -> ApiKey:
+    """The hidden key row that the playground's requests are recorded under; made on first use. The caller commits."""
+    query = select(ApiKeyRow).where(
+        col(ApiKeyRow.org_id) == org_id, col(ApiKeyRow.hidden).is_(True), col(ApiKeyRow.kind) == kind
+    )
+    row = (await session.scalars(query.limit(1))).first()
+    if row is not None:
+        return _key(row)
+    key, _ = await create_key(session, org_id=org_id, name=PLAYGROUND, kind=kind, hasher=hasher, hidden=True)
+    return key
+
+
+async def find_key(session: AsyncSession, *, digest: str) -> ApiKey | None:
+    """The key with this HMAC. Hidden rows are never found: nobody holds their secret."""
+    query = select(ApiKeyRow).where(col(ApiKeyRow.digest) == digest, col(ApiKeyRow.hidden).is_(False))
+    row = (await session.scalars(query)).first()
+    return _key(row) if row is not None else None
+
+
+async def note_use(session: AsyncSession, *, used: dict[UUID, datetime]) -> None:
+    """Writes down when keys were last used. The caller commits."""
+    for key_id, moment in used.items():
+        await session.execute(update(ApiKeyRow).where(col(ApiKeyRow.id) == key_id).values(last_used_at=moment))
+
+
+def _key(row: ApiKeyRow) -> ApiKey:
+    return ApiKey(
+        id=row.id,
+        org_id=row.org_id,
+        name=row.name,
+        kind="live" if row.kind == "live" else "test",
+        prefix=row.prefix,
+        last4=row.last4,
+        hidden=row.hidden,
+        allowed_models=None if row.allowed_models is None else frozenset(row.allowed_models),
+        created_at=row.created_at,
+        last_used_at=row.last_used_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+    )
+
+
+class KeyCache:
+    """Keys in memory, by HMAC. A revocation anywhere empties every worker's cache within `POLL_S` seconds."""
+
+    def __init__(self, database: Database, hasher: KeyHasher) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._known: OrderedDict[str, tuple[ApiKey, float]] = OrderedDict()
+        self._version: str | None = None
+        self._used: dict[UUID, datetime] = {}
+        self._noted_at_s = 0.0
+
+    async def authenticate(self, presented: str) -> ApiKey:
+        """The key. Raises `InvalidApiKey`, or `Unavailable` when only the database could tell and it is away."""
+        refused = InvalidApiKey("this API key is not valid", headers={"WWW-Authenticate": "Bearer"})
+        if not checksum_ok(presented):
+            raise refused
+        digest = self._hasher.digest(presented)
+        key = self._fresh(digest) or await self._read(digest)
+        now = utc_now()
+        if key is None or not key.is_good(now):
+            raise refused
+        self._used[key.id] = now
+        return key
+
+    def _fresh(self, digest: str) -> ApiKey | None:
+        key, read_at_s = self._known.get(digest, (None, 0.0))
+        return key if time.monotonic() - read_at_s < REFRESH_S else None
+
+    async def _read(self, digest: str) -> ApiKey | None:
+        try:
+            async with self._database.session() as session:
+                key = await find_key(session, digest=digest)
+        except DATABASE_ERRORS:
+            return self._remembered(digest)
+        self._known.pop(digest, None)
+        if key is not None:
+            self._known[digest] = (key, time.monotonic())
+            while len(self._known) > CACHE_SIZE:
+                self._known.popitem(last=False)
+        return key
+
+    def _remembered(self, digest: str) -> ApiKey:
+        key, read_at_s = self._known.get(digest, (None, 0.0))
+        if key is None or time.monotonic() - read_at_s > CACHE_S:
+            raise Unavailable(AWAY, headers={"Retry-After": "2"}) from None
+        return key
+
+    async def run(self) -> None:
+        """Follows revocations and writes down last uses, until cancelled."""
+        while True:
+            try:
+                await self.poll()
+            except DATABASE_ERRORS:
+                pass  # The cache stands in, as `authenticate` says; `/ready` tells.
+            await asyncio.sleep(POLL_S)
+
+    async def poll(self) -> None:
+        """One look at the revocation version; raises what the database raises."""
+        async with self._database.session() as session:
+            version = await read_meta(session, REVOCATIONS)
+            if version != self._version:
+                self._known.clear()
+                self._version = version
+            if self._used and time.monotonic() - self._noted_at_s > LAST_USED_STEP_S:
+                used, self._used = self._used, {}
+                self._noted_at_s = time.monotonic()
+                await note_use(session, used=used)
+                await session.commit()

@@ -1,0 +1,339 @@
+"""The spool: every request is on disk before a provider is called and before the reply leaves; then it is drained.
+
+One line per fact (`admit`, `attempt`, `finish`), `crc32 json\\n`, appended with a plain `write()`: that survives a
+killed process. A group `fdatasync` follows within `SYNC_S`, off the path: a power cut can lose that much. A segment
+is deleted only after its lines are committed and none of its admissions is still open; inserts are idempotent, so a
+segment may be read twice. The next process reads what a dead one left.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import time
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
+
+from omni_app.errors import Unavailable
+from omni_app.routing.types import KeyKind
+from omni_app.storage import ledger
+from omni_app.storage.database import DATABASE_ERRORS, Database
+from omni_app.storage.ledger import UNKNOWN_OUTCOME, AttemptRecord, RequestRecord, RoutingRecord
+
+log = logging.getLogger(__name__)
+
+SEGMENT_BYTES = 8_000_000
+BATCH_LINES = 1_000
+SYNC_S = 0.05
+GATHER_S = 0.02
+"""The drainer waits this long after the first new line, so that a burst becomes one batch."""
+RETRY_S = 0.5
+RETRY_CEILING_S = 5.0
+POISON = (DataError, IntegrityError, ProgrammingError)
+"""What a row that the database will never take raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A request that is about to reach a provider."""
+
+    request_id: str
+    org_id: UUID
+    key_id: UUID
+    key_kind: KeyKind
+    endpoint: str
+    task: str
+    created_at: datetime
+
+    def unfinished(self) -> RequestRecord:
+        """The row of a request whose process died: nobody knows how it ended."""
+        values = {name: getattr(self, name) for name in Admission.__slots__}
+        return RequestRecord(**values, error_code=UNKNOWN_OUTCOME)
+
+
+Fact = Admission | AttemptRecord | RequestRecord
+KINDS: Mapping[str, type[Fact]] = {"admit": Admission, "attempt": AttemptRecord, "finish": RequestRecord}
+NAMES: Mapping[type[Fact], str] = {fact: name for name, fact in KINDS.items()}
+
+
+def encode(fact: Fact) -> bytes:
+    """One line."""
+    body = orjson.dumps([NAMES[type(fact)], fact])
+    return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def decode(line: bytes) -> Fact | None:
+    """The fact of one line; None for a torn or damaged one."""
+    checksum, _, body = line.rstrip(b"\n").partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(body):
+        return None
+    name, values = orjson.loads(body)
+    for key in ("org_id", "key_id"):
+        if key in values:
+            values[key] = UUID(values[key])
+    values["created_at"] = datetime.fromisoformat(values["created_at"])
+    if values.get("routing"):
+        values["routing"] = RoutingRecord(**values["routing"])
+    return KINDS[name](**values)
+
+
+class Spool:
+    """One process's append-only segments in `directory`. A segment's file lock tells that its owner lives."""
+
+    def __init__(self, directory: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self.directory = directory
+        self.appended = asyncio.Event()
+        self._segment_bytes = segment_bytes
+        self._descriptor: int | None = None
+        self._size = 0
+        self._serial = 0
+        self._problem = ""
+        self.dirty = False
+        self.current: Path | None = None
+        self.written: list[Path] = []
+        """This process's segments that are not deleted yet, oldest first; the last is the current one."""
+
+    def admit(self, admission: Admission) -> None:
+        """Notes that a provider is about to be called. Raises `Unavailable` when the disk does not take it."""
+        self._append(encode(admission))
+
+    def attempt(self, attempt: AttemptRecord) -> None:
+        """Notes one call at a provider. Raises `Unavailable`."""
+        self._append(encode(attempt))
+
+    def finish(self, record: RequestRecord) -> None:
+        """Notes how the request ended. Raises `Unavailable`."""
+        self._append(encode(record))
+
+    def problem(self) -> str:
+        """Empty while the disk takes lines, else why not: for `/ready`. Tries again when it had failed."""
+        if self._problem:
+            try:
+                self._append(b"")
+            except Unavailable:
+                pass
+        return self._problem
+
+    def sync(self) -> None:
+        """Brings what was written to the disk itself; call it off the event loop."""
+        descriptor = self._descriptor
+        if descriptor is not None and self.dirty:
+            self.dirty = False
+            os.fdatasync(descriptor)
+
+    def close(self) -> None:
+        """Closes the current segment and lets its lock go."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _append(self, line: bytes) -> None:
+        try:
+            if self._descriptor is None or self._size >= self._segment_bytes:
+                self._open_segment()
+            self._write(line)
+        except OSError as error:
+            self._problem = f"the ledger's disk does not take records ({error.strerror})"
+            raise Unavailable("requests cannot be recorded now; try again", headers={"Retry-After": "5"}) from error
+        self._problem = ""
+        self.dirty = True
+        self.appended.set()
+
+    def _write(self, line: bytes) -> None:
+        assert self._descriptor is not None
+        written = os.write(self._descriptor, line)
+        if written < len(line):
+            os.ftruncate(self._descriptor, self._size)
+            raise OSError(28, "no space left on device")
+        self._size += written
+
+    def _open_segment(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._serial += 1
+        path = self.directory / f"{time.time_ns():020d}-{os.getpid()}-{self._serial}.log"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if self._descriptor is not None:
+            os.fdatasync(self._descriptor)
+        self.close()
+        self._descriptor, self._size, self.current = descriptor, 0, path
+        self.written.append(path)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """How far one segment has been drained, and which admissions in it are still open."""
+
+    path: Path
+    offset: int = 0
+    open: set[str] = field(default_factory=set)
+
+    def next_lines(self) -> tuple[list[bytes], int]:
+        """Up to a batch of whole lines from the offset, and the offset after them."""
+        lines: list[bytes] = []
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            end = self.offset
+            for line in file:
+                if not line.endswith(b"\n") or len(lines) >= BATCH_LINES:
+                    break
+                lines.append(line)
+                end += len(line)
+        return lines, end
+
+
+class Drainer:
+    """Moves the spool into the database, in batches, for ever; keeps what the database cannot take yet."""
+
+    def __init__(self, spool: Spool, database: Database) -> None:
+        self._spool = spool
+        self._database = database
+        self._readers: dict[Path, _Reader] = {}
+        self._lock = asyncio.Lock()
+        self.damaged_lines = 0
+        self.drained_requests = 0
+
+    async def run(self) -> None:
+        """Until cancelled: first what dead processes left, then this one's lines as they come."""
+        syncing = asyncio.create_task(self._sync_forever())
+        try:
+            await self._retrying(self.replay)
+            while True:
+                await self._spool.appended.wait()
+                await asyncio.sleep(GATHER_S)
+                await self._retrying(self.flush)
+        finally:
+            syncing.cancel()
+
+    async def flush(self) -> None:
+        """Everything appended so far is in the database when this returns. Raises what the database raises."""
+        async with self._lock:
+            self._spool.appended.clear()
+            for path in list(self._spool.written):
+                await self._drain(self._readers.setdefault(path, _Reader(path)))
+            self._delete_done()
+
+    async def replay(self) -> None:
+        """Drains what dead processes left behind; their unfinished requests become rows of unknown outcome."""
+        async with self._lock:
+            for segments in self._abandoned().values():
+                open_admissions: dict[str, Admission] = {}
+                for path in segments:
+                    await self._drain(_Reader(path), open_admissions)
+                await self._insert([one.unfinished() for one in open_admissions.values()])
+                for path in segments:
+                    path.unlink(missing_ok=True)
+
+    def _abandoned(self) -> dict[str, list[Path]]:
+        """Dead owner -> its segments, oldest first."""
+        found: dict[str, list[Path]] = {}
+        alive: set[str] = set()
+        for path in sorted(self._spool.directory.glob("*-*-*.log")):
+            owner = path.stem.split("-")[1]
+            if path in self._spool.written:
+                continue
+            if _is_locked(path):
+                alive.add(owner)
+            found.setdefault(owner, []).append(path)
+        return {owner: paths for owner, paths in found.items() if owner not in alive}
+
+    async def _drain(self, reader: _Reader, admissions: dict[str, Admission] | None = None) -> None:
+        while True:
+            lines, end = await asyncio.to_thread(reader.next_lines)
+            if not lines:
+                return
+            facts = [fact for fact in map(decode, lines) if fact is not None]
+            self.damaged_lines += len(lines) - len(facts)
+            await self._insert(facts)
+            self._follow(reader, facts)
+            if admissions is not None:
+                _pair(admissions, facts)
+            reader.offset = end
+
+    async def _insert(self, facts: Iterable[Fact]) -> None:
+        kept = [fact for fact in facts if not isinstance(fact, Admission)]
+        if not kept:
+            return
+        try:
+            await self._insert_batch(kept)
+        except POISON:
+            for fact in kept:
+                await self._insert_alone(fact)
+        self.drained_requests += sum(isinstance(fact, RequestRecord) for fact in kept)
+
+    async def _insert_batch(self, facts: list[AttemptRecord | RequestRecord]) -> None:
+        records = [fact for fact in facts if isinstance(fact, RequestRecord)]
+        attempts = [fact for fact in facts if isinstance(fact, AttemptRecord)]
+        async with self._database.session() as session:
+            await ledger.insert_records(session, records, attempts)
+            await session.commit()
+
+    async def _insert_alone(self, fact: AttemptRecord | RequestRecord) -> None:
+        """One row of a batch that the database refused; a row it will never take is set aside, not lost."""
+        try:
+            await self._insert_batch([fact])
+        except POISON as error:
+            log.error("the ledger set aside a row of %s: %s", fact.request_id, type(error).__name__)
+            with (self._spool.directory / "rejected").open("ab") as file:
+                file.write(encode(fact))
+
+    def _follow(self, reader: _Reader, facts: Iterable[Fact]) -> None:
+        for fact in facts:
+            if isinstance(fact, Admission):
+                reader.open.add(fact.request_id)
+            elif isinstance(fact, RequestRecord):
+                for one in self._readers.values():
+                    one.open.discard(fact.request_id)
+
+    def _delete_done(self) -> None:
+        """Deletes this process's segments that are drained, closed and without an open admission."""
+        for path in self._spool.written[:-1]:
+            reader = self._readers.get(path)
+            if reader is not None and not reader.open:
+                path.unlink(missing_ok=True)
+                self._spool.written.remove(path)
+                del self._readers[path]
+
+    async def _retrying(self, work: Any) -> None:
+        wait_s = RETRY_S
+        while True:
+            try:
+                await work()
+                return
+            except DATABASE_ERRORS as error:
+                log.warning("the ledger waits for the database: %s", type(error).__name__)
+            await asyncio.sleep(wait_s)
+            wait_s = min(RETRY_CEILING_S, wait_s * 2)
+
+    async def _sync_forever(self) -> None:
+        while True:
+            await asyncio.sleep(SYNC_S)
+            if self._spool.dirty:
+                await asyncio.to_thread(self._spool.sync)
+
+
+def _pair(admissions: dict[str, Admission], facts: Iterable[Fact]) -> None:
+    """Keeps the admissions that have no end yet."""
+    for fact in facts:
+        if isinstance(fact, Admission):
+            admissions[fact.request_id] = fact
+        elif isinstance(fact, RequestRecord):
+            admissions.pop(fact.request_id, None)
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a living process holds the segment."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False

@@ -1,0 +1,44 @@
+"""Requests as a table, and the walk along the fallback chain as steps."""
+
+from typing import Any
+
+import reflex as rx
+
+from omni_app.ui.components.basics import Row, badge, moment, money
+from omni_app.ui.components.table import data_table
+
+
+def request_table(rows: rx.Var[list[Row]], *, caption: str) -> rx.Component:
+    """When, what, which model, what it cost and saved; each line leads to the request's page."""
+    return data_table(
+        rows,
+        [
+            ("When", lambda row: rx.el.a(moment(row["at"], row["at_text"]), href=row["href"])),
+            ("Task", lambda row: row["task"]),
+            ("Model", _model),
+            ("Outcome", lambda row: badge(row["outcome"], tone=row["tone"])),
+            ("#Tokens", lambda row: row["tokens"]),
+            ("#Latency", lambda row: row["latency"]),
+            ("#Cost", lambda row: money(row["cost"], row["cost_exact"])),
+            ("#Saved", lambda row: money(row["saved"], row["saved_exact"])),
+        ],
+        caption=caption,
+    )
+
+
+def _model(row: Any) -> rx.Component:
+    return rx.el.span(row["model"], rx.cond(row["note"] != "", badge(row["note"], tone="sim")), class_name="row")
+
+
+def attempt_steps(rows: rx.Var[list[Row]]) -> rx.Component:
+    """Every attempt in order: who was asked, what came of it, how long it took."""
+
+    def line(row: Any) -> rx.Component:
+        return rx.el.li(
+            rx.el.span(row["model"]),
+            rx.el.span(row["latency"], class_name="num soft small"),
+            rx.el.span(row["outcome"], rx.cond(row["detail"] != "", " – " + row["detail"].to(str), ""), class_name="sub"),
+            custom_attrs={"data-ok": row["ok"]},
+        )
+
+    return rx.el.ol(rx.foreach(rows, line), class_name="steps")

@@ -1,0 +1,109 @@
+"""Sign up and log in: native forms posted to `/auth/*`; this module only shows them and words their errors."""
+
+from typing import Any
+
+import reflex as rx
+
+from omni_app.ui.components.basics import NativeForm, notice
+from omni_app.ui.components.shell import public_page
+from omni_app.ui.session import AppState, public
+
+ERRORS = {
+    "wrong": "This e-mail and password do not belong together. Check both and try again.",
+    "taken": "There is an account with this e-mail address already. Log in instead.",
+    "weak": "Choose a longer password: 12 to 128 characters, not a common one, not your e-mail address.",
+    "email": "This does not look like an e-mail address. It should be like you@example.com.",
+    "slow_down": "Too many tries from here. Wait five minutes, then try again.",
+    "ended": "Your session has ended. Log in again to go on.",
+    "away": "The database does not answer right now. Wait a moment, then try again.",
+}
+"""Error code of the form's answer -> what to say."""
+
+
+class AuthState(AppState):
+    """What the forms show besides their fields."""
+
+    error: str = ""
+    after: str = ""
+
+    @rx.event
+    @public
+    async def load(self) -> None:
+        """Reads the answer of the last try from the address."""
+        query = self.router.url.query_parameters
+        self.error = ERRORS.get(query.get("error", ""), "")
+        self.after = query.get("next", "")[:40]
+
+
+def _field(label: str, name: str, *, kind: str, autocomplete: str, hint: str = "", **attrs: Any) -> rx.Component:
+    described = {"aria-describedby": f"{name}-hint"} if hint else {}
+    return rx.el.div(
+        rx.el.label(label, html_for=name),
+        rx.el.input(
+            id=name, name=name, type=kind, class_name="input", auto_complete=autocomplete, custom_attrs=described, **attrs
+        ),
+        rx.el.span(hint, id=f"{name}-hint", class_name="hint") if hint else rx.fragment(),
+        class_name="field",
+    )
+
+
+def _email() -> rx.Component:
+    return _field("E-mail", "email", kind="email", autocomplete="username", required=True, max_length=254)
+
+
+def _form(action: str, title: str, lead: str, *fields: rx.Component, submit: str) -> rx.Component:
+    return rx.el.div(
+        rx.el.div(rx.el.h1(title), rx.el.p(lead, class_name="lead")),
+        rx.cond(AuthState.error != "", notice(AuthState.error, tone="bad")),
+        NativeForm.create(
+            *fields,
+            rx.el.button(submit, type="submit", class_name="button primary wide"),
+            action=action,
+            method="post",
+            class_name="form card",
+            custom_attrs={"data-keep": ""},
+        ),
+        class_name="stack",
+    )
+
+
+def signup() -> rx.Component:
+    """A new account, with an org of its own."""
+    form = _form(
+        "/auth/signup",
+        "Create your account",
+        "Free. A test key that costs nothing is waiting on the next page.",
+        _email(),
+        _field(
+            "Password", "password", kind="password", autocomplete="new-password",
+            hint="At least 12 characters. A few words in a row are fine.", required=True, min_length=12, max_length=128,
+        ),
+        _field(
+            "Team name", "org_name", kind="text", autocomplete="organization",
+            hint="Optional. Keys and figures belong to the team.", max_length=60,
+        ),
+        submit="Create account",
+    )  # fmt: skip
+    other = rx.el.p("You have an account? ", rx.el.a("Log in", href="/login/"), class_name="soft")
+    return public_page(rx.el.div(form, other, class_name="stack"), class_name="narrow")
+
+
+def login() -> rx.Component:
+    """Back into an account."""
+    form = _form(
+        "/auth/login",
+        "Log in",
+        "Welcome back.",
+        _email(),
+        _field(
+            "Password", "password", kind="password", autocomplete="current-password", required=True, max_length=128
+        ),
+        rx.el.input(type="hidden", name="next", value=AuthState.after, read_only=True),
+        submit="Log in",
+    )
+    other = rx.el.p("New here? ", rx.el.a("Create an account", href="/signup/"), class_name="soft")
+    forgotten = rx.el.p(
+        "Forgotten your password? Ask whoever runs this server: they can set a new one from the command line.",
+        class_name="soft small",
+    )
+    return public_page(rx.el.div(form, other, forgotten, class_name="stack"), class_name="narrow")

@@ -1,0 +1,159 @@
+"""Overview: what was spent, what was saved against which baseline, how fast, how often it went wrong."""
+
+import reflex as rx
+
+from omni_app.storage import ledger
+from omni_app.storage.accounts import Identity
+from omni_app.storage.ledger import Totals
+from omni_app.storage.tables import utc_now
+from omni_app.ui import text
+from omni_app.ui.components.basics import Row, button_link, card, empty, money, notice, stat
+from omni_app.ui.components.chart import SLOT, cost_chart, drawn, labels
+from omni_app.ui.components.requests import request_table
+from omni_app.ui.components.shell import MODES, RANGES, app_page, switch
+from omni_app.ui.records import request_row
+from omni_app.ui.session import AppState, authed, backstage
+from omni_app.ui.view import View, buckets, view_of
+
+PATH = "/overview/"
+RECENT = 10
+
+
+class OverviewState(AppState):
+    """The figures of the chosen view, as text."""
+
+    loaded: bool = False
+    figures: Row = {}
+    bars: list[Row] = []
+    ticks: list[str] = []
+    top: str = ""
+    view_box: str = "0 0 10 100"
+    unit: str = "day"
+    simulated: str = ""
+    has_rows: bool = False
+    recent: list[Row] = []
+
+    @rx.event
+    @authed
+    async def load(self, who: Identity, /) -> None:
+        """Reads the ledger once: this period, the one before, the buckets, the newest requests."""
+        query = self.router.url.query_parameters
+        async with backstage.services.database.reading() as session:
+            view = await view_of(session, who, query=query, mode=self.mode, range_=self.range, now=utc_now())
+            scope = {"org_id": who.org_id, "mode": view.mode}
+            now = await ledger.totals(session, start=view.start, end=view.end, **scope)
+            start, end = ledger.period_before(view.start, view.end)
+            before = await ledger.totals(session, start=start, end=end, **scope)
+            groups = await ledger.series(session, start=view.start, end=view.end, bucket=view.bucket, **scope)
+            newest = await ledger.recent_requests(session, limit=RECENT, **scope)
+        self.mode, self.range = view.mode, view.range
+        self.figures = figures(now, before)
+        self.simulated = simulated_note(now)
+        self.recent = [request_row(record) for record in newest]
+        self.has_rows = bool(newest)
+        self._draw(view, groups)
+        self.loaded = True
+
+    def _draw(self, view: View, groups: list[ledger.UsageGroup]) -> None:
+        shown = buckets(view, groups)
+        self.bars, self.top = drawn(shown)
+        self.ticks = labels(shown)
+        self.view_box = f"0 0 {SLOT * len(shown):g} 100"
+        self.unit = view.bucket
+
+
+def figures(now: Totals, before: Totals) -> Row:
+    """The headline figures as text, each with its change where there is a period before."""
+    share = "" if now.saved_share is None else f"{100 * now.saved_share:.0f}% of "
+    return {
+        "spend": text.money(now.cost),
+        "spend_exact": text.exact_money(now.cost),
+        "spend_change": text.change(now.cost, before.cost),
+        "saved": text.money(now.savings),
+        "saved_exact": text.exact_money(now.savings),
+        "saved_note": f"{share}{text.money(now.premium_cost)} with {baseline_name(now)}" if now.requests else "",
+        "requests": text.number(now.requests),
+        "requests_change": text.change(now.requests, before.requests),
+        "latency": text.milliseconds(now.p50_ms),
+        "latency_note": f"p95 {text.milliseconds(now.p95_ms)}",
+        "errors": text.percent(now.requests - now.successful, now.requests),
+        "errors_note": f"{text.number(now.requests - now.successful)} of {text.number(now.requests)}",
+        "rescued": text.number(now.rescued),
+        "baseline": baseline_name(now),
+    }
+
+
+def baseline_name(totals: Totals) -> str:
+    """The baseline's name; when it changed within the period, all of them."""
+    return ", ".join(totals.premium_models) or "no baseline"
+
+
+def simulated_note(totals: Totals) -> str:
+    """Says so when figures are simulated."""
+    if not totals.simulated:
+        return ""
+    which = "All" if totals.simulated == totals.requests else f"{text.number(totals.simulated)} of {text.number(totals.requests)}"
+    return f"{which} of these requests were answered by simulated models: their costs and savings are made up, to try things out."
+
+
+def page() -> rx.Component:
+    """Figures, chart, newest requests; or what to do first."""
+    view = [
+        switch("mode", MODES, OverviewState.mode, path=PATH, other=("range", OverviewState.range)),
+        switch("range", RANGES, OverviewState.range, path=PATH, other=("mode", OverviewState.mode)),
+    ]
+    return app_page(
+        rx.cond(OverviewState.simulated != "", notice(OverviewState.simulated, tone="sim")),
+        _stats(),
+        rx.cond(OverviewState.has_rows, rx.fragment(_chart(), _recent()), _nothing_yet()),
+        path=PATH,
+        title="Overview",
+        lead="What your requests cost, and what they would have cost with one premium model.",
+        controls=view,
+        loaded=OverviewState.loaded,
+    )
+
+
+def _stats() -> rx.Component:
+    figure = OverviewState.figures
+    return rx.el.dl(
+        stat("Spend", money(figure["spend"], figure["spend_exact"]), figure["spend_change"]),
+        stat("Saved", money(figure["saved"], figure["saved_exact"]), figure["saved_note"], tone="good"),
+        stat("Requests", figure["requests"], figure["requests_change"]),
+        stat("Median latency", figure["latency"], figure["latency_note"]),
+        stat("Errors", figure["errors"], figure["errors_note"]),
+        stat("Rescued by fallback", figure["rescued"], "answered after a model failed"),
+        class_name="stats",
+    )
+
+
+def _chart() -> rx.Component:
+    return cost_chart(
+        OverviewState.bars,
+        top=OverviewState.top,
+        view_box=OverviewState.view_box,
+        ticks=OverviewState.ticks,
+        baseline=OverviewState.figures["baseline"],
+        unit=OverviewState.unit,
+    )
+
+
+def _recent() -> rx.Component:
+    return card(
+        rx.el.div(
+            rx.el.h2("Newest requests"), rx.el.a("All requests", href="/requests/", class_name="small"), class_name="row spread"
+        ),
+        request_table(OverviewState.recent, caption="Newest requests"),
+    )
+
+
+def _nothing_yet() -> rx.Component:
+    return empty(
+        "No requests yet",
+        rx.cond(
+            OverviewState.mode == "live",
+            "Your spend, savings and latency appear here with the first request of a live key.",
+            "Your spend, savings and latency appear here with the first request of a test key.",
+        ),
+        button_link("Send the first request", "/start/", kind="primary"),
+    )
