@@ -31,7 +31,7 @@ e2e: install-dev ## Only the tests in a real browser
 
 screenshots: install-dev ## Pictures of every page, into test-results/screenshots
 	@scripts/test-system.sh
-	@$(PYTHON_ENV) scripts/screenshots.py
+	@$(PYTHON_ENV) -m scripts.screenshots
 
 format: install-dev ## Format the code, and mend what the linter can mend
 	@$(PYTHON_ENV) -m ruff check --fix --quiet || true

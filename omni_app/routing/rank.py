@@ -87,6 +87,15 @@ def chain(ranking: Ranking, case: Case) -> Sequence[int]:
     primary = order[0]
     elsewhere = (place for place in order if rows[place].provider != rows[primary].provider)
     backup = next(elsewhere, order[1])
-    left = [place for place in order[: ranking.preferred] if place not in (primary, backup)]
-    left = left or [place for place in order if place not in (primary, backup)]
-    return [primary, backup, *([min(left, key=ranking.costs.__getitem__)] if left else [])]
+    capable, able = without(order[: ranking.preferred], primary, backup), without(order, primary, backup)
+    left = capable or able
+    return [primary, backup, min(left, key=ranking.costs.__getitem__)] if left else [primary, backup]
+
+
+def without(places: Sequence[int], *taken: int) -> Sequence[int]:
+    """The places that are not taken."""
+    left = list(places)
+    for place in taken:
+        if place in left:
+            left.remove(place)
+    return left

@@ -27,7 +27,10 @@ def expected_costs(rows: Sequence[Row], case: Case) -> list[int]:
         images = case.request.images
         return [expected_cost(row.deployment.price, given, 0, images=images) for row in rows]
     made = expected_output_tokens(case)
-    return [row.input_price * given + row.output_price * min(made, row.max_output) for row in rows]
+    return [
+        row.input_price * given + row.output_price * (made if made < row.max_output else row.max_output)  # noqa: FURB136 - min() doubles the time of the busiest line
+        for row in rows
+    ]
 
 
 def context_tokens(case: Case) -> int:

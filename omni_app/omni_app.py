@@ -1,0 +1,55 @@
+"""The composition root of the whole product: settings → services → API and pages → one ASGI app.
+
+`app` is what Reflex and the server look for. The API stands in front of Reflex, so that a call to `/v1` passes none of
+Reflex's layers.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import reflex as rx
+from reflex.utils.prerequisites import get_web_dir
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from omni_app.api.app import create_api, serves
+from omni_app.services import build_services
+from omni_app.settings import load_settings
+from omni_app.ui.front import Front, read_site
+from omni_app.ui.session import backstage
+from omni_app.ui.site import GUARDED, add_pages, head
+
+settings = load_settings()
+services = build_services(settings)
+backstage.open(services)
+api = create_api(services)
+
+
+class FastApp(rx.App):
+    """A Reflex app whose API does not pass through Reflex."""
+
+    def __call__(self) -> ASGIApp:
+        site = read_site(get_web_dir() / "build" / "client")
+        pages = Front(super().__call__(), site=site, settings=settings, guarded=GUARDED)
+
+        async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http" and serves(scope["path"]):
+                await api(scope, receive, send)
+            else:
+                await pages(scope, receive, send)
+
+        return asgi
+
+
+@asynccontextmanager
+async def run_services() -> AsyncIterator[None]:
+    """The services live as long as the server."""
+    await services.start()
+    try:
+        yield
+    finally:
+        await services.stop()
+
+
+app = FastApp(head_components=head(), reset_style=False, toaster=None, html_lang="en")
+app.register_lifespan_task(run_services)
+add_pages(app)

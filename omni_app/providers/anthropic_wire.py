@@ -1,0 +1,233 @@
+"""Anthropic's messages wire format: a thin mapping from and to OpenAI's message shape.
+
+Differences that matter: the system prompt stands apart, `max_tokens` is required, tool results are user blocks, and
+`input_tokens` leaves out what was read from or written to the prompt cache.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.faults import fault_of
+from omni_app.providers.openai_wire import parsed
+from omni_app.providers.transport import Transport
+from omni_app.providers.usage import counted, sane_tokens
+from omni_app.routing.types import Message
+
+VERSION = "2023-06-01"
+FINISH_REASONS: Mapping[Any, str] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+JSON_INSTRUCTION = "Answer with one JSON object and nothing else."
+
+
+@dataclass(slots=True)
+class AnthropicWire:
+    """Anthropic, or a server that speaks its format (`POST {base_url}/v1/messages`)."""
+
+    base_url: str
+    api_key: str
+    key_variable: str
+    transport: Transport
+    name: str = "anthropic"
+    simulated: bool = False
+
+    def unavailable_reason(self) -> str:
+        """Empty when there is a key."""
+        return "" if self.api_key else f"{self.key_variable} is not set"
+
+    async def complete(self, request: ProviderRequest) -> Completion:
+        """One call. Raises `ProviderFault`."""
+        body, warnings = message_body(request)
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "x-api-key": self.api_key,
+            "anthropic-version": VERSION,
+        }
+        reply = await self.transport.post(
+            f"{self.base_url}/v1/messages", headers=headers, body=orjson.dumps(body), timeouts=request.timeouts
+        )
+        if reply.status != 200:
+            raise fault_of(reply)
+        return read_message(parsed(reply), request, warnings)
+
+    async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
+        """The whole answer as one piece: token-by-token streaming is not built yet."""
+        completion = await self.complete(request)
+        yield Delta(text=completion.text)
+        yield completion
+
+    async def aclose(self) -> None:
+        """The transport is shared and closed by its owner."""
+
+
+def message_body(request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The JSON to send, and what had to be left out or changed."""
+    params, deployment = request.params, request.deployment
+    system, messages = split_system(request.messages)
+    body: dict[str, Any] = {
+        "model": deployment.upstream_model or deployment.model_name,
+        "messages": messages,
+        "max_tokens": params.get("max_tokens") or deployment.max_output_tokens,
+    }
+    warnings: list[str] = []
+    if params.get("response_format", {}).get("type") in ("json_object", "json_schema"):
+        system = [*system, json_instruction(params["response_format"])]
+        warnings.append("response_format is asked for in words: this lane does not enforce it")
+    if system:
+        body["system"] = "\n\n".join(system)
+    if "stop" in params:
+        body["stop_sequences"] = params["stop"]
+    if "tools" in params:
+        body["tools"] = [tool(one["function"]) for one in params["tools"]]
+        if "tool_choice" in params:
+            body["tool_choice"] = tool_choice(params["tool_choice"])
+    if "seed" in params:
+        warnings.append("seed was dropped: anthropic does not take it")
+    _sampling(body, request, warnings)
+    return body, tuple(warnings)
+
+
+def _sampling(body: dict[str, Any], request: ProviderRequest, warnings: list[str]) -> None:
+    """Temperature goes from 0 to 1 here, and newer models take one of the two sampling parameters at most."""
+    params = request.params
+    if not request.deployment.sees_temperature:
+        warnings += [
+            f"{name} was dropped: {request.deployment.id} does not take it"
+            for name in ("temperature", "top_p")
+            if name in params
+        ]
+        return
+    if "temperature" in params:
+        body["temperature"] = min(1.0, params["temperature"])
+        if params["temperature"] > 1:
+            warnings.append("temperature was lowered to 1: the highest that anthropic takes")
+        if "top_p" in params:
+            warnings.append("top_p was dropped: anthropic takes temperature or top_p, not both")
+    elif "top_p" in params:
+        body["top_p"] = params["top_p"]
+
+
+def json_instruction(response_format: Mapping[str, Any]) -> str:
+    """The wish for JSON as a sentence of the system prompt."""
+    schema = response_format.get("json_schema", {}).get("schema")
+    return f"{JSON_INSTRUCTION} It must match this JSON schema: {orjson.dumps(schema).decode()}" if schema else JSON_INSTRUCTION
+
+
+def split_system(messages: Sequence[Message]) -> tuple[list[str], list[dict[str, Any]]]:
+    """System texts apart; the rest as alternating user and assistant turns of blocks."""
+    system: list[str] = []
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        role = message["role"]
+        if role in ("system", "developer"):
+            system += [block["text"] for block in content_blocks(message.get("content")) if block["type"] == "text"]
+            continue
+        speaker = "assistant" if role == "assistant" else "user"
+        blocks = tool_result(message) if role == "tool" else spoken(message)
+        if turns and turns[-1]["role"] == speaker:
+            turns[-1]["content"] += blocks
+        else:
+            turns.append({"role": speaker, "content": blocks})
+    return system, turns
+
+
+def spoken(message: Message) -> list[dict[str, Any]]:
+    """A user's or the assistant's words, images and tool calls."""
+    blocks = content_blocks(message.get("content"))
+    for call in message.get("tool_calls") or ():
+        function = call["function"]
+        blocks.append(
+            {"type": "tool_use", "id": call["id"], "name": function["name"], "input": arguments(function["arguments"])}
+        )
+    return blocks
+
+
+def tool_result(message: Message) -> list[dict[str, Any]]:
+    """A tool's answer, as a block of the user's turn."""
+    content = content_blocks(message.get("content"))
+    return [{"type": "tool_result", "tool_use_id": message["tool_call_id"], "content": content}]
+
+
+def content_blocks(content: Any) -> list[dict[str, Any]]:
+    """Text and images; empty text is left out, as Anthropic refuses it."""
+    if content is None:
+        return []
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return [image(part) if part["type"] == "image_url" else {"type": "text", "text": part["text"]} for part in content]
+
+
+def image(part: Mapping[str, Any]) -> dict[str, Any]:
+    """An image part: `data:` URLs as base64, others by their URL (the provider fetches it, not we)."""
+    url = part["image_url"]["url"]
+    if not url.startswith("data:"):
+        return {"type": "image", "source": {"type": "url", "url": url}}
+    head, _, data = url[5:].partition(",")
+    return {"type": "image", "source": {"type": "base64", "media_type": head.partition(";")[0], "data": data}}
+
+
+def arguments(text: str) -> Any:
+    """A tool call's arguments as an object; text that is none is kept under one name."""
+    try:
+        value = orjson.loads(text or "{}")
+    except orjson.JSONDecodeError:
+        return {"arguments": text}
+    return value if isinstance(value, dict) else {"arguments": value}
+
+
+def tool(function: Mapping[str, Any]) -> dict[str, Any]:
+    """A function tool."""
+    described = {"description": function["description"]} if function.get("description") else {}
+    schema = function.get("parameters") or {"type": "object", "properties": {}}
+    return {"name": function["name"], "input_schema": schema, **described}
+
+
+def tool_choice(choice: Any) -> dict[str, Any]:
+    """OpenAI's `auto`, `none`, `required` or a named function."""
+    if isinstance(choice, str):
+        return {"type": {"required": "any"}.get(choice, choice)}
+    return {"type": "tool", "name": choice["function"]["name"]}
+
+
+def read_message(value: Mapping[str, Any], request: ProviderRequest, warnings: tuple[str, ...] = ()) -> Completion:
+    """The answer of a 200. Raises `ProviderFault` when it holds none."""
+    blocks = value.get("content")
+    if not isinstance(blocks, list):
+        raise ProviderFault(FaultKind.MALFORMED, "the answer has no content")
+    blocks = [block for block in blocks if isinstance(block, dict)]
+    text = "".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
+    calls = tuple(
+        {
+            "id": str(block.get("id")),
+            "type": "function",
+            "function": {"name": str(block.get("name")), "arguments": orjson.dumps(block.get("input") or {}).decode()},
+        }
+        for block in blocks
+        if block.get("type") == "tool_use"
+    )
+    finish = FINISH_REASONS.get(value.get("stop_reason"), "stop")
+    usage = read_usage(value.get("usage"), request, text, calls)
+    if not text and not calls and finish not in ("length", "content_filter"):
+        raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)
+    return Completion(text=text, usage=usage, finish_reason=finish, tool_calls=calls, warnings=warnings)
+
+
+def read_usage(value: Any, request: ProviderRequest, text: str, calls: tuple[Mapping[str, Any], ...]) -> Usage:
+    """Anthropic's dialect: input, cache reads and cache writes stand beside each other; we count them together."""
+    usage = value if isinstance(value, dict) else {}
+    plain, written_out = sane_tokens(usage.get("input_tokens")), sane_tokens(usage.get("output_tokens"))
+    cached = sane_tokens(usage.get("cache_read_input_tokens")) or 0
+    cache_write = sane_tokens(usage.get("cache_creation_input_tokens")) or 0
+    if plain is None or written_out is None or plain + cached + cache_write == 0 or (written_out == 0 and text):
+        return counted(request, text, calls)
+    return Usage(plain + cached + cache_write, written_out, cached_input=cached, cache_write=cache_write)

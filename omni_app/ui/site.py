@@ -1,0 +1,48 @@
+"""The list of pages: path, function, title, what runs when it opens. Everything that Reflex is told is told here."""
+
+import hashlib
+from pathlib import Path
+
+import reflex as rx
+
+from omni_app.ui.components.shell import APP_PAGES
+from omni_app.ui.pages import auth, keys, landing, models, overview, playground, requests, start, usage
+
+ASSETS = Path(__file__).resolve().parent.parent.parent / "assets"
+NAME = "Omni-Model Router"
+DESCRIPTION = "One endpoint for every model: the right one for each request, with fallback, and the saving shown."
+GUARDED = (*(path for path, _ in APP_PAGES), "/request/")
+"""Pages that need somebody to be signed in."""
+
+
+def head() -> list[rx.Component]:
+    """The stylesheet, the script and the icon; their addresses change with their content."""
+    return [
+        rx.el.link(rel="stylesheet", href=_versioned("omni.css")),
+        rx.el.script(src=_versioned("omni.js"), defer=True),
+        rx.el.link(rel="icon", href=_versioned("favicon.svg"), type="image/svg+xml"),
+    ]
+
+
+def _versioned(name: str) -> str:
+    return f"/{name}?v={hashlib.sha256((ASSETS / name).read_bytes()).hexdigest()[:12]}"
+
+
+def add_pages(app: rx.App) -> None:
+    """Adds every page to the app."""
+    _add(app, landing.landing, "/", title=NAME, on_load=landing.LandingState.load)
+    _add(app, auth.signup, "/signup", title="Sign up", on_load=auth.AuthState.load)
+    _add(app, auth.login, "/login", title="Log in", on_load=auth.AuthState.load)
+    _add(app, start.page, "/start", title="Get started", on_load=start.StartState.load)
+    _add(app, overview.page, "/overview", title="Overview", on_load=overview.OverviewState.load)
+    _add(app, usage.page, "/usage", title="Usage", on_load=usage.UsageState.load)
+    _add(app, models.page, "/models", title="Models", on_load=models.ModelsState.load)
+    _add(app, requests.log_page, "/requests", title="Requests", on_load=requests.RequestsState.load)
+    _add(app, requests.request_page, "/request", title="Request", on_load=requests.RequestState.load)
+    _add(app, playground.page, "/playground", title="Playground", on_load=playground.PlaygroundState.load)
+    _add(app, keys.page, "/keys", title="API keys", on_load=keys.KeysState.load)
+
+
+def _add(app: rx.App, page: rx.app.ComponentCallable, route: str, *, title: str, on_load: rx.event.EventType[()]) -> None:
+    shown = title if title == NAME else f"{title} · {NAME}"
+    app.add_page(page, route=route, title=shown, description=DESCRIPTION, image="favicon.svg", on_load=on_load)

