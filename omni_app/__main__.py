@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from omni_app.errors import OmniError
 from omni_app.providers.catalog import build_providers
 from omni_app.providers.check import check_providers
+from omni_app.providers.transport import Transport
 from omni_app.serve import StartError, prepare_database, serve
 from omni_app.settings import Settings, SettingsError, load_settings
 from omni_app.storage import accounts, keys
@@ -154,7 +155,8 @@ async def reset_password(session: AsyncSession, settings: Settings, options: arg
 
 async def show_providers(settings: Settings, *, call: bool) -> int:
     """One line a provider: ready, or what to set."""
-    for name, state in await check_providers(settings, build_providers(settings), call=call):
+    providers = build_providers(settings, Transport())
+    for name, state in await check_providers(settings, providers, call=call):
         print(f"{name:11} {state}")
     return 0
 

@@ -11,6 +11,7 @@ from omni_app.limits import build_limiter
 from omni_app.limits.base import Limiter
 from omni_app.providers.base import Provider
 from omni_app.providers.catalog import build_providers
+from omni_app.providers.transport import Transport
 from omni_app.registry import packaged_registry
 from omni_app.registry.store import load_registry, registry_version, seed_models
 from omni_app.settings import Settings
@@ -35,6 +36,7 @@ class Services:
     keys: KeyCache
     limiter: Limiter
     providers: dict[str, Provider]
+    transport: Transport
     spool: Spool
     drainer: Drainer
     gateway: Gateway
@@ -54,7 +56,7 @@ class Services:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         closers: list[Callable[[], Awaitable[None]]] = [self.limiter.aclose, self.database.close]
-        closers += [provider.aclose for provider in self.providers.values()]
+        closers += [*(provider.aclose for provider in self.providers.values()), self.transport.aclose]
         for close in closers:
             await close()
         self.spool.close()
@@ -103,7 +105,8 @@ def build_services(settings: Settings) -> Services:
     limiter = build_limiter(
         settings.upstash_redis_rest_url, settings.upstash_redis_rest_token.get_secret_value()
     )
-    providers = build_providers(settings)
+    transport = Transport()
+    providers = build_providers(settings, transport)
     gateway = Gateway(
         registry=packaged_registry(),
         providers=providers,
@@ -123,6 +126,7 @@ def build_services(settings: Settings) -> Services:
         keys=KeyCache(database, hasher),
         limiter=limiter,
         providers=providers,
+        transport=transport,
         spool=spool,
         drainer=Drainer(spool, database),
         gateway=gateway,

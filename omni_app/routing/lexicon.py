@@ -50,9 +50,9 @@ MARKERS: dict[str, str] = {
         para inglês, para o inglês, para português, para o português, em inglês, em português, para espanhol, para o francês
         naar het engels, naar het nederlands, naar het frans, naar het duits, in het engels, in het nederlands, in het frans
         на английский, на русский, на немецкий, на французский, на испанский, на китайский, по-английски, по английски, по-русски
-        ingilizceye, türkçeye, almancaya, fransızcaya, i̇ngilizceye, ingilizce, na angielski, na polski, na niemiecki, po angielsku, po polsku
+        ingilizceye, türkçeye, almancaya, fransızcaya, ingilizce, na angielski, na polski, na niemiecki, po angielsku, po polsku
         成英文, 成中文, 成英语, 成汉语, 成法语, 成日语, 成德语, 为英文, 为中文, 英語に, 日本語に, 中国語に, フランス語に, ドイツ語に
-        영어로, 한국어로, 일본어로, 중국어로, 프랑스어로, 독일어로, إلى الإنجليزية, إلى العربية, الى الانجليزية, बالفرنسية, अंग्रेज़ी में, अंग्रेजी में, हिंदी में, हिन्दी में
+        영어로, 한국어로, 일본어로, 중국어로, 프랑스어로, 독일어로, إلى الإنجليزية, إلى العربية, الى الانجليزية, بالفرنسية, अंग्रेज़ी में, अंग्रेजी में, हिंदी में, हिन्दी में
         """,
     # summarization
     "summarize": """
@@ -98,7 +98,7 @@ MARKERS: dict[str, str] = {
         artikel, absatz, folgenden text, diesen text, den text, dokument, bericht, texte suivant, ce texte, cet article, l article, paragraphe, document suivant
         siguiente texto, este texto, el texto, artículo, párrafo, seguente testo, questo testo, il testo, articolo, paragrafo, texto a seguir, o texto, artigo, parágrafo
         deze tekst, de tekst, volgende tekst, текст, статью, статьи, статья, абзац, отрывок, metni, metin, makaleyi, yazıyı, tekst, artykuł, akapit
-        文章, 文本, 短文, 段落, 以下内容, 上文, 这段, 这篇, 新闻, 記事, 次の文章, この文章, 文書, 기사, 다음 글, 이 글, 텍스트, النص, المقال, الفقرة, لेख, लेख, पाठ, गद्यांश, अनुच्छेद
+        文章, 文本, 短文, 段落, 以下内容, 上文, 这段, 这篇, 新闻, 記事, 次の文章, この文章, 文書, 기사, 다음 글, 이 글, 텍스트, النص, المقال, الفقرة, लेख, लेख, पाठ, गद्यांश, अनुच्छेद
         """,
     # coding
     "code_thing": """
@@ -124,13 +124,13 @@ MARKERS: dict[str, str] = {
         funktion, skript, programm, datenbank, klasse, schleife, fonction, programme, base de données, boucle, classe, función, programa, base de datos, bucle, clase, funzione, programma, ciclo, função, banco de dados, laço
         functie, programma, функцию, функция, функции, программу, программа, программы, скрипт, код, кода, коде, массив, строку, строки, базу данных, цикл, запрос, алгоритм, класс
         fonksiyon, fonksiyonu, program, dizi, döngü, kod, kodu, kodlama, veritabanı, algoritma, funkcję, funkcja, funkcji, skrypt, tablicę, tablica, bazy danych, pętla, kodu, zapytanie, algorytm
-        函数, 程序, 数组, 字符串, 数据库, 变量, 循环, 接口, 编写一个, 関数, 配列, 文字列, プログラム, データベース, 함수, 배열, 문자열, 프로그램, 데이터베이스, دالة, مصفوفة, برنامج, قاعدة بيانات, فंक्शन, फ़ंक्शन, फंक्शन, सरणी
+        函数, 程序, 数组, 字符串, 数据库, 变量, 循环, 接口, 编写一个, 関数, 配列, 文字列, プログラム, データベース, 함수, 배열, 문자열, 프로그램, 데이터베이스, دالة, مصفوفة, برنامج, قاعدة بيانات, फ़ंक्शन, फंक्शन, सरणी
         """,
     "code_verb": """
         implement, implementing, implementation, debug, debugging, refactor, refactoring, compile, deploy, deploying, optimize this code, code review, write code, write a code, coding, unittest
         implementiere, implementieren, programmiere, programmieren, debugge, implémente, implémenter, implémentez, programme, déboguer, code-moi, implementa, implementar, programa, depura, depurar
         implementare, programmare, implemente, programe, implementeer, programmeer, реализуй, реализуйте, запрограммируй, напиши код, отладь, отладить, uygula, kodla, kodlayın, kod yaz, zaimplementuj, zaprogramuj, napisz kod, debuguj
-        实现一个, 写一个函数, 写一段代码, 调试, 编程实现, 实现以下, 実装, デバッグ, 구현, 디버깅, 코딩, اكتب كود, नفذ, कोड लिख
+        实现一个, 写一个函数, 写一段代码, 调试, 编程实现, 实现以下, 実装, デバッグ, 구현, 디버깅, 코딩, اكتب كود, نفذ, कोड लिख
         """,
     "code_fault": """
         bug, error, errors, crash, crashes, fix, fails, failing, not working, doesn t work, does not work, broken, wrong with, exception, warning, incorrect output, issue with, what s wrong, debug
@@ -209,7 +209,7 @@ MARKERS: dict[str, str] = {
         """,
     "rewrite": """
         rewrite, rephrase, paraphrase, reword, proofread, proofreading, grammar, edit this, improve this, polish, make it sound, more formal, correct the grammar, spelling, edit the following, revise, tone, synonyms, synonym, antonym, umformulieren, formuliere, korrekturlesen, grammatik, reformule, reformuler, grammaire, orthographe, reescribe, reformula, gramática
-        riscrivi, riformula, grammatica, reescreva, reformule, herschrijf, herformuleer, перепиши, перефразируй, грамматические, грамматику, yeniden yaz, dilbilgisi, przepisz, przeredaguj, gramatyczne, 改写, 润色, 语法, 改成, 同义词, 书き直して, 書き直して, 言い換えて, 添削, 文法, 다시 써, 고쳐 써, 문법, 맞춤법, أعد صياغة, أعد كتابة, قواعد اللغة, फिर से लिख, व्याकरण
+        riscrivi, riformula, grammatica, reescreva, reformule, herschrijf, herformuleer, перепиши, перефразируй, грамматические, грамматику, yeniden yaz, dilbilgisi, przepisz, przeredaguj, gramatyczne, 改写, 润色, 语法, 改成, 同义词, 書き直して, 言い換えて, 添削, 文法, 다시 써, 고쳐 써, 문법, 맞춤법, أعد صياغة, أعد كتابة, قواعد اللغة, फिर से लिख, व्याकरण
         """,
     "extract": """
         extract, classify, categorize, categorise, sentiment, label the, labels, named entities, entities, keywords, key phrases, identify the, fill in, tag the, parse the following text, according to the text, according to the passage, based on the passage, positive or negative, convert the following into a table, into a table, as json, in json format

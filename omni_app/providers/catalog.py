@@ -1,0 +1,45 @@
+"""Which providers there are, and through which lane each one is reached."""
+
+from omni_app.providers.anthropic_wire import AnthropicWire
+from omni_app.providers.base import Provider
+from omni_app.providers.litellm import LiteLLMLane
+from omni_app.providers.local import LocalModel
+from omni_app.providers.openai_wire import OpenAIWire
+from omni_app.providers.sandbox import Sandbox
+from omni_app.providers.transport import Transport
+from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings
+
+OPENAI_COMPATIBLE = ("openai", "openrouter", "groq", "mistral", "deepseek", "xai")
+LITELLM_PREFIXES = {"gemini": "gemini"}
+
+
+def build_providers(settings: Settings, transport: Transport) -> dict[str, Provider]:
+    """Every provider by name, configured or not: one without a key says which variable to set."""
+    providers: dict[str, Provider] = {
+        name: OpenAIWire(
+            name=name,
+            base_url=settings.provider_base_url(name),
+            api_key=settings.provider_key(name),
+            key_variable=PROVIDER_KEY_VARIABLES[name],
+            transport=transport,
+            limit_field="max_completion_tokens" if name == "openai" else "max_tokens",
+        )
+        for name in OPENAI_COMPATIBLE
+    }
+    providers["anthropic"] = AnthropicWire(
+        base_url=settings.provider_base_url("anthropic"),
+        api_key=settings.provider_key("anthropic"),
+        key_variable=PROVIDER_KEY_VARIABLES["anthropic"],
+        transport=transport,
+    )
+    for name, prefix in LITELLM_PREFIXES.items():
+        providers[name] = LiteLLMLane(
+            name=name,
+            prefix=prefix,
+            base_url=settings.provider_base_url(name),
+            api_key=settings.provider_key(name),
+            key_variable=PROVIDER_KEY_VARIABLES[name],
+        )
+    providers["local"] = LocalModel(transport, enabled=settings.local_model == "on")
+    providers["sandbox"] = Sandbox(speed=settings.sandbox_speed)
+    return providers

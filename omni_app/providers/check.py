@@ -1,0 +1,50 @@
+"""For the operator: which providers are configured, and whether their keys work."""
+
+from collections.abc import Mapping
+
+import httpx
+
+from omni_app.providers.base import Provider
+from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings
+
+TIMEOUT_S = 10.0
+
+
+async def check_providers(
+    settings: Settings, providers: Mapping[str, Provider], *, call: bool
+) -> list[tuple[str, str]]:
+    """`(name, state)` per provider: ready, what to set, or (with `call`) what asking for its models gave."""
+    states = []
+    async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, follow_redirects=False) as client:
+        for name, provider in providers.items():
+            state = provider.unavailable_reason() or "ready"
+            if state == "ready" and call and name in PROVIDER_KEY_VARIABLES:
+                state = await _ask(client, settings, name)
+            states.append((name, state))
+    return states
+
+
+async def _ask(client: httpx.AsyncClient, settings: Settings, name: str) -> str:
+    key = settings.provider_key(name)
+    try:
+        answer = await client.get(_models_url(settings, name), headers=_headers(name, key))
+    except httpx.HTTPError as error:
+        return f"cannot be reached ({type(error).__name__})"
+    if answer.status_code == 200:
+        return "ready, the key works"
+    wrong_key = answer.status_code in (401, 403)
+    variable = PROVIDER_KEY_VARIABLES[name]
+    return f"refuses the key: check {variable}" if wrong_key else f"answers with HTTP {answer.status_code}"
+
+
+def _models_url(settings: Settings, name: str) -> str:
+    base = settings.provider_base_url(name)
+    return f"{base}/{ {'anthropic': 'v1/models', 'gemini': 'v1beta/models'}.get(name, 'models') }"
+
+
+def _headers(name: str, key: str) -> dict[str, str]:
+    if name == "anthropic":
+        return {"x-api-key": key, "anthropic-version": "2023-06-01"}
+    if name == "gemini":
+        return {"x-goog-api-key": key}
+    return {"Authorization": f"Bearer {key}"}

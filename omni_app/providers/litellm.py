@@ -1,0 +1,111 @@
+"""The only door to LiteLLM: for providers that need a translation we do not have (Gemini).
+
+LiteLLM costs about 3 to 6 ms of CPU a call, retries by itself, has no real deadline and takes seconds to import; so it
+is imported in a thread on first use, told not to retry, and bounded by our own deadline. Cost is computed by us.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest
+from omni_app.providers.openai_wire import FINISH_REASONS, read_tool_calls, read_usage
+from omni_app.providers.transport import cleaned
+
+SENT_ON = frozenset({"temperature", "top_p", "seed", "stop", "tools", "tool_choice", "response_format", "max_tokens"})
+
+BY_EXCEPTION: Mapping[str, FaultKind] = {
+    "ContextWindowExceededError": FaultKind.CONTEXT_LENGTH,
+    "ContentPolicyViolationError": FaultKind.CONTENT_POLICY,
+    "UnsupportedParamsError": FaultKind.UNSUPPORTED_PARAMETER,
+    "BadRequestError": FaultKind.BAD_REQUEST,
+    "UnprocessableEntityError": FaultKind.BAD_REQUEST,
+    "AuthenticationError": FaultKind.AUTHENTICATION,
+    "PermissionDeniedError": FaultKind.AUTHENTICATION,
+    "NotFoundError": FaultKind.MODEL_NOT_FOUND,
+    "RateLimitError": FaultKind.RATE_LIMITED,
+    "Timeout": FaultKind.TOTAL_TIMEOUT,
+    "APIConnectionError": FaultKind.REFUSED,
+}
+"""LiteLLM's exception classes (`litellm.exceptions`); the rest is the server's fault."""
+
+
+@dataclass(slots=True)
+class LiteLLMLane:
+    """One provider through LiteLLM. `prefix` is LiteLLM's name for it (`gemini`)."""
+
+    name: str
+    prefix: str
+    base_url: str
+    api_key: str
+    key_variable: str
+    simulated: bool = False
+
+    def unavailable_reason(self) -> str:
+        """Empty when there is a key."""
+        return "" if self.api_key else f"{self.key_variable} is not set"
+
+    async def complete(self, request: ProviderRequest) -> Completion:
+        """One call. Raises `ProviderFault`."""
+        litellm = await asyncio.to_thread(imported)
+        deployment = request.deployment
+        try:
+            async with asyncio.timeout(request.timeouts.total_s):
+                answer = await litellm.acompletion(
+                    model=f"{self.prefix}/{deployment.upstream_model or deployment.model_name}",
+                    messages=[dict(message) for message in request.messages],
+                    api_key=self.api_key,
+                    api_base=self.base_url,
+                    timeout=request.timeouts.total_s,
+                    num_retries=0,
+                    max_retries=0,
+                    drop_params=True,
+                    **{name: request.params[name] for name in SENT_ON & request.params.keys()},
+                )
+        except TimeoutError:
+            raise ProviderFault(FaultKind.TOTAL_TIMEOUT, "no whole answer in time") from None
+        except Exception as error:  # noqa: BLE001 LiteLLM raises anything; no answer is a fault, whatever its name
+            raise self._fault(error) from error
+        return self._read(answer.model_dump(), request)
+
+    def _fault(self, error: Exception) -> ProviderFault:
+        kinds = (BY_EXCEPTION.get(one.__name__) for one in type(error).__mro__)
+        kind = next((kind for kind in kinds if kind), FaultKind.SERVER_ERROR)
+        status = getattr(error, "status_code", None)
+        text = cleaned(str(getattr(error, "message", "")) or type(error).__name__)
+        return ProviderFault(kind, text, http_status=status if isinstance(status, int) else None)
+
+    def _read(self, value: Mapping[str, Any], request: ProviderRequest) -> Completion:
+        choices = value.get("choices") or []
+        message = choices[0].get("message") if choices else None
+        if not isinstance(message, dict):
+            raise ProviderFault(FaultKind.EMPTY, "the answer has no message")
+        text = message.get("content") or ""
+        calls = read_tool_calls(message.get("tool_calls"))
+        finish = FINISH_REASONS.get(choices[0].get("finish_reason"), "stop")
+        usage = read_usage(value.get("usage"), request, text, calls)
+        if not text and not calls and finish != "length":
+            raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)
+        return Completion(text=text, usage=usage, finish_reason=finish, tool_calls=calls)
+
+    async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
+        """The whole answer as one piece: LiteLLM reports cut streams as finished, so they are not used."""
+        completion = await self.complete(request)
+        yield Delta(text=completion.text)
+        yield completion
+
+    async def aclose(self) -> None:
+        """LiteLLM keeps its clients itself."""
+
+
+def imported() -> ModuleType:
+    """LiteLLM, with its packaged price map, no telemetry and no callbacks. Takes seconds the first time."""
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    import litellm
+
+    litellm.telemetry = False
+    litellm.suppress_debug_info = True
+    return litellm
