@@ -23,7 +23,7 @@ from omni_app.providers.transport import Transport
 from omni_app.serve import StartError, prepare_database, serve
 from omni_app.settings import Settings, SettingsError, load_settings
 from omni_app.storage import accounts, keys
-from omni_app.storage.database import Database
+from omni_app.storage.database import Database, upgrade
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     serving.set_defaults(run=lambda settings, options: serve(settings, dev=options.dev))
 
     migrating = commands.add_parser("migrate", help="bring the database to this version's schema")
-    migrating.set_defaults(run=lambda settings, options: prepare_database(settings))
+    migrating.set_defaults(run=lambda settings, _options: prepare_database(settings))
 
     key_commands = commands.add_parser("keys", help="API keys").add_subparsers(required=True, metavar="ACTION")
     create = key_commands.add_parser("create", help="make a key and print it once")
@@ -59,7 +59,9 @@ def parser() -> argparse.ArgumentParser:
     create.add_argument("--name", default="command line", help="what the key is for")
     kind = create.add_mutually_exclusive_group()
     kind.add_argument("--live", dest="kind", action="store_const", const="live", help="reaches configured providers")
-    kind.add_argument("--test", dest="kind", action="store_const", const="test", help="sandbox and local model (default)")
+    kind.add_argument(
+        "--test", dest="kind", action="store_const", const="test", help="sandbox and local model (default)"
+    )
     create.set_defaults(kind="test", run=in_session(create_key))
     listing = key_commands.add_parser("list", help="all keys, by prefix and last four characters")
     listing.set_defaults(run=in_session(list_keys))
@@ -72,7 +74,9 @@ def parser() -> argparse.ArgumentParser:
     reset.add_argument("email")
     reset.set_defaults(run=in_session(reset_password))
 
-    provider_commands = commands.add_parser("providers", help="providers").add_subparsers(required=True, metavar="ACTION")
+    provider_commands = commands.add_parser("providers", help="providers").add_subparsers(
+        required=True, metavar="ACTION"
+    )
     check = provider_commands.add_parser("check", help="which providers are configured")
     check.add_argument("--call", action="store_true", help="ask each configured provider for its models")
     check.set_defaults(run=lambda settings, options: asyncio.run(show_providers(settings, call=options.call)))
@@ -107,8 +111,6 @@ def in_session(command: Command) -> Callable[[Settings, argparse.Namespace], int
 
 def prepare_schema(settings: Settings) -> None:
     """On a fresh checkout a command may come before the first `serve`."""
-    from omni_app.storage.database import upgrade
-
     settings.omni_data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     upgrade(settings.database)
 

@@ -38,7 +38,9 @@ def cross_site_reason(headers: Mapping[str, str], settings: Settings) -> str:
     if site not in ("", "same-origin"):
         return "this request came from another site"
     if origin and origin not in allowed_origins(settings):
-        return f"this page was opened at {origin[:200]}, but the server is {settings.origin}: open that, or set PUBLIC_URL"
+        return (
+            f"this page was opened at {origin[:200]}, but the server is {settings.origin}: open that, or set PUBLIC_URL"
+        )
     if not origin and not site:
         return "an Origin header is required"
     return ""
@@ -67,4 +69,3 @@ def _is_address(text: str) -> bool:
 def _is_trusted(address: str, trusted_proxies: str) -> bool:
     networks = [ipaddress.ip_network(one.strip(), strict=False) for one in trusted_proxies.split(",") if one.strip()]
     return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)
-

@@ -28,7 +28,7 @@ CONNECT_RETRY_S = 1.0
 
 @dataclass(slots=True)
 class Services:
-    """The running product without its doors. `start()` never waits for the database: `/ready` tells when it is there."""
+    """The running product without its doors. `start()` never waits for the database: `/ready` tells."""
 
     settings: Settings
     database: Database
@@ -102,9 +102,7 @@ def build_services(settings: Settings) -> Services:
     database = Database(settings.database)
     hasher = KeyHasher(settings.key_pepper)
     spool = Spool(settings.omni_data_dir / "spool")
-    limiter = build_limiter(
-        settings.upstash_redis_rest_url, settings.upstash_redis_rest_token.get_secret_value()
-    )
+    limiter = build_limiter(settings.upstash_redis_rest_url, settings.upstash_redis_rest_token.get_secret_value())
     transport = Transport()
     providers = build_providers(settings, transport)
     gateway = Gateway(

@@ -193,8 +193,6 @@ def _stored_secret(path: Path) -> str:
     return path.read_text().strip()
 
 
-
-
 def load_settings() -> Settings:
     """Reads the environment. Raises `SettingsError` with one line per problem."""
     try:

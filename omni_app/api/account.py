@@ -86,7 +86,9 @@ def routes(services: Services) -> list[Route]:
                 await accounts.close_session(session, token=token)
                 await session.commit()
         answer = RedirectResponse("/", status_code=303)
-        answer.delete_cookie(session_cookie(settings), path="/", secure=is_https(settings), httponly=True, samesite="lax")
+        answer.delete_cookie(
+            session_cookie(settings), path="/", secure=is_https(settings), httponly=True, samesite="lax"
+        )
         return answer
 
     async def new_key(request: Request) -> Response:

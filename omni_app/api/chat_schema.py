@@ -241,9 +241,7 @@ CHAT_FIELDS: Mapping[str, Check] = {
 
 AGENT_STEP_FIELDS: Mapping[str, Check] = {**CHAT_FIELDS, "session_id": _id, "step_id": _id}
 
-PROVIDER_PARAMETERS = frozenset(
-    {"temperature", "top_p", "seed", "stop", "tools", "tool_choice", "response_format"}
-)
+PROVIDER_PARAMETERS = frozenset({"temperature", "top_p", "seed", "stop", "tools", "tool_choice", "response_format"})
 """The fields that are sent on to the provider under their own name."""
 
 

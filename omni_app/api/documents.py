@@ -62,7 +62,9 @@ def _operation(path: str, method: str, operation: dict[str, Any], specification:
     if "requestBody" in operation:
         parts.append("<h3>Body</h3>" + _fields(_schema(operation["requestBody"], specification), specification))
     parts.append("<h3>Answer</h3>" + _fields(_schema(operation["responses"]["200"], specification), specification))
-    errors = [(status, "", answer["description"]) for status, answer in operation["responses"].items() if status != "200"]
+    errors = [
+        (status, "", answer["description"]) for status, answer in operation["responses"].items() if status != "200"
+    ]
     if errors:
         parts.append("<h3>Errors</h3>" + _table(errors))
     return "".join(parts)

@@ -1,6 +1,6 @@
 """Reading a request's body: bounded in size before it is read, strict JSON after.
 
-Refused with 400: duplicate keys, NaN, bad UTF-8, lone surrogates, nesting over 200 levels, integers of more than 4,300 digits.
+Refused with 400: duplicate keys, NaN, bad UTF-8, lone surrogates, nesting over 200 levels, integers over 4,300 digits.
 """
 
 from typing import Any

@@ -10,7 +10,9 @@ VERSION = "0.1.0"
 Schema = dict[str, Any]
 
 
-def _object(properties: Schema, *, required: tuple[str, ...] = (), closed: bool = False, description: str = "") -> Schema:
+def _object(
+    properties: Schema, *, required: tuple[str, ...] = (), closed: bool = False, description: str = ""
+) -> Schema:
     schema: Schema = {"type": "object", "properties": properties}
     if required:
         schema["required"] = list(required)
@@ -133,8 +135,7 @@ CHAT_ANSWER = _object(
     CHAT_ANSWER_PROPERTIES, required=("output", "model_used", "provider", "cost", "task_type", "tokens", "request_id")
 )
 AGENT_STEP_ANSWER = _object(
-    CHAT_ANSWER_PROPERTIES
-    | {"session_id": {"type": ["string", "null"]}, "step_id": {"type": ["string", "null"]}}
+    CHAT_ANSWER_PROPERTIES | {"session_id": {"type": ["string", "null"]}, "step_id": {"type": ["string", "null"]}}
 )
 
 DECISION = _object(
@@ -368,7 +369,9 @@ def document() -> Schema:
             )
         },
         "/health": {"get": _operation("Are we alive", {"type": "object"}, errors=(), secured=False)},
-        "/ready": {"get": _operation("Can we serve, dependency by dependency", {"type": "object"}, errors=(), secured=False)},
+        "/ready": {
+            "get": _operation("Can we serve, dependency by dependency", {"type": "object"}, errors=(), secured=False)
+        },
     }
     paths["/ready"]["get"]["responses"]["503"] = {"description": "Not ready", "content": _json({"type": "object"})}
     return {

@@ -1,4 +1,4 @@
-"""`POST /v1/router/debug`: the decision that `/v1/chat` would make at this moment, with all its figures; calls no provider."""
+"""`POST /v1/router/debug`: the decision that `/v1/chat` would make now, with all its figures; calls no provider."""
 
 from typing import Any
 

@@ -58,8 +58,8 @@ class Walk:
     clock: Callable[[], float] = time.monotonic
     attempts: list[Attempt] = field(default_factory=list)
 
-    async def run(self, chain: Iterable[tuple[Deployment, Step]]) -> Completion:
-        """The first whole answer. Raises what `chain_failed` makes of the last fault."""
+    async def run(self, chain: Iterable[tuple[Deployment, Step]]) -> tuple[Completion, Deployment]:
+        """The first whole answer, and who gave it. Raises what `chain_failed` makes of the last fault."""
         larger_than = 0
         fault = ProviderFault(FaultKind.TOTAL_TIMEOUT, "the deadline had passed before a model could be called")
         for deployment, step in chain:
@@ -68,7 +68,7 @@ class Walk:
             if self.clock() >= self.deadline_s:
                 break
             try:
-                return await self._attempt(deployment, step)
+                return await self._attempt(deployment, step), deployment
             except ProviderFault as met:
                 fault = met
             after = AFTER_FAULT[fault.kind]

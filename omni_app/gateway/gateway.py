@@ -33,7 +33,6 @@ from omni_app.routing.types import (
 from omni_app.storage.spool import Spool
 from omni_app.storage.tables import utc_now
 
-
 KEY_KINDS: tuple[KeyKind, ...] = ("live", "test")
 
 
@@ -104,16 +103,18 @@ class Gateway:
             created_at=self.now(),
         )
         try:
-            completion = await self._answered(story, started_s)
+            completion, answered_by = await self._answered(story, started_s)
         except OmniError as error:
             self.spool.finish(story.failed(error.code, latency_ms=self._elapsed_ms(started_s)))
             raise
         except asyncio.CancelledError:
             self.spool.finish(story.failed("cancelled", latency_ms=self._elapsed_ms(started_s)))
             raise
-        return self._served(story, completion, latency_ms=self._elapsed_ms(started_s))
+        latency_ms = self._elapsed_ms(started_s)
+        self.spool.finish(story.served(completion, answered_by, latency_ms=latency_ms))
+        return story.answer(completion, answered_by, latency_ms=latency_ms)
 
-    async def _answered(self, story: Story, started_s: float) -> Completion:
+    async def _answered(self, story: Story, started_s: float) -> tuple[Completion, Deployment]:
         if story.decision.selected is None:
             raise self._refusal(story)
         self.spool.admit(story.admission())
@@ -127,12 +128,6 @@ class Gateway:
             attempts=story.attempts,
         )
         return await walk.run(self._affordable(story))
-
-    def _served(self, story: Story, completion: Completion, *, latency_ms: int) -> Answer:
-        answered_by = self.registry.get(story.attempts[-1].model)
-        assert answered_by is not None, "the chain holds only models of this registry"
-        self.spool.finish(story.served(completion, answered_by, latency_ms=latency_ms))
-        return story.answer(completion, simulated=answered_by.simulated, latency_ms=latency_ms)
 
     def _elapsed_ms(self, started_s: float) -> int:
         return round((self.clock() - started_s) * 1000)

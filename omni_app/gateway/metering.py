@@ -38,14 +38,13 @@ class Story:
         """The baseline's cost for the answer's tokens minus all that was spent; None without a baseline."""
         return savings(self.baseline.price, completion.usage, cost=self.cost) if self.baseline else None
 
-    def answer(self, completion: Completion, *, simulated: bool, latency_ms: int) -> Answer:
+    def answer(self, completion: Completion, answered_by: Deployment, *, latency_ms: int) -> Answer:
         """What the caller gets."""
-        last = self.attempts[-1]
         return Answer(
             request_id=self.request_id,
             output=completion.text,
-            model=last.model,
-            provider=last.provider,
+            model=answered_by.id,
+            provider=answered_by.provider,
             cost=self.cost,
             savings=self.saved(completion),
             premium_model=self.baseline.id if self.baseline else "",
@@ -57,7 +56,7 @@ class Story:
             tool_calls=completion.tool_calls,
             images=completion.images,
             warnings=(*self.decision.warnings, *completion.warnings),
-            simulated=simulated,
+            simulated=answered_by.simulated,
         )
 
     def admission(self) -> Admission:

@@ -70,7 +70,7 @@ class UpstashLimiter:
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await self._redis.eval(
-                    SCRIPT, keys=[f"omni:rate:{subject}"], args=[limit, round(window_s * 1000), uuid4().hex]
+                    SCRIPT, keys=[f"omni:rate:{subject}"], args=[str(limit), str(round(window_s * 1000)), uuid4().hex]
                 )
             allowed, remaining, wait_ms = (int(value) for value in answer)
         except Exception as error:  # noqa: BLE001 whatever Redis, its proxy or the client does, requests go on

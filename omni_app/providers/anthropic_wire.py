@@ -120,7 +120,11 @@ def _sampling(body: dict[str, Any], request: ProviderRequest, warnings: list[str
 def json_instruction(response_format: Mapping[str, Any]) -> str:
     """The wish for JSON as a sentence of the system prompt."""
     schema = response_format.get("json_schema", {}).get("schema")
-    return f"{JSON_INSTRUCTION} It must match this JSON schema: {orjson.dumps(schema).decode()}" if schema else JSON_INSTRUCTION
+    return (
+        f"{JSON_INSTRUCTION} It must match this JSON schema: {orjson.dumps(schema).decode()}"
+        if schema
+        else JSON_INSTRUCTION
+    )
 
 
 def split_system(messages: Sequence[Message]) -> tuple[list[str], list[dict[str, Any]]]:

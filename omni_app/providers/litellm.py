@@ -8,7 +8,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest
@@ -67,7 +66,7 @@ class LiteLLMLane:
                 )
         except TimeoutError:
             raise ProviderFault(FaultKind.TOTAL_TIMEOUT, "no whole answer in time") from None
-        except Exception as error:  # noqa: BLE001 LiteLLM raises anything; no answer is a fault, whatever its name
+        except Exception as error:  # LiteLLM raises anything; no answer is a fault, whatever its name
             raise self._fault(error) from error
         return self._read(answer.model_dump(), request)
 
@@ -101,7 +100,7 @@ class LiteLLMLane:
         """LiteLLM keeps its clients itself."""
 
 
-def imported() -> ModuleType:
+def imported() -> Any:
     """LiteLLM, with its packaged price map, no telemetry and no callbacks. Takes seconds the first time."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import litellm

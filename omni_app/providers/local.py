@@ -134,8 +134,7 @@ class LocalModel:
 
 async def _announced_port(child: asyncio.subprocess.Process) -> int:
     """The port on the child's line `listening http://127.0.0.1:PORT`. Raises `ValueError` when it ends without one."""
-    assert child.stdout is not None
-    async for line in child.stdout:
+    async for line in child.stdout or ():
         words = line.decode(errors="replace").split()
         if words[:1] == ["listening"]:
             return int(words[1].rsplit(":", 1)[1].rstrip("/"))

@@ -24,7 +24,8 @@ def main(model_file: str) -> None:
     parameters.port = 0
     parameters.warmup = False
     server = xllamacpp.Server(parameters)
-    print(f"listening {server.listening_address}", flush=True)
+    sys.stdout.write(f"listening {server.listening_address}\n")
+    sys.stdout.flush()
     sys.stdin.buffer.read()
     # The server's own threads may be in the middle of an answer that nobody waits for any more.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""OpenAI's chat-completions wire format: OpenAI, Groq, OpenRouter, Mistral, DeepSeek, xAI and every compatible server."""
+"""OpenAI's chat-completions wire format: OpenAI, Groq, OpenRouter, Mistral, DeepSeek, xAI and compatible servers."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -93,10 +93,13 @@ class OpenAIWire:
         reply = await self._post("/images/generations", body, request)
         value = parsed(reply)
         images = [one for one in value.get("data") or [] if isinstance(one, dict)]
-        kept = tuple({name: one[name] for name in ("b64_json", "url") if isinstance(one.get(name), str)} for one in images)
+        kept = tuple(
+            {name: one[name] for name in ("b64_json", "url") if isinstance(one.get(name), str)} for one in images
+        )
         if not any(kept):
             raise ProviderFault(FaultKind.EMPTY, "the answer holds no image")
-        usage = value.get("usage") if isinstance(value.get("usage"), dict) else {}
+        usage = value.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
         tokens_in, tokens_out = (sane_tokens(usage.get(name)) or 0 for name in ("input_tokens", "output_tokens"))
         return Completion(text="", usage=Usage(tokens_in, tokens_out, images=len(kept)), images=kept)
 
@@ -130,7 +133,9 @@ def parsed(reply: Reply) -> dict[str, Any]:
         code = error.get("code")
         status = code if isinstance(code, int) else 502
         kind = BY_CODE.get(code) if isinstance(code, str) else None
-        raise ProviderFault(kind or kind_of(status, error), cleaned(str(error.get("message", "an error with status 200"))))
+        raise ProviderFault(
+            kind or kind_of(status, error), cleaned(str(error.get("message", "an error with status 200")))
+        )
     return value
 
 

@@ -153,7 +153,7 @@ MARKERS: dict[str, str] = {
         sum, total, average, mean, percent, percentage, ratio, fraction, angle, area, volume, square, cube, distance, speed, per hour, per day, per week, twice, half, times as, dozen, profit, discount, integer, number of, digits, digit, maximum, minimum, formula
         summe, durchschnitt, prozent, fläche, geschwindigkeit, doppelt, hälfte, somme, moyenne, pourcentage, aire, vitesse, moitié, suma, promedio, porcentaje, área, velocidad, mitad, doble, somma, media, percentuale, velocità, metà, doppio
         soma, média, porcentagem, velocidade, metade, dobro, som, gemiddelde, procent, snelheid, helft, сумма, сумму, среднее, процент, процентов, площадь, скорость, половина, половину, вдвое, раза, toplam, toplamı, ortalama, yüzde, alanı, hız, hızı, yarısı
-        suma, sumę, średnia, procent, pole, prędkość, prędkością, połowa, połowę, 平均, 一共, 总共, 百分之, 每小时, 每天, 每分钟, 剩下, 还剩, 千克, 元, 倍, 速度, 合計, 割合, 時速, 半分, 평균, 합계, 속도, 퍼센트, 모두, المجموع, متوسط, نسبة, سرعة, मी, योग, औसत, प्रतिशत, गति, कुल
+        suma, sumę, średnia, procent, pole, prędkość, prędkością, połowa, połowę, 平均, 一共, 总共, 百分之, 每小时, 每天, 每分钟, 剩下, 还剩, 千克, 元, 倍, 速度, 合計, 割合, 時速, 半分, 평균, 합계, 속도, 퍼센트, 모두, المجموع, متوسط, نسبة, سرعة, योग, औसत, प्रतिशत, गति, कुल
         """,
     "how_many": """
         how many, how much, how long will, how long would, how far, how old, what is the value, find the value, what is the sum, what is the total, what is the area, what is the probability
@@ -254,6 +254,12 @@ MARKERS: dict[str, str] = {
     "not_picture": """
         describe, description, descriptions, image description, alt text, image prompt, prompt, prompts, midjourney, stable diffusion prompt, image classifier, image classification, image recognition, image processing, image gallery, image viewer, image upload, image carousel, image slider, image url, image file, image dataset, image tag, image search, docker image, container image, disk image, image of the function, mirror image, self image, body image, how to draw, how do i draw, how can i draw, learn to draw, how to paint, how do you draw, diagram, flowchart, flow chart, chart, graph, plot, histogram, ascii, svg, html, css, table, mind map, timeline, uml, wireframe, dashboard, spreadsheet, presentation, slides
         beschreibe, décris, describe esta, describe la, descrivi, descreva, beschrijf, опиши, опишите, tanımla, opisz, 描述, 説明して, 묘사, 설명, صف, वर्णन, 图表, 流程图, グラフ, 차트, प्रॉम्प्ट
+        """,
+    # difficulty: the vocabulary of specialists, in code and in mathematics
+    "expert": """
+        concurrency, concurrent, distributed, race condition, race conditions, deadlock, mutex, multithreading, multithreaded, thread safe, thread safety, lock free, memory leak, kernel, compiler, garbage collector, consensus, raft, paxos, np hard, np complete, time complexity, asymptotic, optimization problem, reverse engineer
+        differential equation, differential equations, partial differential, topology, manifold, eigenvalue, eigenvalues, eigenvectors, fourier, laplace, stochastic, markov, bayesian, lagrangian, hamiltonian, quantum, tensor, group theory, homomorphism, isomorphism, convergence, converges, riemann, combinatorial, olympiad, induction, measure theory, number theory, game theory
+        nebenläufigkeit, differentialgleichung, concurrence, équation différentielle, concurrencia, ecuación diferencial, equazione differenziale, equação diferencial, многопоточность, дифференциальное, diferansiyel, różniczkowe, 并发, 分布式, 微分方程, 特征值, 傅里叶, 並行処理, 分散, 微分方程式, 동시성, 미분방정식
         """,
     # agent steps in plain text
     "agent_format": """

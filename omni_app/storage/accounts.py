@@ -23,7 +23,9 @@ IDLE = timedelta(hours=12)
 ABSOLUTE = timedelta(days=7)
 SEEN_STEP = timedelta(minutes=5)
 """`last_seen_at` is written at most this often."""
-EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f<>,;\"]{1,64}@[^@\s\x00-\x1f\x7f<>,;\"]{1,250}\.[^@\s\x00-\x1f\x7f<>,;\".]{2,63}")
+EMAIL = re.compile(
+    r"[^@\s\x00-\x1f\x7f<>,;\"]{1,64}@[^@\s\x00-\x1f\x7f<>,;\"]{1,250}\.[^@\s\x00-\x1f\x7f<>,;\".]{2,63}"
+)
 
 
 class EmailTaken(InvalidRequest):

@@ -1,4 +1,4 @@
-"""The database: one URL for SQLite or Postgres, an async engine, and what must be true of its schema before we serve."""
+"""The database: one URL for SQLite or Postgres, an async engine, and what must hold of its schema before we serve."""
 
 import fcntl
 import os
@@ -177,7 +177,7 @@ def current_revision(url: str) -> str | None:
 
 
 def backup_before_upgrade(url: str, data_dir: Path) -> Path | None:
-    """Copies an SQLite file that is about to be migrated; keeps the last few copies. None when nothing had to be done."""
+    """Copies an SQLite file that is about to be migrated; keeps the last few. None when nothing had to be done."""
     path = sqlite_path(url)
     if path is None or not path.exists() or not schema_verdict(current_revision(url)):
         return None
@@ -212,7 +212,8 @@ def hold_sqlite_lock(url: str) -> int | None:
     except OSError:
         os.close(descriptor)
         raise DatabaseError(
-            f"another Omni-Model Router process serves {path}: SQLite takes one. Stop it, or set DATABASE_URL to Postgres"
+            f"another Omni-Model Router process serves {path}: SQLite takes one. "
+            "Stop it, or set DATABASE_URL to Postgres"
         ) from None
     os.set_inheritable(descriptor, True)
     return descriptor

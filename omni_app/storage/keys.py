@@ -11,6 +11,7 @@ import secrets
 import time
 import zlib
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -237,10 +238,8 @@ class KeyCache:
     async def run(self) -> None:
         """Follows revocations and writes down last uses, until cancelled."""
         while True:
-            try:
+            with suppress(*DATABASE_ERRORS):  # The cache stands in, as `authenticate` says; `/ready` tells.
                 await self.poll()
-            except DATABASE_ERRORS:
-                pass  # The cache stands in, as `authenticate` says; `/ready` tells.
             await asyncio.sleep(POLL_S)
 
     async def poll(self) -> None:

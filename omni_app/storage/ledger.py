@@ -191,7 +191,7 @@ async def usage(session: AsyncSession, *, org_id: UUID, start: datetime, end: da
     scope = _of_org(org_id, start, end, mode)
     model = case((col(RequestRow.model) == "", NO_MODEL), else_=col(RequestRow.model))
     by_model = await _grouped(session, model, scope)
-    by_task = await _grouped(session, col(RequestRow.task), scope)
+    by_task = await _grouped(session, col(RequestRow.task).expression, scope)
     by_day = await _grouped(session, time_bucket(session, "day"), scope, by_key=True)
     answered = select(func.count()).where(scope, col(RequestRow.success).is_(True))
     return UsageReport(
@@ -355,7 +355,7 @@ def _record(row: RequestRow, routing: RoutingLog | None = None) -> RequestRecord
     return RequestRecord(**values, routing=RoutingRecord(**log) if log else None)
 
 
-def _newest(org_id: UUID, mode: str) -> Select[tuple[RequestRow]]:
+def _newest(org_id: UUID, mode: str) -> Select[RequestRow]:
     return (
         select(RequestRow)
         .where(col(RequestRow.org_id) == org_id, col(RequestRow.key_kind) == mode)

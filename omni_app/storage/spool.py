@@ -1,4 +1,4 @@
-"""The spool: every request is on disk before a provider is called and before the reply leaves; then it is drained.
+r"""The spool: every request is on disk before a provider is called and before the reply leaves; then it is drained.
 
 One line per fact (`admit`, `attempt`, `finish`), `crc32 json\\n`, appended with a plain `write()`: that survives a
 killed process. A group `fdatasync` follows within `SYNC_S`, off the path: a power cut can lose that much. A segment
@@ -13,6 +13,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -116,10 +117,8 @@ class Spool:
     def problem(self) -> str:
         """Empty while the disk takes lines, else why not: for `/ready`. Tries again when it had failed."""
         if self._problem:
-            try:
+            with suppress(Unavailable):
                 self._append(b"")
-            except Unavailable:
-                pass
         return self._problem
 
     def sync(self) -> None:
@@ -137,9 +136,10 @@ class Spool:
 
     def _append(self, line: bytes) -> None:
         try:
-            if self._descriptor is None or self._size >= self._segment_bytes:
-                self._open_segment()
-            self._write(line)
+            descriptor = self._descriptor
+            if descriptor is None or self._size >= self._segment_bytes:
+                descriptor = self._open_segment()
+            self._write(descriptor, line)
         except OSError as error:
             self._problem = f"the ledger's disk does not take records ({error.strerror})"
             raise Unavailable("requests cannot be recorded now; try again", headers={"Retry-After": "5"}) from error
@@ -147,15 +147,14 @@ class Spool:
         self.dirty = True
         self.appended.set()
 
-    def _write(self, line: bytes) -> None:
-        assert self._descriptor is not None
-        written = os.write(self._descriptor, line)
+    def _write(self, descriptor: int, line: bytes) -> None:
+        written = os.write(descriptor, line)
         if written < len(line):
-            os.ftruncate(self._descriptor, self._size)
+            os.ftruncate(descriptor, self._size)
             raise OSError(28, "no space left on device")
         self._size += written
 
-    def _open_segment(self) -> None:
+    def _open_segment(self) -> int:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._serial += 1
         path = self.directory / f"{time.time_ns():020d}-{os.getpid()}-{self._serial}.log"
@@ -166,6 +165,7 @@ class Spool:
         self.close()
         self._descriptor, self._size, self.current = descriptor, 0, path
         self.written.append(path)
+        return descriptor
 
 
 @dataclass(slots=True)
@@ -281,7 +281,7 @@ class Drainer:
         try:
             await self._insert_batch([fact])
         except POISON as error:
-            log.error("the ledger set aside a row of %s: %s", fact.request_id, type(error).__name__)
+            log.warning("the ledger set aside a row of %s: %s", fact.request_id, type(error).__name__)
             with (self._spool.directory / "rejected").open("ab") as file:
                 file.write(encode(fact))
 

@@ -189,7 +189,7 @@ def _select(label: str, name: str, choices: tuple[tuple[str, str], ...], value: 
     return rx.el.div(
         rx.el.label(label, html_for=name),
         rx.el.select(
-            *(rx.el.option(words, value=one) for one, words in choices), id=name, value=value, on_change=on_change
+            *(rx.el.option(words, value=one) for one, words in choices), id=name, name=name, value=value, on_change=on_change
         ),
         class_name="field",
     )
@@ -212,7 +212,7 @@ def _form() -> rx.Component:
             PlaygroundState.play_mode == "test",
             rx.el.label(
                 rx.el.input(
-                    type="checkbox", id="broken", checked=PlaygroundState.broken, on_change=PlaygroundState.set_broken
+                    type="checkbox", id="broken", name="broken", checked=PlaygroundState.broken, on_change=PlaygroundState.set_broken
                 ),
                 rx.el.span("Break the primary model, to see the fallback answer"),
                 class_name="check",
