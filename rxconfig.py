@@ -1,4 +1,4 @@
-"""How Reflex builds and serves the web app. Every value comes from the settings; nothing is fetched but npm packages."""
+"""How Reflex builds and serves the web app. Values come from the settings; only npm packages are fetched."""
 
 import sys
 from pathlib import Path

@@ -36,7 +36,8 @@ class MemoryLimiter:
         while len(self._hits) > MAX_SUBJECTS:
             self._hits.popitem(last=False)
         remaining = max(0, limit - len(hits))
-        reset_s = 0.0 if remaining or not hits else hits[0] + window_s - now_s
+        # The first that must leave: not the oldest when the limit was higher a moment ago.
+        reset_s = 0.0 if remaining or not hits else hits[len(hits) - max(1, limit)] + window_s - now_s
         return Verdict(allowed=allowed, limit=limit, remaining=remaining, reset_s=reset_s, mode=self.mode)
 
     async def ping(self) -> str:

@@ -21,7 +21,7 @@ TIMEOUT_S = 0.1
 FAILURES_TO_OPEN = 3
 PAUSE_S = 5.0
 
-# A sorted set of the window's requests. Gives {allowed, remaining, milliseconds until the oldest leaves}.
+# A sorted set of the window's requests. Gives {allowed, remaining, milliseconds until the next is allowed}.
 SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -37,8 +37,9 @@ if used < limit then
 end
 local wait = 0
 if used >= limit then
-  local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-  wait = tonumber(oldest[2]) + window - now
+  local first = used - limit
+  local leaving = redis.call('ZRANGE', KEYS[1], first, first, 'WITHSCORES')
+  wait = tonumber(leaving[2]) + window - now
 end
 return {allowed, limit - used, wait}
 """

@@ -32,7 +32,7 @@ class Registry:
         return self._by_id.get(model_id)
 
     def serving(self, kind: KeyKind) -> tuple[Deployment, ...]:
-        """Those that a key of this kind may reach: live keys real providers, test keys the local model and the sandbox."""
+        """Those that a key of this kind may reach: live keys real providers, test keys local and sandbox."""
         return self._by_kind[kind]
 
     def premium(self, premium_model: str, kind: KeyKind, unavailable: Collection[str]) -> Deployment | None:

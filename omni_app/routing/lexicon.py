@@ -56,7 +56,7 @@ MARKERS: dict[str, str] = {
         """,
     # summarization
     "summarize": """
-        summarize, summarise, summarizing, summarising, summarized, summarization, summary, summaries, recap, précis, synopsis, sum up
+        summarize, summarise, summarizing, summarising, summarized, summarization, summary, summaries, recap, précis, synopsis, sum up, sum the following, sum this
         fasse zusammen, fass, zusammenfassen, zusammenfassung, zusammengefasst, fassen sie, zusammen fassen, kurzfassung
         résume, résumez, résumer, résumé, synthèse, synthétise, fais un résumé, resume ce
         resume, resumir, resumen, resúmeme, resumirme, resumas, resúmelo, haz un resumen, sintetiza
@@ -126,6 +126,10 @@ MARKERS: dict[str, str] = {
         fonksiyon, fonksiyonu, program, dizi, döngü, kod, kodu, kodlama, veritabanı, algoritma, funkcję, funkcja, funkcji, skrypt, tablicę, tablica, bazy danych, pętla, kodu, zapytanie, algorytm
         函数, 程序, 数组, 字符串, 数据库, 变量, 循环, 接口, 编写一个, 関数, 配列, 文字列, プログラム, データベース, 함수, 배열, 문자열, 프로그램, 데이터베이스, دالة, مصفوفة, برنامج, قاعدة بيانات, फ़ंक्शन, फंक्शन, सरणी
         """,
+    "write": """
+        write, create, make, build, develop, design, generate, produce, provide, give, need, want, code, schreibe, schreib, schreiben, erstelle, entwickle, baue, écris, écrire, écrivez, crée, créer, développe, rédige, escribe, escribir, crea, crear, desarrolla, haz, scrivi, scrivere, crea, sviluppa, escreva, escrever, crie, desenvolva, faça
+        schrijf, maak, bouw, напиши, напишите, написать, создай, создайте, разработай, сделай, yaz, yazın, yazar, oluştur, geliştir, napisz, stwórz, zbuduj, utwórz, 写, 编写, 写出, 创建, 设计, 开发, 書いて, 作って, 作成, 작성, 만들어, 써줘, اكتب, انشئ, صمم, लिख, बना
+        """,
     "code_verb": """
         implement, implementing, implementation, debug, debugging, refactor, refactoring, compile, deploy, deploying, optimize this code, code review, write code, write a code, coding, unittest
         implementiere, implementieren, programmiere, programmieren, debugge, implémente, implémenter, implémentez, programme, déboguer, code-moi, implementa, implementar, programa, depura, depurar
@@ -150,7 +154,7 @@ MARKERS: dict[str, str] = {
         方程, 概率, 导数, 积分, 三角形, 求解, 面积, 周长, 体积, 函数的, 不等式, 数列, 几何, 方程式, 確率, 微分, 積分, 三角形, 面積, 방정식, 확률, 미분, 적분, 삼각형, 넓이, معادلة, المعادلة, احتمال, مشتقة, تكامل, مثلث, समीकरण, प्रायिकता, त्रिभुज, अवकलज, क्षेत्रफल
         """,
     "math_word": """
-        sum, total, average, mean, percent, percentage, ratio, fraction, angle, area, volume, square, cube, distance, speed, per hour, per day, per week, twice, half, times as, dozen, profit, discount, integer, number of, digits, digit, maximum, minimum, formula
+        sum, total, average, mean, percent, percentage, ratio, fraction, angle, area, volume, square, cube, distance, speed, per hour, per day, per week, twice, half, times as, dozen, profit, discount, integer, number of, digits, digit, maximum, minimum, formula, prime factor, prime factors, multiple of, multiples of, ordered pair, common fraction, vertices, midpoint, circle, polygon, decimal places
         summe, durchschnitt, prozent, fläche, geschwindigkeit, doppelt, hälfte, somme, moyenne, pourcentage, aire, vitesse, moitié, suma, promedio, porcentaje, área, velocidad, mitad, doble, somma, media, percentuale, velocità, metà, doppio
         soma, média, porcentagem, velocidade, metade, dobro, som, gemiddelde, procent, snelheid, helft, сумма, сумму, среднее, процент, процентов, площадь, скорость, половина, половину, вдвое, раза, toplam, toplamı, ortalama, yüzde, alanı, hız, hızı, yarısı
         suma, sumę, średnia, procent, pole, prędkość, prędkością, połowa, połowę, 平均, 一共, 总共, 百分之, 每小时, 每天, 每分钟, 剩下, 还剩, 千克, 元, 倍, 速度, 合計, 割合, 時速, 半分, 평균, 합계, 속도, 퍼센트, 모두, المجموع, متوسط, نسبة, سرعة, योग, औसत, प्रतिशत, गति, कुल
@@ -161,7 +165,7 @@ MARKERS: dict[str, str] = {
         сколько, kaç, ne kadar, ile, 多少, 几个, 几天, 几小时, 几本, 几只, 几种, 几分, 几次, いくつ, 何個, 何人, 何本, いくら, 何分, 何時間, 몇, 얼마, كم, कितने, कितना, कितनी
         """,
     "calculate": """
-        calculate, compute, solve, evaluate, simplify, factorize, find the value, find the sum, find the area, find the number, find all, determine the, work out, how fast, convert
+        calculate, compute, solve, evaluate, simplify, factorize, find the value, find the sum, find the area, find the number, find all, determine the, work out, how fast
         berechne, berechnen, löse, lösen, ausrechnen, bestimme, calcule, calculez, calculer, résous, résoudre, résolvez, calcula, calcular, resuelve, resolver, halla, calcola, calcolare, risolvi, risolvere
         calcule, resolva, bereken, berekenen, los op, bepaal, вычисли, вычислите, рассчитай, рассчитайте, посчитай, реши, решите, решить, найди, найдите, hesapla, hesaplayın, çöz, çözün, bul, bulun, oblicz, rozwiąż, wyznacz, policz
         计算, 求出, 求x, 解方程, 求解, 算一算, 計算, 解いて, 求めて, 求めよ, 계산, 풀어, 구하, احسب, أحسب, حل المعادلة, أوجد, गणना, हल कर, हल की, ज्ञात
@@ -174,6 +178,10 @@ MARKERS: dict[str, str] = {
         puzzle, riddle, logic, logical, logically, deduce, deduction, deductive, inference, infer, reasoning, syllogism, paradox, knights and knaves, truth teller, liar, who is lying, conclude, premise, premises, brain teaser, sudoku, chess
         rätsel, logik, logisch, schlussfolgere, schließe daraus, énigme, devinette, logique, logiquement, acertijo, adivinanza, lógica, lógico, deduce, indovinello, logica, logico, enigma, charada, raadsel, логическая, логическую, логически, загадка, загадку, головоломка
         bilmece, mantık, mantıksal, zagadka, zagadkę, logiczne, logiczna, łamigłówka, 推理, 逻辑, 谜语, 推断, 謎解き, 論理, なぞなぞ, 추론, 논리, 수수께끼, 퍼즐, لغز, منطق, استنتج, पहेली, तर्क
+        """,
+    "relations": """
+        clue, clues, each person, the person who, next to each other, directly left of, immediately left, to the left of, to the right of, sits, sitting, seated, in a row, older than, younger than, taller than, shorter than, faster than, slower than, is lying, tells the truth, brother of, sister of, how is, related to, which direction, facing, overtake, overtook, finishes before, all of the above, at least one of, if and only if, either, neither, consistent with, must be true
+        nebeneinander, älter als, jünger als, größer als, links von, rechts von, plus âgé que, plus grand que, à gauche de, mayor que, a la izquierda de, sentados, più vecchio di, a sinistra di, mais velho que, à esquerda de, старше, младше, выше чем, слева от, справа от, сидит, daha büyük, solunda, sağında, starszy od, wyższy od, na lewo od, 左边, 右边, 相邻, 比他, 真话, 假话, 说谎, 左隣, 右隣, 嘘をつ, 왼쪽, 오른쪽, 거짓말
         """,
     "step_by_step": """
         step by step, show your work, show your reasoning, show the steps, think carefully, explain your reasoning, reasoning steps, think through, chain of thought, justify your answer, schritt für schritt, étape par étape, pas à pas, paso a paso
@@ -255,7 +263,10 @@ MARKERS: dict[str, str] = {
         describe, description, descriptions, image description, alt text, image prompt, prompt, prompts, midjourney, stable diffusion prompt, image classifier, image classification, image recognition, image processing, image gallery, image viewer, image upload, image carousel, image slider, image url, image file, image dataset, image tag, image search, docker image, container image, disk image, image of the function, mirror image, self image, body image, how to draw, how do i draw, how can i draw, learn to draw, how to paint, how do you draw, diagram, flowchart, flow chart, chart, graph, plot, histogram, ascii, svg, html, css, table, mind map, timeline, uml, wireframe, dashboard, spreadsheet, presentation, slides
         beschreibe, décris, describe esta, describe la, descrivi, descreva, beschrijf, опиши, опишите, tanımla, opisz, 描述, 説明して, 묘사, 설명, صف, वर्णन, 图表, 流程图, グラフ, 차트, प्रॉम्प्ट
         """,
-    # difficulty: the vocabulary of specialists, in code and in mathematics
+    # difficulty: conditions that an answer must meet, and the vocabulary of specialists, in code and in mathematics
+    "constraint": """
+        must, exactly, at least, at most, without, only, ensure, no more than, no less than, constraint, constraints, requirement, requirements, should not, do not, avoid, include, muss, genau, mindestens, höchstens, ohne, exactement, au moins, sans, exactamente, al menos, sin, esattamente, almeno, senza, exatamente, pelo menos, sem, ровно, не менее, без, должен, должна, 必须, 至少, 不超过, 不要, 必ず, 以上, 以内, 반드시, 이상, 이하
+        """,
     "expert": """
         concurrency, concurrent, distributed, race condition, race conditions, deadlock, mutex, multithreading, multithreaded, thread safe, thread safety, lock free, memory leak, kernel, compiler, garbage collector, consensus, raft, paxos, np hard, np complete, time complexity, asymptotic, optimization problem, reverse engineer
         differential equation, differential equations, partial differential, topology, manifold, eigenvalue, eigenvalues, eigenvectors, fourier, laplace, stochastic, markov, bayesian, lagrangian, hamiltonian, quantum, tensor, group theory, homomorphism, isomorphism, convergence, converges, riemann, combinatorial, olympiad, induction, measure theory, number theory, game theory

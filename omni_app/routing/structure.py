@@ -1,38 +1,101 @@
-"""What the shape of a text tells: code, formulas, numbers, transcripts. No pattern here repeats within a repetition,
-so the time of each is linear in the text, whatever the text.
+"""What the shape of a text tells: code, formulas, numbers, transcripts of agents.
+
+Patterns begin with the rare character that they are about, so that a search runs at C's speed through text without
+it, and none repeats within a repetition: time is linear in the text, whatever the text.
 """
 
 import re
 
-CODE_LINE = re.compile(
-    r"^[ \t>$]{0,40}(?:"
-    r"(?:async )?def \w+ ?\(|class \w+ ?[(:{]|import [\w{*\"]|from [\w.]+ import|#include|#!/|using [\w.]+;|@\w+(?:\(|$)"
-    r"|(?:public|private|protected|static|final|export|async|abstract) \w|function ?\w* ?\(|(?:const|let|var) \w+ ?[=:]"
-    r"|return\b[^\n]*;|(?:if|for|while|switch|foreach) ?\(|else ?\{|elif |except\b|try:|fn \w|func \w|package \w|struct \w"
-    r"|select\b[^\n]+\bfrom\b|insert into|create table|update \w+ set|<[a-z!/][^\n>]{0,80}>|print ?\(|console\.|system\.out"
-    r"|\w{1,40} ?= ?(?:new |\[|\{|\w{1,40}[.(])|(?:npm|pip|git|docker|sudo|apt|curl) \w|[})\]]+[;,)]*$"
-    r")|[;{]$",
-    re.MULTILINE | re.IGNORECASE,
+MOST_LINES = 150
+"""Lines looked at one by one."""
+
+CODE_STARTS = frozenset(
+    "def #include #define elif const var fn func impl struct namespace using async await public private protected static "
+    "void int float double char bool boolean String auto import package #!/bin/bash #!/usr/bin/env >>> $ try: else: "
+    "finally: except: } }else console.log print SELECT INSERT UPDATE DELETE CREATE ALTER FROM WHERE npm pip git docker "
+    "sudo curl apt-get <?php <!DOCTYPE BEGIN DECLARE".split()
 )
-CODE_IN_LINE = re.compile(r"\w\(\)|\w\.\w{1,40}\(|[!=]=|=>|&&|\|\||\w::\w|</\w|\bdef \w{1,40}\(|\w\+\+;|-> ?\w{1,40}:|\w_\w{1,40}\(")
+"""First words of lines that are code; capitals matter."""
+CODE_STARTS_IF_PUNCTUATED = frozenset(
+    "class from for if while return function let with switch case except catch else type interface export enum do".split()
+)
+"""First words of lines that are code when the line also ends or goes on like code."""
+CODE_LINE_ENDS = (";", "{", "}", "};", "})", "});", "},", "];", "/>")
+CODE_SIGNS = ("()", "==", "!=", "=>", "&&", "||", "::", "</", "->", "+=", "++;", "${", "/>", "def ", "):", "[i]", "[0]")
+"""Signs of code within a line of text."""
+STACK_TRACE_HINTS = ("rror", "xception", "raceback", "fault", "panic:", "fatal:", "undefined ref", "core dumped")
 STACK_TRACE = re.compile(
-    r"Traceback \(most recent|\b[A-Z]\w{2,40}(?:Error|Exception)\b|^\s{0,20}at [\w.$<>]{1,200}\(|\berror\[E\d|error: |fatal: "
-    r"|undefined reference|segmentation fault|core dumped|npm ERR!|panic: |exit code \d",
+    r"Traceback \(most recent|\b[A-Z]\w{2,40}(?:Error|Exception)\b|^[ \t]{0,20}at [\w.$<>]{1,200}\(|error\[E\d"
+    r"|undefined reference|[Ss]egmentation fault|core dumped|npm ERR!|^panic: |^fatal: |error: ",
     re.MULTILINE,
 )
+LATEX = re.compile(
+    r"\\(?:frac|sqrt|sum|int|lim|begin|cdot|times|left|neq|alpha|beta|pi|theta|overline|math|text|angle|le|ge)|\$[a-zA-Z(\\]"
+)
 FORMULA = re.compile(
-    r"\\(?:frac|sqrt|sum|int|lim|begin|cdot|times|left|leq?|geq?|neq|alpha|beta|pi|theta|lambda|math[a-z]{2}|text|angle)\b"
-    r"|\$[^$\n]{0,60}[\\^_=][^$\n]{0,60}\$|[∑∫√≤≥≠∞∂∀∃∠△°²³]|\b[a-z]\^|\b[a-zA-Z] ?= ?-?[\d(a-z]|\b[fgh]\([a-z\d]\)"
-    r"|\d ?[+*×÷=^] ?-?[\d(a-z]|\d [-/−] \d|\d\^|[a-z)] ?[+\-*/=] ?\d"
+    r"[=^+*×÷/−∑∫√≤≥≠∞∂∀∃∠△²³-](?:"
+    r"(?<=[\d)}a-zA-Z ][=^+*×÷]) ?-?(?:[\d(\\]|[a-z]\b)"  # 2+3, x = 5, y=2x, 2^n
+    r"|(?<=\d [-−/]) \d"  # 5 - 3, but no dates
+    r"|(?<=[∑∫√≤≥≠∞∂∀∃∠△²³]))"
 )
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-AGENT_LINE = re.compile(
-    r"^[ \t#*]{0,8}(?:thought|action|action input|observation|act|tool|function|tool_call|final answer|assistant \(tool\)) ?\d{0,3}\*{0,2}:"
-    r"|<tool_?call|<function|<invoke|\"tool_calls\"|\"function\": ?\{|\"arguments\": ?",
-    re.MULTILINE | re.IGNORECASE,
+AGENT_LINES = frozenset(
+    ["thought", "action", "action input", "observation", "think", "act", "tool", "function", "tool_call", "final answer"]
 )
-LISTED = re.compile(r"^[ \t]{0,8}(?:\d{1,2}[.)]|[-*•]) ", re.MULTILINE)
-CONSTRAINT = re.compile(r"\b(?:must|exactly|at least|at most|without|only|ensure|no more than|constraints?|requirements?)\b", re.IGNORECASE)
+"""What stands before the colon in the transcripts of agents that work in plain text."""
+AGENT_TAGS = ("<tool_call", "<function", "<invoke", '"tool_calls"', '"arguments":')
+
+
+def code_lines(text: str, *, most: int) -> int:
+    """How many lines look like source code, counted no further than `most`."""
+    found = 0
+    for line in text.split("\n", MOST_LINES)[:MOST_LINES]:
+        found += is_code_line(line.strip())
+        if found == most:
+            break
+    return found
+
+
+def is_code_line(line: str) -> bool:
+    """Whether a stripped line is source code, by its first word and its end."""
+    if not line:
+        return False
+    if line.endswith(CODE_LINE_ENDS):
+        return True
+    first = line.split(None, 1)[0]
+    start = first.partition("(")[0]
+    if start in CODE_STARTS:
+        return True
+    if start in CODE_STARTS_IF_PUNCTUATED:
+        return line[-1] in ":()" or "(" in first or " import " in line or " = " in line
+    return first[0] == "<" and line[-1] == ">"
+
+
+def code_signs(text: str) -> int:
+    """How many different signs of code stand in a text."""
+    return sum(sign in text for sign in CODE_SIGNS)
+
+
+def has_stack_trace(text: str) -> bool:
+    """Whether the text quotes an error of a compiler or a program."""
+    return any(hint in text for hint in STACK_TRACE_HINTS) and STACK_TRACE.search(text) is not None
+
+
+def agent_lines(text: str, *, most: int) -> int:
+    """How many lines are those of an agent's transcript (`Action: …`, `tool: …`) or of a tool call's markup."""
+    found = sum(tag in text for tag in AGENT_TAGS)
+    for line in text.split("\n", MOST_LINES)[:MOST_LINES]:
+        if found >= most:
+            return most
+        name, colon, _ = line[:24].partition(":")
+        found += bool(colon) and name.strip(" \t*#").lower() in AGENT_LINES
+    return min(found, most)
+
+
+def listed_lines(text: str, *, most: int) -> int:
+    """How many lines are items of a list, counted no further than `most`."""
+    items = sum(line.lstrip()[:2] in ("- ", "* ", "• ") or line.lstrip()[:1].isdigit() for line in text.split("\n", MOST_LINES))
+    return min(items, most)
 
 
 def count(pattern: re.Pattern[str], text: str, *, most: int) -> int:

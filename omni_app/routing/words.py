@@ -29,50 +29,78 @@ def plain(text: str) -> str:
 class Phrase:
     """One phrase of the lexicon; `rest` are its words after the first."""
 
+    key: str
+    """Marker and text: tells a phrase from the same words under another marker."""
     marker: str
     text: str
     rest: list[str]
 
 
-def _phrases() -> Iterator[Phrase]:
-    for marker, lines in MARKERS.items():
-        for phrase in lines.replace("\n", ",").split(","):
-            if text := plain(phrase.strip()):
-                yield Phrase(marker, text, WORD.findall(text)[1:])
+def _phrases() -> list[Phrase]:
+    """Every phrase of the lexicon once per marker, those of more words first."""
+    found = {
+        (marker, text)
+        for marker, lines in MARKERS.items()
+        for phrase in lines.replace("\n", ",").split(",")
+        if (text := plain(phrase.strip()))
+    }
+    ordered = sorted(found, key=lambda pair: (-len(WORD.findall(pair[1])), pair))
+    return [Phrase(f"{marker}:{text}", marker, text, WORD.findall(text)[1:]) for marker, text in ordered]
 
 
-def _grouped(*, unspaced: bool) -> dict[str, list[Phrase]]:
-    """Phrases by what finds them: their first two characters in unspaced scripts, else their first word; longest first."""
+def _by_start(*, words: int) -> dict[str, list[Phrase]]:
+    """Phrases in spaced scripts by their first `words` words: one = the single words, two = all the longer ones."""
     groups: dict[str, list[Phrase]] = {}
-    for phrase in sorted(_phrases(), key=lambda phrase: -len(phrase.text)):
-        if bool(UNSPACED.match(phrase.text)) is unspaced:
-            groups.setdefault(phrase.text[:2] if unspaced else WORD.findall(phrase.text)[0], []).append(phrase)
+    for phrase in _phrases():
+        found = WORD.findall(phrase.text)
+        if not UNSPACED.match(phrase.text) and min(2, len(found)) == words:
+            groups.setdefault(" ".join(found[:words]), []).append(phrase)
     return groups
 
 
-BY_FIRST_WORD = _grouped(unspaced=False)
-BY_FIRST_PAIR = _grouped(unspaced=True)
+def _by_first_pair() -> dict[str, list[Phrase]]:
+    """Phrases in unspaced scripts by their first two characters (the only one, where there is one)."""
+    groups: dict[str, list[Phrase]] = {}
+    for phrase in _phrases():
+        if UNSPACED.match(phrase.text):
+            groups.setdefault(phrase.text[:2], []).append(phrase)
+    return groups
+
+
+ONE_WORD = _by_start(words=1)
+TWO_WORDS = _by_start(words=2)
+STARTS = frozenset(start.split(" ")[0] for start in TWO_WORDS)
+FIRST_PAIR = _by_first_pair()
 
 
 def phrases_in(text: str, words: list[str]) -> Iterator[tuple[Phrase, int]]:
-    """Phrases of a `plain` text and the number of the word where each begins; 0 for those of unspaced scripts.
+    """Phrases of a `plain` text, with the number of the word where each begins; 0 for those of unspaced scripts.
 
-    Where phrases begin at the same word the longest is found; of one length, all.
+    Where phrases begin at the same word only the longest is found, under each of its markers.
     """
     for position, word in enumerate(words):
-        if word in BY_FIRST_WORD:
-            yield from ((phrase, position) for phrase in _longest(BY_FIRST_WORD[word], words, position))
+        if word in STARTS and (longer := _longest(words, position)):
+            for phrase in longer:
+                yield phrase, position
+        elif word in ONE_WORD:
+            for phrase in ONE_WORD[word]:
+                yield phrase, position
     if not text.isascii() and UNSPACED.search(text):
         characters = set(text)
         characters.update(map(add, text, text[1:]))
-        for start in BY_FIRST_PAIR.keys() & characters:
-            yield from ((phrase, 0) for phrase in BY_FIRST_PAIR[start] if phrase.text in text)
+        for start in FIRST_PAIR.keys() & characters:
+            for phrase in FIRST_PAIR[start]:
+                if phrase.text in text:
+                    yield phrase, 0
 
 
-def _longest(phrases: list[Phrase], words: list[str], position: int) -> Iterator[Phrase]:
-    found = -1
-    for phrase in phrases:
-        length = len(phrase.rest)
-        if length >= found and (not length or words[position + 1 : position + 1 + length] == phrase.rest):
-            found = length
-            yield phrase
+def _longest(words: list[str], position: int) -> list[Phrase]:
+    """The phrases of two words and more that stand at this position: the longest ones, empty when there is none."""
+    found: list[Phrase] = []
+    for phrase in TWO_WORDS.get(" ".join(words[position : position + 2]), ()):
+        rest = phrase.rest
+        if found and len(rest) < len(found[0].rest):
+            break
+        if len(rest) == 1 or words[position + 1 : position + 1 + len(rest)] == rest:
+            found.append(phrase)
+    return found

@@ -217,13 +217,14 @@ class KeyCache:
         return key if time.monotonic() - read_at_s < REFRESH_S else None
 
     async def _read(self, digest: str) -> ApiKey | None:
+        version = self._version
         try:
             async with self._database.session() as session:
                 key = await find_key(session, digest=digest)
         except DATABASE_ERRORS:
             return self._remembered(digest)
         self._known.pop(digest, None)
-        if key is not None:
+        if key is not None and version == self._version:  # else it may have been revoked after it was read
             self._known[digest] = (key, time.monotonic())
             while len(self._known) > CACHE_SIZE:
                 self._known.popitem(last=False)

@@ -21,7 +21,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, StatementError
 
 from omni_app.errors import Unavailable
 from omni_app.routing.types import KeyKind
@@ -38,8 +38,8 @@ GATHER_S = 0.02
 """The drainer waits this long after the first new line, so that a burst becomes one batch."""
 RETRY_S = 0.5
 RETRY_CEILING_S = 5.0
-POISON = (DataError, IntegrityError, ProgrammingError)
-"""What a row that the database will never take raises."""
+PROBE = b" " * 4095 + b"\n"
+"""A line without a fact: written to see whether a disk that was full takes lines again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,17 @@ def encode(fact: Fact) -> bytes:
 
 
 def decode(line: bytes) -> Fact | None:
-    """The fact of one line; None for a torn or damaged one."""
+    """The fact of one line; None for a torn or damaged one, and for one that this version does not know."""
     checksum, _, body = line.rstrip(b"\n").partition(b" ")
     if checksum != b"%08x" % zlib.crc32(body):
         return None
-    name, values = orjson.loads(body)
+    try:
+        return _fact(*orjson.loads(body))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _fact(name: str, values: dict[str, Any]) -> Fact:
     for key in ("org_id", "key_id"):
         if key in values:
             values[key] = UUID(values[key])
@@ -118,7 +124,7 @@ class Spool:
         """Empty while the disk takes lines, else why not: for `/ready`. Tries again when it had failed."""
         if self._problem:
             with suppress(Unavailable):
-                self._append(b"")
+                self._append(PROBE)
         return self._problem
 
     def sync(self) -> None:
@@ -158,10 +164,17 @@ class Spool:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._serial += 1
         path = self.directory / f"{time.time_ns():020d}-{os.getpid()}-{self._serial}.log"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if self._descriptor is not None:
-            os.fdatasync(self._descriptor)
+        # Locked before it has its name: no other process can take it for a dead one's.
+        unnamed = path.with_suffix(".new")
+        descriptor = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            unnamed.rename(path)
+            if self._descriptor is not None:
+                os.fdatasync(self._descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
         self.close()
         self._descriptor, self._size, self.current = descriptor, 0, path
         self.written.append(path)
@@ -227,7 +240,9 @@ class Drainer:
             for segments in self._abandoned().values():
                 open_admissions: dict[str, Admission] = {}
                 for path in segments:
-                    await self._drain(_Reader(path), open_admissions)
+                    reader = _Reader(path)
+                    await self._drain(reader, open_admissions)
+                    self.damaged_lines += path.stat().st_size > reader.offset  # a last line that was never ended
                 await self._insert([one.unfinished() for one in open_admissions.values()])
                 for path in segments:
                     path.unlink(missing_ok=True)
@@ -250,9 +265,13 @@ class Drainer:
             lines, end = await asyncio.to_thread(reader.next_lines)
             if not lines:
                 return
-            facts = [fact for fact in map(decode, lines) if fact is not None]
-            self.damaged_lines += len(lines) - len(facts)
+            decoded = [(line, decode(line)) for line in lines if line.strip()]
+            facts = [fact for _, fact in decoded if fact is not None]
             await self._insert(facts)
+            for line, fact in decoded:
+                if fact is None:
+                    self.damaged_lines += 1
+                    self._set_aside(line)
             self._follow(reader, facts)
             if admissions is not None:
                 _pair(admissions, facts)
@@ -264,7 +283,9 @@ class Drainer:
             return
         try:
             await self._insert_batch(kept)
-        except POISON:
+        except (*DATABASE_ERRORS, OverflowError) as error:
+            if not _is_poison(error):
+                raise
             for fact in kept:
                 await self._insert_alone(fact)
         self.drained_requests += sum(isinstance(fact, RequestRecord) for fact in kept)
@@ -280,10 +301,16 @@ class Drainer:
         """One row of a batch that the database refused; a row it will never take is set aside, not lost."""
         try:
             await self._insert_batch([fact])
-        except POISON as error:
+        except (*DATABASE_ERRORS, OverflowError) as error:
+            if not _is_poison(error):
+                raise
             log.warning("the ledger set aside a row of %s: %s", fact.request_id, type(error).__name__)
-            with (self._spool.directory / "rejected").open("ab") as file:
-                file.write(encode(fact))
+            self._set_aside(encode(fact))
+
+    def _set_aside(self, line: bytes) -> None:
+        """Keeps a line that cannot become a row, for a person to look at: segments are deleted."""
+        with (self._spool.directory / "rejected").open("ab") as file:
+            file.write(line)
 
     def _follow(self, reader: _Reader, facts: Iterable[Fact]) -> None:
         for fact in facts:
@@ -316,8 +343,13 @@ class Drainer:
     async def _sync_forever(self) -> None:
         while True:
             await asyncio.sleep(SYNC_S)
-            if self._spool.dirty:
+            if not self._spool.dirty:
+                continue
+            try:
                 await asyncio.to_thread(self._spool.sync)
+            except OSError as error:
+                # A segment that was closed meanwhile is synced already; a disk that fails will refuse the next line.
+                log.warning("the ledger could not sync its segment: %s", error.strerror)
 
 
 def _pair(admissions: dict[str, Admission], facts: Iterable[Fact]) -> None:
@@ -329,11 +361,20 @@ def _pair(admissions: dict[str, Admission], facts: Iterable[Fact]) -> None:
             admissions.pop(fact.request_id, None)
 
 
+def _is_poison(error: Exception) -> bool:
+    """Whether the row is at fault, so that no later try can help: not the database, its schema or its rights."""
+    if isinstance(error, ProgrammingError):
+        return getattr(error.orig, "sqlstate", None) is None
+    if isinstance(error, DBAPIError):
+        return isinstance(error, DataError | IntegrityError)
+    return isinstance(error, StatementError | OverflowError)
+
+
 def _is_locked(path: Path) -> bool:
-    """Whether a living process holds the segment."""
+    """Whether a living process holds the segment. A shared lock: two processes that look do not see each other."""
     with path.open("rb") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return True
     return False

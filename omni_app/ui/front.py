@@ -44,7 +44,9 @@ class Site:
 def read_site(client: Path) -> Site:
     """What the headers need to know of the build in `client`; an empty site when nothing is built."""
     pages = [path.read_text() for path in sorted(client.rglob("*.html"))]
-    addresses = {f"/assets/{path.name}": portable(path.read_text()).encode() for path in client.glob("assets/reflex-env-*.js")}
+    addresses = {
+        f"/assets/{path.name}": portable(path.read_text()).encode() for path in client.glob("assets/reflex-env-*.js")
+    }
     return Site(
         scripts=_hashes(INLINE_SCRIPT.findall("\n".join(pages))),
         styles=_hashes(INLINE_STYLE.findall("\n".join(pages))),

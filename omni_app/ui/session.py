@@ -165,7 +165,7 @@ async def _tell(state: Any, error: OmniError) -> None:
 
 def _may_change(state: Any) -> bool:
     """Whether the event holds the tab's state; a background event holds a proxy that is closed at first."""
-    return isinstance(state, AppState) and type(state) is not StateProxy
+    return isinstance(state, AppState) and not issubclass(type(state), StateProxy)
 
 
 def _checks(handler: Handler, *, given: int) -> Mapping[str, TypeAdapter[Any]]:
@@ -179,7 +179,7 @@ def _checked(
     handler: Handler, checks: Mapping[str, TypeAdapter[Any]], args: tuple[Any, ...], arguments: Mapping[str, Any]
 ) -> list[Any] | None:
     """The arguments in order, each as its annotation wants it; None when they are not."""
-    given = dict(zip(checks, args, strict=False)) | arguments
+    given = dict(zip(checks, args, strict=False)) | dict(arguments)
     if len(args) > len(checks) or given.keys() != checks.keys():
         log.warning("%s: called with other arguments than it takes", handler.__qualname__)
         return None
@@ -203,4 +203,3 @@ def _with_verdict(
     guarded.__annotations__ = {one: hints[one] for one in checks}
     guarded.omni_verdict = name  # type: ignore[attr-defined]
     return guarded
-

@@ -1,7 +1,9 @@
 """The list of pages: path, function, title, what runs when it opens. Everything that Reflex is told is told here."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import reflex as rx
 
@@ -43,6 +45,6 @@ def add_pages(app: rx.App) -> None:
     _add(app, keys.page, "/keys", title="API keys", on_load=keys.KeysState.load)
 
 
-def _add(app: rx.App, page: rx.app.ComponentCallable, route: str, *, title: str, on_load: rx.event.EventType[()]) -> None:
+def _add(app: rx.App, page: Callable[[], rx.Component], route: str, *, title: str, on_load: Any) -> None:
     shown = title if title == NAME else f"{title} · {NAME}"
     app.add_page(page, route=route, title=shown, description=DESCRIPTION, image="favicon.svg", on_load=on_load)

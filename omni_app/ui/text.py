@@ -19,7 +19,7 @@ TASK_NAMES = {
 
 
 def money(pico: int) -> str:
-    """Pico-dollars, rounded half-even: cents from a dollar on, three significant digits below: `$12.34`, `$0.000123`."""
+    """Rounded half-even: to cents from a dollar on, to three significant digits below: `$12.34`, `$0.000123`."""
     amount = abs(usd(pico))
     if amount == 0:
         return "$0"

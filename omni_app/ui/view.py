@@ -38,11 +38,7 @@ async def view_of(
 ) -> View:
     """The address decides, then what the tab showed last, then: live when it has rows, seven days."""
     wanted = query.get("mode", mode)
-    chosen: KeyKind
-    if wanted == "live" or wanted == "test":
-        chosen = wanted
-    else:
-        chosen = await ledger.default_mode(session, org_id=who.org_id)
+    chosen = key_kind(wanted) if wanted in ("live", "test") else await ledger.default_mode(session, org_id=who.org_id)
     span = next((one for one in (query.get("range", ""), range_) if one in STEPS), DEFAULT_RANGE)
     bucket, count = STEPS[span]
     if bucket == "hour":
@@ -50,6 +46,11 @@ async def view_of(
     else:
         start = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=count - 1)
     return View(chosen, span, bucket, start, now)
+
+
+def key_kind(mode: str) -> KeyKind:
+    """The mode as the ledger wants it: live only when it says so."""
+    return "live" if mode == "live" else "test"
 
 
 def buckets(view: View, groups: list[UsageGroup]) -> list[Bucket]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omni_app.api.chat_schema import AGENT_STEP_FIELDS, CHAT_FIELDS, parse_chat
@@ -164,6 +164,7 @@ ANY_JSON = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first draw reads Unicode's tables
 @given(st.dictionaries(st.sampled_from(sorted(AGENT_STEP_FIELDS)), ANY_JSON, max_size=6))
 def test_any_json_is_either_parsed_or_refused_politely(body: dict[str, Any]) -> None:
     try:

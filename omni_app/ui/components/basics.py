@@ -40,10 +40,28 @@ def badge(text: Text, *, tone: Text = "") -> rx.Component:
     return rx.el.span(text, class_name="badge", custom_attrs={"data-tone": tone})
 
 
+def model_name(model: Text, note: Any) -> rx.Component:
+    """A model's id, marked when it is simulated or runs on this machine."""
+    return rx.el.span(model, rx.cond(note != "", badge(note, tone="sim")), class_name="row")
+
+
+def saving(row: Any) -> rx.Component:
+    """What was saved (`saved`, `saved_exact`), against which model (`baseline`)."""
+    against = rx.cond(row["baseline"] != "", rx.el.span(" against ", row["baseline"], class_name="soft"))
+    return rx.el.span(money(row["saved"], row["saved_exact"]), against)
+
+
+def facts(*pairs: tuple[str, Any]) -> rx.Component:
+    """Names and values, one pair a line."""
+    return rx.el.dl(*(one for name, value in pairs for one in (rx.el.dt(name), rx.el.dd(value))), class_name="facts")
+
+
 def button(label: Text, *, on_click: Any = None, kind: str = "", type_: str = "button", **attrs: str) -> rx.Component:
     """A button; `kind`: `primary`, `danger`, `quiet` or plain."""
     events = {} if on_click is None else {"on_click": on_click}
-    return rx.el.button(label, type=type_, class_name=f"button {kind}".strip(), custom_attrs=_attributes(attrs), **events)
+    return rx.el.button(
+        label, type=type_, class_name=f"button {kind}".strip(), custom_attrs=_attributes(attrs), **events
+    )
 
 
 def button_link(label: Text, href: Text, *, kind: str = "") -> rx.Component:

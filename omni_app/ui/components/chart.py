@@ -15,7 +15,8 @@ from omni_app.ui.components.table import data_table
 HEIGHT = 100.0
 SLOT = 10.0
 """The drawing's own units: a slot per bucket, stretched to the width there is."""
-LABELS = 6
+LABELS = 8
+"""At most this many have room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,10 @@ def drawn(buckets: Sequence[Bucket]) -> tuple[list[Row], str]:
 
 
 def labels(buckets: Sequence[Bucket]) -> list[str]:
-    """At most six labels, evenly spread from the first bucket to the last."""
-    if len(buckets) <= LABELS:
-        return [one.label for one in buckets]
-    step = (len(buckets) - 1) / (LABELS - 1)
-    return [buckets[round(step * index)].label for index in range(LABELS)]
+    """One label per bucket, most of them empty when there are many; the last bucket always has its own."""
+    step = -(-len(buckets) // LABELS)
+    last = len(buckets) - 1
+    return [one.label if (last - index) % step == 0 else "" for index, one in enumerate(buckets)]
 
 
 def _bar(bucket: Bucket, *, index: int, top: int) -> Row:
@@ -47,7 +47,7 @@ def _bar(bucket: Bucket, *, index: int, top: int) -> Row:
     left = index * SLOT
     return {
         "label": bucket.label,
-        "x_baseline": f"{left + 0.8:.2f}",
+        "x_baseline": f"{left + 1.6:.2f}",
         "x_cost": f"{left + 5.2:.2f}",
         "y_baseline": f"{HEIGHT - baseline:.3f}",
         "h_baseline": f"{baseline:.3f}",
@@ -77,8 +77,10 @@ def cost_chart(
     def pair(bar: rx.Var[Row]) -> rx.Component:
         return rx.el.svg.g(
             rx.el.svg.title(bar["tip"]),
-            rx.el.svg.rect(x=bar["x_baseline"], y=bar["y_baseline"], width="4", height=bar["h_baseline"], class_name="base"),
-            rx.el.svg.rect(x=bar["x_cost"], y=bar["y_cost"], width="4", height=bar["h_cost"], class_name="cost"),
+            rx.el.svg.rect(
+                x=bar["x_baseline"], y=bar["y_baseline"], width="3.2", height=bar["h_baseline"], class_name="base"
+            ),
+            rx.el.svg.rect(x=bar["x_cost"], y=bar["y_cost"], width="3.2", height=bar["h_cost"], class_name="cost"),
         )
 
     legend = rx.el.p(
@@ -93,11 +95,17 @@ def cost_chart(
                 view_box=view_box,
                 preserve_aspect_ratio="none",
                 role="img",
-                custom_attrs={"aria-label": "Bars: cost paid and cost at the baseline; the table below has the figures"},
+                custom_attrs={
+                    "aria-label": "Bars: cost paid and cost at the baseline; the table below has the figures"
+                },
+            ),
+            rx.el.div(
+                rx.foreach(ticks, lambda tick: rx.el.span(rx.el.span(tick))),
+                class_name="ticks",
+                custom_attrs={"aria-hidden": "true"},
             ),
             class_name="plot",
         ),
-        rx.el.div(rx.foreach(ticks, rx.el.span), class_name="ticks", custom_attrs={"aria-hidden": "true"}),
         rx.el.details(
             rx.el.summary("Show the figures as a table"),
             data_table(

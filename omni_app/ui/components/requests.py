@@ -4,7 +4,7 @@ from typing import Any
 
 import reflex as rx
 
-from omni_app.ui.components.basics import Row, badge, moment, money
+from omni_app.ui.components.basics import Row, badge, model_name, moment, money
 from omni_app.ui.components.table import data_table
 
 
@@ -15,7 +15,7 @@ def request_table(rows: rx.Var[list[Row]], *, caption: str) -> rx.Component:
         [
             ("When", lambda row: rx.el.a(moment(row["at"], row["at_text"]), href=row["href"])),
             ("Task", lambda row: row["task"]),
-            ("Model", _model),
+            ("Model", lambda row: model_name(row["model"], row["note"])),
             ("Outcome", lambda row: badge(row["outcome"], tone=row["tone"])),
             ("#Tokens", lambda row: row["tokens"]),
             ("#Latency", lambda row: row["latency"]),
@@ -26,10 +26,6 @@ def request_table(rows: rx.Var[list[Row]], *, caption: str) -> rx.Component:
     )
 
 
-def _model(row: Any) -> rx.Component:
-    return rx.el.span(row["model"], rx.cond(row["note"] != "", badge(row["note"], tone="sim")), class_name="row")
-
-
 def attempt_steps(rows: rx.Var[list[Row]]) -> rx.Component:
     """Every attempt in order: who was asked, what came of it, how long it took."""
 
@@ -37,7 +33,9 @@ def attempt_steps(rows: rx.Var[list[Row]]) -> rx.Component:
         return rx.el.li(
             rx.el.span(row["model"]),
             rx.el.span(row["latency"], class_name="num soft small"),
-            rx.el.span(row["outcome"], rx.cond(row["detail"] != "", " – " + row["detail"].to(str), ""), class_name="sub"),
+            rx.el.span(
+                row["outcome"], rx.cond(row["detail"] != "", " – " + row["detail"].to(str), ""), class_name="sub"
+            ),
             custom_attrs={"data-ok": row["ok"]},
         )
 

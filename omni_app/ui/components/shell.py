@@ -37,7 +37,7 @@ def brand() -> rx.Component:
         view_box="0 0 24 24",
         custom_attrs={"aria-hidden": "true"},
     )
-    return rx.el.a(mark, rx.el.span("Omni-Model Router"), href="/", class_name="brand")
+    return rx.el.a(mark, rx.el.span("Omni\N{NON-BREAKING HYPHEN}Model Router"), href="/", class_name="brand")
 
 
 def theme_button() -> rx.Component:
@@ -62,9 +62,7 @@ def _navigation(path: str) -> rx.Component:
         current = {"aria-current": "page"} if href == path else {}
         return rx.el.li(rx.el.a(name, href=href, custom_attrs=current))
 
-    return rx.el.nav(
-        rx.el.ul(*(link(href, name) for href, name in APP_PAGES)), custom_attrs={"aria-label": "Pages"}
-    )
+    return rx.el.nav(rx.el.ul(*(link(href, name) for href, name in APP_PAGES)), custom_attrs={"aria-label": "Pages"})
 
 
 def _side(path: str) -> rx.Component:
@@ -78,9 +76,7 @@ def _side(path: str) -> rx.Component:
 
 def _account() -> rx.Component:
     return rx.el.div(
-        rx.el.div(
-            rx.el.strong(AppState.org_name), rx.el.span(AppState.email, title=AppState.email), class_name="who"
-        ),
+        rx.el.div(rx.el.strong(AppState.org_name), rx.el.span(AppState.email, title=AppState.email), class_name="who"),
         rx.el.div(theme_button(), _log_out(), class_name="row"),
         class_name="account",
     )

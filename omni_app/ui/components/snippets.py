@@ -1,4 +1,4 @@
-"""Code ready to paste, with the new key already inside while this page still holds it (`assets/omni.js` fills it in)."""
+"""Code ready to paste, with the new key inside while this page still holds it (`assets/omni.js` fills it in)."""
 
 import re
 
@@ -71,9 +71,7 @@ def snippets() -> rx.Component:
         class_name="bar",
         custom_attrs={"aria-hidden": "true"},
     )
-    panes = [
-        rx.el.div(snippet(name, code), class_name=f"pane {kind}") for kind, name, code in kinds
-    ]
+    panes = [rx.el.div(snippet(name, code), class_name=f"pane {kind}") for kind, name, code in kinds]
     return rx.el.div(*choices, bar, *panes, class_name="tabs")
 
 
@@ -99,4 +97,6 @@ def new_key_box() -> rx.Component:
 
 def key_problem() -> rx.Component:
     """Why a key could not be made."""
-    return rx.el.p("", class_name="notice", hidden=True, role="alert", custom_attrs={"data-key-problem": "", "data-tone": "bad"})
+    return rx.el.p(
+        "", class_name="notice", hidden=True, role="alert", custom_attrs={"data-key-problem": "", "data-tone": "bad"}
+    )

@@ -40,7 +40,13 @@ def _field(label: str, name: str, *, kind: str, autocomplete: str, hint: str = "
     return rx.el.div(
         rx.el.label(label, html_for=name),
         rx.el.input(
-            id=name, name=name, type=kind, class_name="input", auto_complete=autocomplete, custom_attrs=described, **attrs
+            id=name,
+            name=name,
+            type=kind,
+            class_name="input",
+            auto_complete=autocomplete,
+            custom_attrs=described,
+            **attrs,
         ),
         rx.el.span(hint, id=f"{name}-hint", class_name="hint") if hint else rx.fragment(),
         class_name="field",
@@ -95,9 +101,7 @@ def login() -> rx.Component:
         "Log in",
         "Welcome back.",
         _email(),
-        _field(
-            "Password", "password", kind="password", autocomplete="current-password", required=True, max_length=128
-        ),
+        _field("Password", "password", kind="password", autocomplete="current-password", required=True, max_length=128),
         rx.el.input(type="hidden", name="next", value=AuthState.after, read_only=True),
         submit="Log in",
     )

@@ -100,11 +100,16 @@ def page() -> rx.Component:
             empty("No keys yet", "A key lets your app call the API. Name one above and it appears here."),
         ),
         rx.el.button(
-            "Refresh the list", type="button", hidden=True, on_click=KeysState.load, custom_attrs={"data-refresh-keys": ""}
+            "Refresh the list",
+            type="button",
+            hidden=True,
+            on_click=KeysState.load,
+            custom_attrs={"data-refresh-keys": ""},
         ),
         path=PATH,
         title="API keys",
-        lead="Live keys reach the configured providers. Test keys reach the local model and the simulated ones, and cost nothing.",
+        lead="Live keys reach the configured providers. "
+        "Test keys reach the model on this machine and simulated ones: nothing is billed.",
         loaded=KeysState.loaded,
     )
 
@@ -140,7 +145,11 @@ def _maker() -> rx.Component:
 
 def _question() -> rx.Component:
     return rx.el.div(
-        rx.el.p("Revoke “", rx.el.strong(KeysState.asking_name), "”? Apps that use it are refused at once. This cannot be undone."),
+        rx.el.p(
+            "Revoke “",
+            rx.el.strong(KeysState.asking_name),
+            "”? Apps that use it are refused at once. This cannot be undone.",
+        ),
         rx.el.div(
             button("Revoke it", kind="danger", on_click=KeysState.revoke),
             button("Keep it", on_click=KeysState.keep),

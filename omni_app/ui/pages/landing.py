@@ -25,6 +25,11 @@ EXAMPLES = (
     ("Translate", "Translate to German: The meeting has been moved to Thursday at noon."),
     ("Reason", "Prove that the sum of two odd numbers is even, step by step."),
 )
+EXCHANGE = """{"messages": [{"role": "user", "content": "…"}],
+ "priority": "balanced"}
+
+→ {"output": "…", "model_used": "…", "cost": …,
+   "savings_estimate": …, "attempts": […], …}"""
 NOBODY = Caller(org_id=UUID(int=0), key_id=UUID(int=0), kind="live")
 
 Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT)]
@@ -101,16 +106,24 @@ def landing() -> rx.Component:
             class_name="row",
         ),
         rx.el.p("No card, no provider account: a test key answers at once.", class_name="soft small"),
+        rx.el.div(
+            rx.el.header(rx.el.span("POST /v1/chat")),
+            rx.el.pre(rx.el.code(EXCHANGE), custom_attrs={"tabIndex": "0", "aria-label": "A request and its answer"}),
+            class_name="snippet",
+        ),
         class_name="stack tight",
     )
-    return public_page(
-        rx.el.div(pitch, _preview(), class_name="hero"), _points(), signed_in=LandingState.signed_in
-    )
+    return public_page(rx.el.div(pitch, _preview(), class_name="hero"), _points(), signed_in=LandingState.signed_in)
 
 
 def _preview() -> rx.Component:
     examples = [
-        rx.el.button(name, type="button", class_name="button small", on_click=LandingState.preview(prompt))
+        rx.el.button(
+            name,
+            type="button",
+            class_name="button small",
+            on_click=[rx.set_value("prompt", prompt), LandingState.preview(prompt)],
+        )
         for name, prompt in EXAMPLES
     ]
     return rx.el.section(
@@ -130,12 +143,16 @@ def _preview() -> rx.Component:
             rx.cond(
                 LandingState.rows.length() > 0,
                 rx.el.div(
-                    rx.el.div(rx.el.h2("The router’s choice"), badge(LandingState.task, tone="ok"), class_name="row spread"),
+                    rx.el.div(
+                        rx.el.h2("The router’s choice"), badge(LandingState.task, tone="ok"), class_name="row spread"
+                    ),
                     ranking(LandingState.rows),
                     rx.el.p(LandingState.reason, class_name="soft small"),
                     class_name="stack tight",
                 ),
-                rx.el.p("Type a prompt to see which models would be taken, and what each would cost.", class_name="soft"),
+                rx.el.p(
+                    "Type a prompt to see which models would be taken, and what each would cost.", class_name="soft"
+                ),
             ),
             custom_attrs={"aria-live": "polite"},
         ),
@@ -147,8 +164,11 @@ def _preview() -> rx.Component:
 
 def _points() -> rx.Component:
     points = (
-        ("Smaller bill", "Simple requests go to small models, hard ones to strong ones. Each saving is shown against one named baseline."),
+        (
+            "Smaller bill",
+            "Simple requests go to small models, hard ones to strong ones. Every saving names its baseline.",
+        ),
         ("No outage", "When a provider fails, the next model answers. Your code does not change."),
         ("Nothing hidden", "Every choice comes with its score, its price and what would have changed it."),
-    )  # fmt: skip
+    )
     return rx.el.div(*(rx.el.div(rx.el.h2(title), rx.el.p(text)) for title, text in points), class_name="points")

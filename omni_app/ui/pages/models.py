@@ -1,4 +1,4 @@
-"""Model breakdown: who answered how much, and every model there is with its price, its rating and whether it can be used."""
+"""Model breakdown: who answered how much, and every model there is with its price, rating and state."""
 
 import reflex as rx
 
@@ -8,7 +8,7 @@ from omni_app.storage.accounts import Identity
 from omni_app.storage.ledger import UsageGroup
 from omni_app.storage.tables import utc_now
 from omni_app.ui import text
-from omni_app.ui.components.basics import Row, badge, button_link, card, empty, money
+from omni_app.ui.components.basics import Row, badge, button_link, card, empty, model_name, money
 from omni_app.ui.components.candidates import meter
 from omni_app.ui.components.shell import MODES, RANGES, app_page, switch
 from omni_app.ui.components.table import data_table
@@ -159,11 +159,14 @@ def _known() -> rx.Component:
         [
             (
                 "Model",
+                lambda row: model_name(row["model"], row["kind"]),
+            ),
+            (
+                "State",
                 lambda row: rx.el.span(
-                    row["model"], rx.cond(row["kind"] != "", badge(row["kind"], tone="sim")), class_name="row"
+                    badge(row["state"], tone=row["tone"]), rx.el.span(row["reason"], class_name="sub")
                 ),
             ),
-            ("State", lambda row: rx.el.span(badge(row["state"], tone=row["tone"]), rx.el.span(row["reason"], class_name="sub"))),
             ("#$ per 1M in", lambda row: rx.el.span(row["input"], title=row["source"])),
             ("#$ per 1M out", lambda row: rx.el.span(row["output"], rx.el.span(row["image"], class_name="sub"))),
             ("#Context", lambda row: row["window"]),

@@ -92,8 +92,12 @@ def simulated_note(totals: Totals) -> str:
     """Says so when figures are simulated."""
     if not totals.simulated:
         return ""
-    which = "All" if totals.simulated == totals.requests else f"{text.number(totals.simulated)} of {text.number(totals.requests)}"
-    return f"{which} of these requests were answered by simulated models: their costs and savings are made up, to try things out."
+    which = (
+        "All"
+        if totals.simulated == totals.requests
+        else f"{text.number(totals.simulated)} of {text.number(totals.requests)}"
+    )
+    return f"{which} of these requests were answered by simulated models, whose costs and savings are made up."
 
 
 def page() -> rx.Component:
@@ -141,7 +145,9 @@ def _chart() -> rx.Component:
 def _recent() -> rx.Component:
     return card(
         rx.el.div(
-            rx.el.h2("Newest requests"), rx.el.a("All requests", href="/requests/", class_name="small"), class_name="row spread"
+            rx.el.h2("Newest requests"),
+            rx.el.a("All requests", href="/requests/", class_name="small"),
+            class_name="row spread",
         ),
         request_table(OverviewState.recent, caption="Newest requests"),
     )

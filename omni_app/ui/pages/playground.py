@@ -6,17 +6,18 @@ import reflex as rx
 from pydantic import StringConstraints
 
 from omni_app.gateway.types import Answer
-from omni_app.routing.types import Decision, KeyKind
+from omni_app.routing.types import Decision
 from omni_app.storage.accounts import Identity
 from omni_app.ui import text
 from omni_app.ui.asking import ask, caller_of, chat_request
-from omni_app.ui.components.basics import Row, badge, button_link, card, money, notice
+from omni_app.ui.components.basics import Row, badge, button_link, card, facts, model_name, money, notice, saving
 from omni_app.ui.components.candidates import ranking
 from omni_app.ui.components.requests import attempt_steps
 from omni_app.ui.components.shell import MODES, app_page, switch
 from omni_app.ui.ranking import confidence, excluded, ranked
 from omni_app.ui.records import step
 from omni_app.ui.session import AppState, authed, backstage
+from omni_app.ui.view import key_kind
 
 PATH = "/playground/"
 MAX_PROMPT = 20_000
@@ -41,7 +42,6 @@ class PlaygroundState(AppState):
     can_live: bool = False
     priority: str = "balanced"
     latency_pref: str = "normal"
-    broken: bool = False
     busy: bool = False
     task: str = ""
     reason: str = ""
@@ -62,6 +62,7 @@ class PlaygroundState(AppState):
         self.can_live = any(one.id not in unavailable for one in gateway.registry.serving("live"))
         wanted = self.router.url.query_parameters.get("mode", self.play_mode)
         self.play_mode = "live" if wanted == "live" and self.can_live else "test"
+        self.priority, self.latency_pref, self._prompt = "balanced", "normal", ""
         self.busy = False
         self.loaded = True
         await self._preview(who)
@@ -87,12 +88,6 @@ class PlaygroundState(AppState):
         self.latency_pref = latency_pref
         await self._preview(who)
 
-    @rx.event
-    @authed
-    async def set_broken(self, who: Identity, /, broken: bool) -> None:
-        """Breaks the primary model of the next request, or mends it."""
-        self.broken = broken
-
     @rx.event(background=True)
     @authed
     async def send(self, who: Identity, /, form: dict[str, Any]) -> None:
@@ -105,9 +100,12 @@ class PlaygroundState(AppState):
                 return
             self.busy, self.problem = True, ""
             self.output, self.answered, self.attempts = "", {}, []
-            kind: KeyKind = "live" if self.play_mode == "live" else "test"
+            kind = key_kind(self.play_mode)
             request = chat_request(
-                prompt, priority=self.priority, latency_pref=self.latency_pref, broken=self.broken and kind == "test"
+                prompt,
+                priority=self.priority,
+                latency_pref=self.latency_pref,
+                broken=bool(form.get("broken")) and kind == "test",
             )
         try:
             answer = await ask(await caller_of(who, kind), request)
@@ -121,7 +119,7 @@ class PlaygroundState(AppState):
         if not self._prompt.strip():
             self.rows, self.left_out, self.hints, self.task, self.reason = [], [], [], "", ""
             return
-        kind: KeyKind = "live" if self.play_mode == "live" else "test"
+        kind = key_kind(self.play_mode)
         request = chat_request(self._prompt, priority=self.priority, latency_pref=self.latency_pref)
         self._show_choice(backstage.services.gateway.decide(await caller_of(who, kind), request))
 
@@ -130,7 +128,15 @@ class PlaygroundState(AppState):
 
         def note(model: str) -> str:
             found = registry.get(model)
-            return "" if found is None else "simulated" if found.simulated else "local" if found.provider == "local" else ""
+            return (
+                ""
+                if found is None
+                else "simulated"
+                if found.simulated
+                else "local"
+                if found.provider == "local"
+                else ""
+            )
 
         self.rows = ranked(decision, note=note)
         self.left_out = excluded(decision)
@@ -148,7 +154,7 @@ class PlaygroundState(AppState):
             "cost_exact": text.exact_money(answer.cost),
             "saved": text.money(saved),
             "saved_exact": text.exact_money(saved),
-            "premium": answer.premium_model,
+            "baseline": answer.premium_model,
             "latency": text.milliseconds(answer.latency_ms),
             "tokens": f"{text.number(answer.usage.input)} → {text.number(answer.usage.output)}",
             "href": f"/request/?id={answer.request_id}",
@@ -173,7 +179,7 @@ def page() -> rx.Component:
         lead=rx.cond(
             PlaygroundState.play_mode == "live",
             "Live: requests go to your configured providers and cost money.",
-            "Test: the model on this machine and simulated ones answer. It costs nothing.",
+            "Test: the model on this machine and simulated ones answer. Nothing is billed.",
         ),
         controls=[
             rx.cond(
@@ -185,11 +191,15 @@ def page() -> rx.Component:
     )
 
 
-def _select(label: str, name: str, choices: tuple[tuple[str, str], ...], value: Any, on_change: Any) -> rx.Component:
+def _select(label: str, name: str, choices: tuple[tuple[str, str], ...], chosen: str, on_change: Any) -> rx.Component:
     return rx.el.div(
         rx.el.label(label, html_for=name),
         rx.el.select(
-            *(rx.el.option(words, value=one) for one, words in choices), id=name, name=name, value=value, on_change=on_change
+            *(rx.el.option(words, value=one) for one, words in choices),
+            id=name,
+            name=name,
+            default_value=chosen,
+            on_change=on_change,
         ),
         class_name="field",
     )
@@ -206,14 +216,12 @@ def _form() -> rx.Component:
             ),
             class_name="field",
         ),
-        _select("Priority", "priority", PRIORITIES, PlaygroundState.priority, PlaygroundState.set_priority),
-        _select("Latency", "latency", LATENCIES, PlaygroundState.latency_pref, PlaygroundState.set_latency),
+        _select("Priority", "priority", PRIORITIES, "balanced", PlaygroundState.set_priority),
+        _select("Latency", "latency", LATENCIES, "normal", PlaygroundState.set_latency),
         rx.cond(
             PlaygroundState.play_mode == "test",
             rx.el.label(
-                rx.el.input(
-                    type="checkbox", id="broken", name="broken", checked=PlaygroundState.broken, on_change=PlaygroundState.set_broken
-                ),
+                rx.el.input(type="checkbox", id="broken", name="broken"),
                 rx.el.span("Break the primary model, to see the fallback answer"),
                 class_name="check",
                 html_for="broken",
@@ -233,7 +241,11 @@ def _choice() -> rx.Component:
         rx.cond(
             PlaygroundState.task != "",
             rx.el.div(
-                rx.el.div(badge(PlaygroundState.task, tone="ok"), rx.el.span("no provider is called for this", class_name="soft small"), class_name="row"),
+                rx.el.div(
+                    badge(PlaygroundState.task, tone="ok"),
+                    rx.el.span("no provider is called for this", class_name="soft small"),
+                    class_name="row",
+                ),
                 ranking(PlaygroundState.rows),
                 rx.el.p(PlaygroundState.reason, class_name="small"),
                 rx.cond(
@@ -246,7 +258,9 @@ def _choice() -> rx.Component:
                 rx.cond(PlaygroundState.left_out.length() > 0, _left_out()),
                 class_name="stack tight",
             ),
-            rx.el.p("The task, the ranked models and what each would cost appear here while you type.", class_name="soft"),
+            rx.el.p(
+                "The task, the ranked models and what each would cost appear here while you type.", class_name="soft"
+            ),
         ),
         title="The router’s choice",
     )
@@ -267,18 +281,20 @@ def _left_out() -> rx.Component:
 
 def _answer() -> rx.Component:
     row = PlaygroundState.answered
-    pairs = (
-        ("Model", rx.el.span(row["model"], rx.cond(row["kind"] != "", badge(row["kind"], tone="sim")), class_name="row")),
+    told = facts(
+        ("Model", model_name(row["model"], row["kind"])),
         ("Cost", money(row["cost"], row["cost_exact"])),
-        ("Saved", rx.el.span(money(row["saved"], row["saved_exact"]), rx.cond(row["premium"] != "", rx.el.span(" against ", row["premium"], class_name="soft")))),
+        ("Saved", saving(row)),
         ("Latency", row["latency"]),
         ("Tokens", row["tokens"]),
-    )  # fmt: skip
-    facts = [one for name, value in pairs for one in (rx.el.dt(name), rx.el.dd(value))]
+    )
     full = rx.el.div(
-        rx.cond(row["rescued"] == "yes", notice("The first model failed; a fallback answered. The caller changed nothing.", tone="warn")),
+        rx.cond(
+            row["rescued"] == "yes",
+            notice("The first model failed; a fallback answered. The caller changed nothing.", tone="warn"),
+        ),
         rx.el.div(PlaygroundState.output, class_name="answer"),
-        rx.el.dl(*facts, class_name="facts"),
+        told,
         rx.el.h3("The way it took"),
         attempt_steps(PlaygroundState.attempts),
         button_link("Open this request", row["href"]),

@@ -10,7 +10,7 @@ from omni_app.storage.accounts import Identity
 from omni_app.storage.ledger import RequestDetail
 from omni_app.storage.tables import utc_now
 from omni_app.ui import text
-from omni_app.ui.components.basics import Row, badge, button, button_link, card, empty, moment, money
+from omni_app.ui.components.basics import Row, badge, button, button_link, card, empty, facts, model_name, moment, money
 from omni_app.ui.components.candidates import ranking
 from omni_app.ui.components.requests import attempt_steps, request_table
 from omni_app.ui.components.shell import MODES, app_page, switch
@@ -108,16 +108,18 @@ class RequestState(AppState):
             found = await ledger.request_detail(session, org_id=who.org_id, request_id=request_id)
         if found is None:
             raise NotFound("there is no such request; it may belong to another team")
-        self.facts = facts(found)
+        self.facts = told(found)
         self.attempts = [attempt_row(attempt) for attempt in found.attempts]
         routing = found.request.routing
         self.reason = routing.reason if routing else "This request ended before a model was chosen."
-        self.candidates = [candidate_row(one, chosen=routing.final_model) for one in routing.considered_models] if routing else []
+        self.candidates = (
+            [candidate_row(one, chosen=routing.final_model) for one in routing.considered_models] if routing else []
+        )
         self.scores = score_rows(routing.task_scores) if routing else []
         self.loaded = True
 
 
-def facts(found: RequestDetail) -> Row:
+def told(found: RequestDetail) -> Row:
     """The request's own figures; the cost lines add up."""
     record = found.request
     cached = f" ({text.number(record.tokens_cached)} cached)" if record.tokens_cached else ""
@@ -158,7 +160,9 @@ def request_page() -> rx.Component:
     return app_page(
         rx.el.div(
             rx.el.div(
-                card(_facts(), title="What happened"), card(attempt_steps(RequestState.attempts), title="Attempts"), class_name="stack"
+                card(_facts(), title="What happened"),
+                card(attempt_steps(RequestState.attempts), title="Attempts"),
+                class_name="stack",
             ),
             rx.el.div(
                 card(
@@ -176,9 +180,7 @@ def request_page() -> rx.Component:
             ),
             class_name="two",
         ),
-        rx.el.p(
-            "“Run again” and “copy as curl” need the prompt, and prompts are not stored.", class_name="soft small"
-        ),
+        rx.el.p("“Run again” and “copy as curl” need the prompt, and prompts are not stored.", class_name="soft small"),
         path=PATH,
         title="Request",
         lead=rx.el.code(fact["id"]),
@@ -189,10 +191,10 @@ def request_page() -> rx.Component:
 
 def _facts() -> rx.Component:
     fact = RequestState.facts
-    lines = (
+    return facts(
         ("When", moment(fact["at"], fact["at_text"])),
         ("Endpoint", rx.el.code(fact["endpoint"])),
-        ("Model", rx.el.span(fact["model"], rx.cond(fact["note"] != "", badge(fact["note"], tone="sim")), class_name="row")),
+        ("Model", model_name(fact["model"], fact["note"])),
         ("Outcome", badge(fact["outcome"], tone=fact["tone"])),
         ("Latency", fact["latency"]),
         ("Tokens in", fact["input"]),
@@ -201,5 +203,3 @@ def _facts() -> rx.Component:
         ("Cost", money(fact["cost"], fact["cost_exact"])),
         ("Saved", money(fact["saved"], fact["saved_exact"])),
     )
-    pairs = [one for name, value in lines for one in (rx.el.dt(name), rx.el.dd(value))]
-    return rx.el.dl(*pairs, class_name="facts")

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 import reflex as rx
 
@@ -9,7 +10,7 @@ from omni_app.storage import keys, ledger
 from omni_app.storage.accounts import Identity
 from omni_app.storage.ledger import RequestRecord
 from omni_app.ui.asking import ask, caller_of, chat_request
-from omni_app.ui.components.basics import Row, badge, button, button_link, money, moment
+from omni_app.ui.components.basics import Row, badge, button, button_link, facts, model_name, moment, money, saving
 from omni_app.ui.components.shell import app_page
 from omni_app.ui.components.snippets import key_problem, new_key_box, snippets
 from omni_app.ui.records import request_row
@@ -36,7 +37,7 @@ class StartState(AppState):
 
     @rx.event
     @authed
-    async def load(self, who: Identity, /) -> rx.event.EventSpec | None:
+    async def load(self, who: Identity, /) -> Any:
         """Has a first key made when there is none, and begins to wait for the first request."""
         async with backstage.services.database.reading() as session:
             found = await keys.list_keys(session, org_id=who.org_id)
@@ -46,7 +47,7 @@ class StartState(AppState):
         self.first = request_row(record) if record else {}
         self.waiting = record is None
         self.loaded = True
-        return StartState.watch() if self.waiting else None
+        return StartState.watch if self.waiting else None
 
     @rx.event
     @authed
@@ -117,9 +118,7 @@ def page() -> rx.Component:
 
 
 def _step(title: str, body: rx.Component, *, done: rx.Var[bool]) -> rx.Component:
-    return rx.el.li(
-        rx.el.div(rx.el.h2(title), body), custom_attrs={"data-done": rx.cond(done, "yes", "no")}
-    )
+    return rx.el.li(rx.el.div(rx.el.h2(title), body), custom_attrs={"data-done": rx.cond(done, "yes", "no")})
 
 
 def _key() -> rx.Component:
@@ -139,7 +138,8 @@ def _key() -> rx.Component:
             ),
         ),
         rx.el.button(
-            "The key is made", type="button", hidden=True, on_click=StartState.key_made, custom_attrs={"data-refresh-keys": ""}
+            "The key is made", type="button", hidden=True, on_click=StartState.key_made,
+            custom_attrs={"data-refresh-keys": ""},
         ),
         class_name="stack tight",
     )  # fmt: skip
@@ -149,8 +149,13 @@ def _send() -> rx.Component:
     return rx.el.div(
         snippets(),
         rx.el.div(
-            button(rx.cond(StartState.sending, "Sending …", "Send a test request for me"), on_click=StartState.send_test),
-            rx.el.span("It goes to the model on this machine or to a simulated one, and costs nothing.", class_name="soft small"),
+            button(
+                rx.cond(StartState.sending, "Sending …", "Send a test request for me"), on_click=StartState.send_test
+            ),
+            rx.el.span(
+                "It goes to the model on this machine or to a simulated one. Nothing is billed.",
+                class_name="soft small",
+            ),
             class_name="row",
         ),
         rx.cond(StartState.answer != "", rx.el.p(StartState.answer, class_name="answer")),
@@ -179,24 +184,17 @@ def _seen() -> rx.Component:
 
 def _first() -> rx.Component:
     row = StartState.first
-    pairs = (
+    told = facts(
         ("When", moment(row["at"], row["at_text"])),
         ("Task", row["task"]),
-        ("Model", rx.el.span(row["model"], rx.cond(row["note"] != "", badge(row["note"], tone="sim")), class_name="row")),
+        ("Model", model_name(row["model"], row["note"])),
         ("Outcome", badge(row["outcome"], tone=row["tone"])),
         ("Cost", money(row["cost"], row["cost_exact"])),
-        (
-            "Saved",
-            rx.el.span(
-                money(row["saved"], row["saved_exact"]),
-                rx.cond(row["baseline"] != "", rx.el.span(" against ", row["baseline"], class_name="soft")),
-            ),
-        ),
+        ("Saved", saving(row)),
     )
-    facts = [one for name, value in pairs for one in (rx.el.dt(name), rx.el.dd(value))]
     return rx.el.div(
         rx.el.p("Your first request is in.", class_name="notice", custom_attrs={"data-tone": "good"}),
-        rx.el.dl(*facts, class_name="facts"),
+        told,
         rx.el.div(button_link("Open the overview", "/overview/", kind="primary"), class_name="row"),
         class_name="card stack tight",
         id="first-request",

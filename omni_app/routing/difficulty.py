@@ -1,0 +1,90 @@
+"""The finer class of a request, and how hard it is: what decides the quality that it needs.
+
+Both are rough on purpose, and mild in effect: the policy asks for more quality only above its `hard_from`.
+"""
+
+from collections.abc import Mapping
+
+from omni_app.routing.structure import NUMBER, count, listed_lines
+from omni_app.routing.types import Task
+
+CHAT_SUBTASKS: Mapping[str, str] = {
+    "creative": "creative",
+    "rewrite": "rewriting",
+    "extract": "extraction",
+    "writing": "writing",
+    "roleplay": "roleplay",
+    "advice": "advice",
+    "explain": "knowledge",
+    "fact_question": "knowledge",
+}
+"""Marker -> the kind of chat it tells, the most telling first."""
+
+BASE: Mapping[str, float] = {
+    "small_talk": 0.05,
+    "knowledge": 0.25,
+    "advice": 0.25,
+    "rewriting": 0.25,
+    "extraction": 0.3,
+    "writing": 0.3,
+    "roleplay": 0.35,
+    "creative": 0.35,
+    "translation": 0.25,
+    "summary": 0.25,
+    "image": 0.3,
+    "tool_use": 0.45,
+    "mathematics": 0.4,
+    "logic": 0.55,
+    "code_writing": 0.45,
+    "code_explanation": 0.35,
+    "code_repair": 0.5,
+}
+"""Difficulty of an ordinary request of its kind."""
+
+SHORT, LONG, VERY_LONG = 60, 1500, 4000
+"""Characters."""
+
+
+def subtask_of(task: Task, strength: Mapping[str, int], request: str) -> str:
+    """The finer class within a task; one of the names in `BASE`."""
+    if task is Task.CODING:
+        return _coding(strength)
+    if task is Task.REASONING:
+        figures = sum(strength.get(marker, 0) for marker in ("math_thing", "formulas", "latex", "word_problem"))
+        return "logic" if strength.get("logic", 0) + strength.get("relations", 0) > figures else "mathematics"
+    if task is Task.CHAT:
+        return _chat(strength, request)
+    names = {Task.SUMMARIZATION: "summary", Task.AGENT_STEP: "tool_use"}
+    return names.get(task, task.value)
+
+
+def _coding(strength: Mapping[str, int]) -> str:
+    shown = strength.get("code_fence", 0) + strength.get("code_lines", 0) + strength.get("stack_trace", 0)
+    if strength.get("stack_trace") or (strength.get("code_fault", 0) >= 10 and shown):
+        return "code_repair"
+    return "code_explanation" if shown and strength.get("explain", 0) >= 10 else "code_writing"
+
+
+def _chat(strength: Mapping[str, int], request: str) -> str:
+    if strength.get("greeting", 0) >= 10:
+        return "small_talk"
+    seen = [marker for marker in CHAT_SUBTASKS if strength.get(marker)]
+    if seen:
+        return CHAT_SUBTASKS[max(seen, key=strength.__getitem__)]
+    return "small_talk" if len(request) < SHORT and "?" not in request else "knowledge"
+
+
+def difficulty_of(subtask: str, strength: Mapping[str, int], request: str) -> float:
+    """0 = anyone can, 1 = the best may fail: the kind's base, and more for what makes a request of any kind hard."""
+    harder = (
+        0.15 * bool(strength.get("expert"))
+        + 0.1 * (len(request) >= LONG)
+        + 0.1 * (len(request) >= VERY_LONG)
+        + 0.1 * (strength.get("constraint", 0) >= 30)
+        + 0.1 * (listed_lines(request, most=3) == 3)
+        - 0.1 * (len(request) < SHORT)
+    )
+    if subtask in ("mathematics", "logic"):
+        harder += 0.25 * bool(strength.get("prove")) + 0.15 * (strength.get("formulas", 0) + strength.get("latex", 0) >= 20)
+        harder += 0.1 * (strength.get("math_thing", 0) >= 20) + 0.1 * (count(NUMBER, request, most=6) == 6)
+    return min(1.0, max(0.0, BASE[subtask] + harder))

@@ -1,0 +1,326 @@
+"""The API's contract, over real services: every route, the error shape on every path, and figures that agree."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from omni_app.money import PICO_PER_USD
+from tests.api.conftest import HELLO, Running, run, settings_for
+
+CODE = {"messages": [{"role": "user", "content": "Write a Python function that reverses a linked list."}]}
+DRAW = {"messages": [{"role": "user", "content": "Draw a picture of a red fox in the snow."}]}
+
+
+def is_error(answer: httpx.Response, status: int, code: str) -> bool:
+    body = answer.json()
+    same_id = body["request_id"] == answer.headers["x-request-id"]
+    return answer.status_code == status and body["error"]["code"] == code and same_id and bool(body["error"]["message"])
+
+
+async def test_a_chat_is_answered_with_everything_product_md_promises(product: Running) -> None:
+    answer = await product.post("/v1/chat", HELLO)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["output"] and body["task_type"] == "chat" and body["simulated"] is True
+    assert body["model_used"].startswith("sandbox/") and body["provider"] == "sandbox"
+    assert body["tokens"]["input"] > 0 and body["tokens"]["output"] > 0 and body["cost"] > 0
+    assert body["attempts"] == [
+        {"model": body["model_used"], "outcome": "ok", "latency_ms": body["attempts"][0]["latency_ms"]}
+    ]
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert answer.headers["x-ratelimit-limit"] == "100" and answer.headers["x-ratelimit-remaining"] == "99"
+
+
+async def test_both_headers_open_the_door_alike(product: Running) -> None:
+    bearer = await product.client.get("/v1/models", headers={"Authorization": f"Bearer {product.key}"})
+    x_api_key = await product.client.get("/v1/models", headers={"X-API-Key": product.key})
+    assert bearer.status_code == x_api_key.status_code == 200
+    assert bearer.content == x_api_key.content
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
+@pytest.mark.parametrize(
+    "wrong",
+    ["", "nonsense", "omr_test_" + "a" * 38, "' OR '1'='1", "omr_test_ключ", "sk-" + "a" * 40],
+    ids=["empty", "nonsense", "checksum", "sql", "unicode", "foreign"],
+)
+async def test_a_wrong_key_is_401_in_either_header(product: Running, header: str, wrong: str) -> None:
+    value = f"Bearer {wrong}" if header == "Authorization" else wrong
+    headers = [(header.encode(), value.encode())]
+    for path in ("/v1/usage", "/v1/models", "/v1/models/x"):
+        assert is_error(await product.client.get(path, headers=headers), 401, "invalid_api_key")
+    for path in ("/v1/chat", "/v1/agent-step", "/v1/router/debug"):
+        assert is_error(await product.client.post(path, headers=headers, json=HELLO), 401, "invalid_api_key")
+
+
+async def test_two_different_keys_in_one_request_are_refused(product: Running) -> None:
+    headers = {"Authorization": f"Bearer {product.key}", "X-API-Key": await product.new_key()}
+    assert is_error(await product.client.get("/v1/models", headers=headers), 400, "invalid_request")
+
+
+async def test_a_revoked_key_is_refused_within_a_second(product: Running) -> None:
+    from omni_app.storage import keys
+
+    assert (await product.get("/v1/models")).status_code == 200
+    async with product.services.database.session() as session:
+        (key,) = await keys.list_keys(session, org_id=product.org_id)
+        await keys.revoke_key(session, org_id=product.org_id, key_id=key.id)
+        await session.commit()
+    await asyncio.sleep(0.9)
+    assert is_error(await product.get("/v1/models"), 401, "invalid_api_key")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/v1/nothing", 404, "not_found"),
+        ("GET", "/v1/", 404, "not_found"),
+        ("GET", "/v1", 404, "not_found"),
+        ("GET", "/auth/nothing", 404, "not_found"),
+        ("GET", "/v1/chat", 405, "method_not_allowed"),
+        ("DELETE", "/v1/usage", 405, "method_not_allowed"),
+        ("POST", "/health", 405, "method_not_allowed"),
+        ("PUT", "/v1/router/debug", 405, "method_not_allowed"),
+    ],
+)
+async def test_paths_and_methods_that_are_not_there_have_the_error_shape(
+    product: Running, method: str, path: str, status: int, code: str
+) -> None:
+    answer = await product.client.request(method, path)
+    assert is_error(answer, status, code)
+    assert (status == 405) == ("allow" in answer.headers)
+
+
+BAD_BODIES: list[tuple[bytes, str]] = [
+    (b"", "empty"),
+    (b"[]", "a JSON object"),
+    (b'"text"', "a JSON object"),
+    (b"{", "not valid JSON"),
+    (b'{"messages": NaN}', "not valid JSON"),
+    (b'{"a": 1, "a": 2}', "duplicate key"),
+    (b'{"messages": "\xff"}', "not valid JSON"),
+    (b'{"messages": "\\ud800"}', "not valid JSON"),
+    (b"[" * 100_000 + b"]" * 100_000, "recursion limit"),
+    (b'{"a": ' + b"9" * 1_000_000 + b"}", "number out of range"),
+    (b'{"a": ' * 100_000 + b"1" + b"}" * 100_000, "recursion limit"),
+]
+
+
+@pytest.mark.parametrize(("body", "says"), BAD_BODIES, ids=[str(index) for index in range(len(BAD_BODIES))])
+async def test_a_body_that_is_not_strict_json_is_400(product: Running, body: bytes, says: str) -> None:
+    headers = {"Authorization": f"Bearer {product.key}"}
+    for path in ("/v1/chat", "/v1/agent-step", "/v1/router/debug"):
+        answer = await product.client.post(path, content=body, headers=headers)
+        assert is_error(answer, 400, "invalid_request")
+        assert says.lower() in answer.json()["error"]["message"].lower()
+
+
+async def test_a_body_over_ten_megabytes_is_413_before_it_is_read(product: Running) -> None:
+    headers = {"Authorization": f"Bearer {product.key}", "Content-Length": "10000001"}
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1
+            yield b" " * 100_000
+
+    declared = await product.client.post("/v1/chat", content=b"{}", headers=headers)
+    assert is_error(declared, 413, "invalid_request")
+    chunked = await product.client.post("/v1/chat", content=endless(), headers={"X-API-Key": product.key})
+    assert is_error(chunked, 413, "invalid_request")
+    assert read <= 102
+
+
+async def test_a_wrong_field_is_named(product: Running) -> None:
+    answer = await product.post("/v1/chat", {**HELLO, "modle": "gpt"})
+    assert is_error(answer, 400, "invalid_request")
+    assert answer.json()["error"] == {"code": "invalid_request", "message": "modle: unknown field", "param": "modle"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["from=yesterday", "from=2026-02-01&to=2026-01-01", "mode=both", "colour=red", "from=2026-01-01&from=2026-01-02"],
+)
+async def test_a_wrong_query_is_400(product: Running, query: str) -> None:
+    assert is_error(await product.get(f"/v1/usage?{query}"), 400, "invalid_request")
+
+
+async def test_an_agent_step_echoes_its_ids_and_has_its_own_task(product: Running) -> None:
+    body = (await product.post("/v1/agent-step", {**HELLO, "session_id": "run-7", "step_id": "2"})).json()
+    assert (body["session_id"], body["step_id"], body["task_type"]) == ("run-7", "2", "agent_step")
+
+
+async def test_making_an_image_gives_a_labelled_placeholder(product: Running) -> None:
+    body = (await product.post("/v1/chat", DRAW)).json()
+    assert body["task_type"] == "image" and body["images"][0]["b64_json"].startswith("iVBOR")
+    assert "simulated" in body["output"]
+
+
+async def test_debug_says_what_chat_then_does(product: Running) -> None:
+    for request in (HELLO, CODE, DRAW, {**CODE, "priority": "cheap"}, {**CODE, "priority": "best"}):
+        debug = (await product.post("/v1/router/debug", request)).json()
+        chat = (await product.post("/v1/chat", request)).json()
+        assert debug["selected_model"] == chat["model_used"] == debug["fallback_chain"][0]
+        assert debug["task_type"] == chat["task_type"]
+        assert (
+            debug["reason"] and debug["considered_models"][0]["model"] == chat["model_used"] or request.get("priority")
+        )
+
+
+async def test_debug_scores_can_be_recomputed_from_the_terms(product: Running) -> None:
+    debug = (await product.post("/v1/router/debug", CODE)).json()
+    weights = debug["weights"]
+    eligible = [one for one in debug["considered_models"] if one["eligible"]]
+    assert eligible
+    for one in eligible:
+        score = sum(weights[name] * one["terms"][name] for name in weights)
+        assert one["score"] == pytest.approx(score, abs=1e-6)
+
+
+async def test_a_broken_primary_is_rescued_and_seen(product: Running) -> None:
+    debug = (await product.post("/v1/router/debug", CODE)).json()
+    body = (await product.post("/v1/chat", {**CODE, "metadata": {"sandbox_fail": "error"}})).json()
+    assert [one["outcome"] for one in body["attempts"]] == ["server_error", "ok"]
+    assert [one["model"] for one in body["attempts"]] == debug["fallback_chain"][:2]
+
+
+async def test_when_all_models_fail_the_answer_is_502_and_says_what_each_met(product: Running) -> None:
+    answer = await product.post("/v1/chat", {**CODE, "metadata": {"sandbox_fail": "all:error"}})
+    assert is_error(answer, 502, "provider_error")
+    assert answer.json()["error"]["message"].count("[simulated]") >= 2
+
+
+async def test_a_live_key_without_a_provider_key_is_told_which_variable_to_set(product: Running) -> None:
+    live = await product.new_key("live")
+    answer = await product.post("/v1/chat", HELLO, key=live)
+    assert is_error(answer, 422, "no_eligible_model")
+    assert "OPENAI_API_KEY" in answer.json()["error"]["message"]
+
+
+async def test_models_are_listed_in_the_shape_of_openai_with_our_fields(product: Running) -> None:
+    body = (await product.get("/v1/models")).json()
+    assert body["object"] == "list" and len(body["data"]) >= 5
+    for model in body["data"]:
+        assert {"id", "object", "created", "owned_by", "cost_input", "context_window", "quality_rating"} <= model.keys()
+        assert model["id"] == f"{model['provider']}/{model['model_name']}"
+        one = await product.get(f"/v1/models/{model['id']}")
+        assert one.json() == model
+    assert is_error(await product.get("/v1/models/sandbox/none"), 404, "not_found")
+    filtered = (await product.get("/v1/models?provider=local")).json()["data"]
+    assert {model["provider"] for model in filtered} == {"local"}
+
+
+async def test_a_live_key_sees_real_models_marked_as_not_available_without_provider_keys(product: Running) -> None:
+    live = await product.new_key("live")
+    models = (await product.get("/v1/models", key=live)).json()["data"]
+    assert len(models) >= 20 and len({model["provider"] for model in models}) >= 4
+    assert not any(model["available"] or model["simulated"] for model in models)
+
+
+async def settled(product: Running) -> None:
+    await product.services.drainer.flush()
+
+
+async def test_usage_equals_sql_over_the_ledger_to_the_last_digit(product: Running) -> None:
+    answers = [(await product.post("/v1/chat", request)).json() for request in [HELLO, CODE, DRAW] * 4]
+    await product.post("/v1/chat", {**CODE, "metadata": {"sandbox_fail": "all:timeout"}})
+    await settled(product)
+    raw = await product.get("/v1/usage")
+    usage = raw.json(parse_float=Decimal, parse_int=Decimal)
+    async with product.services.database.session() as session:
+        query = text("SELECT count(*), sum(cost), sum(premium_cost), sum(tokens_input), sum(success) FROM requests")
+        count, cost, premium, tokens_in, successes = (await session.execute(query)).one()
+    assert (usage["total_requests"], usage["successful_requests"]) == (count, successes) == (13, 12)
+    assert usage["total_cost"] == Decimal(cost) / PICO_PER_USD
+    assert usage["premium_cost"] == Decimal(premium) / PICO_PER_USD
+    assert usage["estimated_savings"] == usage["premium_cost"] - usage["total_cost"]
+    assert usage["tokens"]["input"] == tokens_in
+    for breakdown in ("by_model", "by_task", "by_day"):
+        groups = usage[breakdown]
+        assert sum(group["cost"] for group in groups) == usage["total_cost"]
+        assert sum(group["savings"] for group in groups) == usage["estimated_savings"]
+        assert sum(group["requests"] for group in groups) == usage["total_requests"]
+    exact = sum(Decimal(repr(answer["cost"])) for answer in answers)
+    assert usage["total_cost"] == exact
+
+
+async def test_usage_is_of_the_callers_org_only(product: Running) -> None:
+    other = await product.new_key(org="Other")
+    await product.post("/v1/chat", HELLO)
+    await settled(product)
+    assert (await product.get("/v1/usage", key=other)).json()["total_requests"] == 0
+    assert (await product.get("/v1/usage?mode=live")).json()["total_requests"] == 0
+    assert (await product.get("/v1/usage")).json()["total_requests"] == 1
+
+
+async def test_over_the_limit_is_429_with_its_headers(tmp_path: Path) -> None:
+    async for limited in run(settings_for(tmp_path, rate_limit_max=3)):
+        codes = [(await limited.post("/v1/router/debug", HELLO)).status_code for _ in range(3)]
+        refused = await limited.post("/v1/chat", HELLO)
+        assert codes == [200, 200, 200]
+        assert is_error(refused, 429, "rate_limited")
+        assert refused.headers["retry-after"] == refused.headers["x-ratelimit-reset"]
+        assert (refused.headers["x-ratelimit-limit"], refused.headers["x-ratelimit-remaining"]) == ("3", "0")
+        assert (await limited.get("/v1/usage", key=await limited.new_key(org="Other"))).status_code == 200
+
+
+async def test_health_and_readiness(product: Running) -> None:
+    assert (await product.client.get("/health")).json() == {"status": "ok"}
+    ready = await product.client.get("/ready")
+    assert ready.status_code == 200
+    assert set(ready.json()["checks"]) == {"database", "limiter", "providers", "ledger"}
+
+
+async def test_without_a_database_we_live_but_are_not_ready_and_known_keys_work(tmp_path: Path) -> None:
+    async for running in run(settings_for(tmp_path)):
+        await running.post("/v1/chat", HELLO)
+        await settled(running)
+        unknown = await running.new_key()
+        database = Path(running.services.database.url.removeprefix("sqlite:///"))
+        database.rename(database.with_suffix(".away"))
+        database.mkdir()
+        assert (await running.client.get("/health")).status_code == 200
+        assert (await running.client.get("/ready")).status_code == 503
+        assert is_error(await running.post("/v1/chat", HELLO, key=unknown), 503, "unavailable")
+        assert is_error(await running.get("/v1/usage"), 503, "unavailable")
+        assert (await running.post("/v1/chat", HELLO)).status_code == 200
+        database.rmdir()
+        database.with_suffix(".away").rename(database)
+        await settled(running)
+        assert (await running.get("/v1/usage")).json()["total_requests"] == 2
+
+
+async def test_every_answer_carries_an_id_and_the_security_headers(product: Running) -> None:
+    for path in ("/health", "/v1/models", "/nothing", "/docs", "/openapi.json"):
+        headers = (await product.client.get(path)).headers
+        assert headers["x-request-id"].startswith("req_")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+
+
+async def test_cors_answers_the_configured_origin_only_and_without_credentials(tmp_path: Path) -> None:
+    async for running in run(settings_for(tmp_path, cors_origin="https://app.example")):
+        ours = await running.client.get("/v1/models", headers={"Origin": "https://app.example"})
+        evil = await running.client.get("/v1/models", headers={"Origin": "https://evil.example"})
+        preflight = await running.client.options("/v1/chat", headers={"Origin": "https://app.example"})
+        assert ours.headers["access-control-allow-origin"] == "https://app.example"
+        assert "access-control-allow-origin" not in evil.headers
+        assert preflight.status_code == 204 and "authorization" in preflight.headers["access-control-allow-headers"]
+        assert "access-control-allow-credentials" not in {*ours.headers, *preflight.headers}
+
+
+async def test_an_unexpected_error_is_500_in_our_shape_without_internals(product: Running) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("secret internals")
+
+    product.services.keys.authenticate = broken  # type: ignore[method-assign,assignment]
+    answer = await product.get("/v1/models")
+    assert is_error(answer, 500, "internal_error")
+    assert "secret" not in answer.text

@@ -1,0 +1,154 @@
+"""A real Postgres for tests: the system's programs, else those of the wheel `pgserver`; on 127.0.0.1, gone at the end.
+
+Its time zone is far from UTC on purpose: a statement that relies on the server's zone fails here.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from tests.product import free_port
+from tests.system import postgres_programs, postgres_wheel_programs
+
+OWNER = "omni"
+START_DEADLINE_S = 30
+FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=60")
+SETTINGS = (*FAST, "listen_addresses=127.0.0.1", "unix_socket_directories=", "timezone=America/New_York")
+
+
+class PostgresMissing(Exception):
+    """No Postgres could be started; the message says what was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A running server; its owner needs no password."""
+
+    port: int
+
+    def url(self, name: str) -> str:
+        """The address of one database, as the product's `DATABASE_URL`."""
+        return f"postgresql://{OWNER}@127.0.0.1:{self.port}/{name}"
+
+    def create(self, name: str, *, template: str = "template1") -> str:
+        """A new database, empty or a copy of `template`; gives its URL."""
+        statement: LiteralString = "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY"
+        self.run(sql.SQL(statement).format(sql.Identifier(name), sql.Identifier(template)))
+        return self.url(name)
+
+    def drop(self, name: str) -> None:
+        """Deletes a database, whoever is still connected."""
+        self.run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def take_away(self, name: str) -> None:
+        """Ends every connection to a database and refuses new ones, until `give_back`."""
+        self.run(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+        self.run(sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}").format(name))
+
+    def give_back(self, name: str) -> None:
+        """The end of `take_away`."""
+        self.run(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
+
+    def run(self, statement: sql.Composed, *, name: str = "postgres") -> None:
+        """One statement as the owner."""
+        with psycopg.connect(self.url(name), autocommit=True) as connection:
+            connection.execute(statement)
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A server with an empty cluster. Raises `PostgresMissing`."""
+    tried: list[str] = []
+    for programs in dict.fromkeys((postgres_programs(), postgres_wheel_programs())):
+        if programs is None:
+            continue
+        with tempfile.TemporaryDirectory(prefix="omni-postgres-", ignore_cleanup_errors=True) as folder:
+            Path(folder).chmod(0o755)
+            try:
+                process, server = start(programs, Path(folder))
+            except PostgresMissing as reason:
+                tried.append(str(reason))
+                continue
+            try:
+                yield server
+            finally:
+                stop(process)
+            return
+    raise PostgresMissing("; ".join(tried) or "no Postgres: install the package postgresql, or the wheel pgserver")
+
+
+def account() -> dict[str, Any]:
+    """Postgres refuses to run as root: who it runs as, as arguments of `subprocess`."""
+    if os.geteuid() != 0:
+        return {}
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    found = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+    return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": ()}
+
+
+def start(programs: Path, folder: Path) -> tuple["subprocess.Popen[bytes]", Postgres]:
+    """Makes a cluster in `folder` and serves it. Raises `PostgresMissing` with what the programs said."""
+    data, log_file = folder / "data", folder / "log"
+    data.mkdir(mode=0o700)
+    runs_as = account()
+    if runs_as:
+        os.chown(data, runs_as["user"], runs_as["group"])
+    options = ["-A", "trust", "-U", OWNER, "-E", "UTF8", "--locale=C", "--no-sync"]
+    surroundings = {"cwd": folder, "env": {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}, **runs_as}
+    try:
+        subprocess.run([programs / "initdb", "-D", data, *options], check=True, capture_output=True, **surroundings)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None) or b""
+        raise PostgresMissing(f"{programs}/initdb: {error} {said.decode(errors='replace')[-500:]}") from error
+    port = free_port()
+    settings = [part for one in SETTINGS for part in ("-c", one)]
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [programs / "postgres", "-D", data, "-p", str(port), *settings], stdout=log, stderr=log, **surroundings
+        )
+    server = Postgres(port)
+    if not answers(server, process):
+        stop(process)
+        raise PostgresMissing(f"{programs}/postgres did not start: {log_file.read_text()[-500:]}")
+    return process, server
+
+
+def answers(server: Postgres, process: "subprocess.Popen[bytes]") -> bool:
+    """Whether it takes connections before the time is up."""
+    deadline_s = time.monotonic() + START_DEADLINE_S
+    while time.monotonic() < deadline_s and process.poll() is None:
+        try:
+            psycopg.connect(server.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """A fast shutdown: open connections are ended."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGQUIT)  # takes its children along
+        process.wait(timeout=10)
+
+
+def programs_present() -> bool:
+    """Whether there is anything to try at all."""
+    return shutil.which("initdb") is not None or postgres_programs() is not None
