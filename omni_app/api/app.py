@@ -6,9 +6,6 @@ route (`Doorkeeper.admit` in each endpoint), never on the path's text.
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from omni_app.api import account, chat, documents, health, models, router_debug, usage
@@ -45,18 +42,15 @@ def create_api(services: Services) -> ASGIApp:
         *account.routes(services),
     ]
     app = Starlette(
-        routes=[*routes, Route("/{path:path}", _missing, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])],
+        routes=routes,
         exception_handlers={
             OmniError: on_omni_error,
             HTTPException: on_http_error,
             Exception: on_unexpected_error,
         },
     )
+    app.router.redirect_slashes = False
     return Envelope(app, cors_origin=services.settings.cors_origin)
-
-
-async def _missing(request: Request) -> Response:
-    raise HTTPException(404)
 
 
 class Envelope:

@@ -25,7 +25,7 @@ BAND_TOPS_USD = (0.25, 1.0, 3.0, 8.0)
 
 
 class PricePriors:
-    """The priors of one task: `rated` holds the prices and percentiles of the registry's models that are rated at it."""
+    """The priors of one task: `rated` holds price and percentile of each model of ours that is rated at it."""
 
     def __init__(self, rated: Iterable[tuple[Price, float]]) -> None:
         bands: list[list[float]] = [[] for _ in range(len(BAND_TOPS_USD) + 1)]

@@ -75,6 +75,7 @@ WEIGHTS: Mapping[str, tuple[Task, int]] = {
     "in_brief": (SUMMARIZATION, 60),
     "the_text": (SUMMARIZATION, 60),
     "code_thing": (CODING, 250),
+    "code_product": (CODING, 100),
     "code_word": (CODING, 100),
     "code_verb": (CODING, 180),
     "code_fault": (CODING, 50),
@@ -125,6 +126,8 @@ FEW_WORDS = 8
 MOST: Mapping[str, int] = {
     "code_thing": 25,
     "code_word": 30,
+    "code_product": 20,
+    "number_word": 20,
     "math_thing": 25,
     "math_word": 30,
     "logic": 20,
@@ -270,7 +273,7 @@ def combine(request: str, seen: Sightings, *, image_parts: bool) -> None:
     code = shown + seen["code_thing"]
     if code or seen["not_picture"] or seen["draw_idiom"]:
         seen.strength.pop("image_request", None)
-    if seen["write"] >= FULL and seen["code_word"] >= FULL:
+    if seen["write"] >= FULL and seen["code_product"] >= FULL:
         seen.add("write_code", FULL)
     if seen["translate"] and code >= FULL and not seen["to_language"]:
         seen.add("code_to_code", FULL)
@@ -279,9 +282,11 @@ def combine(request: str, seen: Sightings, *, image_parts: bool) -> None:
         seen.strength.pop("rewrite", None)
     if len(request) > SHORT_TURN:
         seen.strength.pop("greeting", None)
-    if not code and count(NUMBER, request, most=2) == 2:
+    if not code and seen["number_word"] // FULL + count(NUMBER, request, most=4) >= 2:
         asked = seen["how_many"] + seen["calculate"]
         seen.add("word_problem", FULL if asked else FULL // 2 if seen["math_word"] else 0)
+    if seen["picture_style"] and not seen["image_request"] and not is_caption(request, seen):
+        del seen.strength["picture_style"]
     if not image_parts and not code and is_caption(request, seen):
         seen.add("bare_caption", FULL)
 
@@ -333,7 +338,7 @@ def is_caption(request: str, seen: Sightings) -> bool:
         return False
     styled = seen["picture_style"] > 0
     scene = words[0] in CAPTION_STARTS and NO_CAPTION.isdisjoint(words) and not request.rstrip().endswith(":")
-    asked = ("translate", "summarize", "say_in", "writing", "rewrite", "extract", "calculate", "creative", "math_thing")
+    asked = ("translate", "summarize", "say_in", "writing", "rewrite", "extract", "calculate", "creative", "math_thing", "not_picture")
     return (scene or styled) and not any(seen[marker] for marker in asked)
 
 

@@ -112,19 +112,25 @@ MARKERS: dict[str, str] = {
         arduino, esp32, raspberry pi, verilog, vhdl, assembly code, cuda, opengl, shader, unity script, solidity, latex code, tikz, svg, mermaid, ascii art, crontab, cron, systemd, nginx, linux command, shell script
         linked list, binary tree, binary search, hash map, hashmap, hash table, dynamic programming, quicksort, merge sort, bubble sort, sorting algorithm, graph traversal, depth first search, breadth first search, big o
         quellcode, código fuente, code source, codice sorgente, código-fonte, broncode, исходный код, kaynak kod, kod źródłowy, питон, питоне, пайтон, джава
-        代码, 程式碼, 代碼, 编程, 程式設計, 正则表达式, 脚本, 数据库查询, 算法, 源码, コード, プログラミング, プログラムを, スクリプト, 正規表現, アルゴリズム, 파이썬, 자바, 코드, 프로그래밍, 스크립트, 알고리즘
+        代码, 程式碼, 代碼, 编程语言, 程式設計, 正则表达式, 脚本, 数据库查询, 源码, コード, プログラミング, プログラムを, スクリプト, 正規表現, アルゴリズム, 파이썬, 자바, 코드, 프로그래밍, 스크립트, 알고리즘
         بايثون, جافا, كود, برمجة, برنامج بلغة, خوارزمية, पायथन, पाइथन, जावा, कोड, एल्गोरिदम, प्रोग्राम
         """,
     "code_word": """
-        function, functions, method, methods, class, classes, script, scripts, program, programs, programming, algorithm, algorithms, array, arrays, string, strings
+        method, methods, programming, array, arrays, string, strings
         integer, integers, boolean, tuple, loop, loops, recursion, recursive, recursively, iterator, pointer, pointers, variable, variables, parameter, parameters
-        query, queries, database, databases, schema, endpoint, endpoints, server, client, api, apis, json, csv, parser, parse, compiler, runtime, library, package, module, framework, sdk
-        code, codes, coding, coder, developer, programmer, software engineer, app, application, website, web page, webpage, web app, frontend, backend, component, repository, repo, git, branch, commit
+        queries, database, databases, schema, endpoint, endpoints, server, client, api, apis, json, csv, parser, parse, compiler, runtime, library, package, module, framework, sdk
+        codes, coding, coder, developer, programmer, software engineer, frontend, backend, component, repository, repo, git, branch, commit
         bug, bugs, exception, exceptions, compile, compiles, debugger, input output, stdin, stdout, time complexity, space complexity, data structure, data structures, linux, ubuntu, terminal, command line, ssh, server side
-        funktion, skript, programm, datenbank, klasse, schleife, fonction, programme, base de données, boucle, classe, función, programa, base de datos, bucle, clase, funzione, programma, ciclo, função, banco de dados, laço
-        functie, programma, функцию, функция, функции, программу, программа, программы, скрипт, код, кода, коде, массив, строку, строки, базу данных, цикл, запрос, алгоритм, класс
-        fonksiyon, fonksiyonu, program, dizi, döngü, kod, kodu, kodlama, veritabanı, algoritma, funkcję, funkcja, funkcji, skrypt, tablicę, tablica, bazy danych, pętla, kodu, zapytanie, algorytm
-        函数, 程序, 数组, 字符串, 数据库, 变量, 循环, 接口, 编写一个, 関数, 配列, 文字列, プログラム, データベース, 함수, 배열, 문자열, 프로그램, 데이터베이스, دالة, مصفوفة, برنامج, قاعدة بيانات, फ़ंक्शन, फंक्शन, सरणी
+        datenbank, klasse, schleife, base de données, boucle, classe, base de datos, bucle, clase, ciclo, banco de dados, laço
+        код, кода, коде, массив, строку, строки, базу данных, цикл, запрос, класс
+        dizi, döngü, kod, kodu, kodlama, veritabanı, tablicę, tablica, bazy danych, pętla, kodu, zapytanie
+        数组, 字符串, 数据库, 变量, 循环, 接口, 编程, 配列, 文字列, データベース, 배열, 문자열, 데이터베이스, دالة, مصفوفة, برنامج, قاعدة بيانات, फ़ंक्शन, फंक्शन, सरणी
+        """,
+    "code_product": """
+        function, functions, program, programs, algorithm, algorithms, code, script to, script that, scripts to, script in, script for, a script which, class that, class called, class named, class method, base class, subclass, query, app, application, website, web page, webpage, web app, web application, landing page, browser extension, discord bot, telegram bot, chatbot, command line tool, api
+        funktion, skript, programm, algorithmus, webseite, anwendung, fonction, programme, algorithme, site web, application, función, programa, algoritmo, código, página web, aplicación, funzione, programma, algoritmo, codice, sito web, applicazione, função, algoritmo, código, site, aplicativo, functie, programma, algoritme, website
+        функцию, функция, функции, программу, программа, программы, скрипт, алгоритм, сайт, приложение, fonksiyon, fonksiyonu, fonksiyonunu, program, programı, algoritma, uygulama, web sitesi, funkcję, funkcja, funkcji, program, skrypt, algorytm, stronę internetową, aplikację, hàm, chương trình, fungsi, aplikasi
+        函数, 程序, 算法, 网页, 网站, 小程序, 関数, プログラム, アルゴリズム, アプリ, ウェブサイト, 함수, 프로그램, 알고리즘, 앱, 웹사이트, دالة, برنامج, موقع, تطبيق, خوارزمية, फंक्शन, फ़ंक्शन, प्रोग्राम, वेबसाइट, ऐप
         """,
     "write": """
         write, create, make, build, develop, design, generate, produce, provide, give, need, want, code, schreibe, schreib, schreiben, erstelle, entwickle, baue, écris, écrire, écrivez, crée, créer, développe, rédige, escribe, escribir, crea, crear, desarrolla, haz, scrivi, scrivere, crea, sviluppa, escreva, escrever, crie, desenvolva, faça
@@ -148,13 +154,13 @@ MARKERS: dict[str, str] = {
         probability, probabilities, permutation, permutations, combinatorics, combinations, expected value, standard deviation, variance, confidence interval, null hypothesis, normal distribution, binomial, poisson
         matrix, matrices, eigenvalue, eigenvalues, determinant, logarithm, cosine, tangent, trigonometry, geometry, algebra, calculus, arithmetic, prime number, prime numbers, least common multiple, greatest common divisor
         how many ways, differential equation, vector space, linear programming, simultaneous equations, compound interest, simple interest, annual interest, interest rate, velocity, acceleration, kinetic energy, molar mass, moles of, joules
-        gleichung, gleichungen, wahrscheinlichkeit, ableitung, dreieck, dreiecks, ableite, équation, équations, probabilité, dérivée, intégrale, triangle, ecuación, ecuaciones, probabilidad, derivada, triángulo, equazione, probabilità, derivata, integrale, triangolo
+        phương trình, xác suất, tam giác, persamaan, peluang, segitiga, gleichung, gleichungen, wahrscheinlichkeit, ableitung, dreieck, dreiecks, ableite, équation, équations, probabilité, dérivée, intégrale, triangle, ecuación, ecuaciones, probabilidad, derivada, triángulo, equazione, probabilità, derivata, integrale, triangolo
         equação, equações, probabilidade, derivada, triângulo, vergelijking, kans dat, waarschijnlijkheid, afgeleide, driehoek, уравнение, уравнения, вероятность, производную, производная, интеграл, треугольник, треугольника, треугольнике, теорему
         denklem, denklemi, denklemini, olasılık, olasılığı, türev, türevini, integral, üçgen, üçgenin, równanie, równania, prawdopodobieństwo, pochodną, pochodna, całkę, trójkąt, trójkąta
         方程, 概率, 导数, 积分, 三角形, 求解, 面积, 周长, 体积, 函数的, 不等式, 数列, 几何, 方程式, 確率, 微分, 積分, 三角形, 面積, 방정식, 확률, 미분, 적분, 삼각형, 넓이, معادلة, المعادلة, احتمال, مشتقة, تكامل, مثلث, समीकरण, प्रायिकता, त्रिभुज, अवकलज, क्षेत्रफल
         """,
     "math_word": """
-        sum, total, average, mean, percent, percentage, ratio, fraction, angle, area, volume, square, cube, distance, speed, per hour, per day, per week, twice, half, times as, dozen, profit, discount, integer, number of, digits, digit, maximum, minimum, formula, prime factor, prime factors, multiple of, multiples of, ordered pair, common fraction, vertices, midpoint, circle, polygon, decimal places
+        sum, total, average, mean, percent, percentage, ratio, fraction, angle, area, volume, square, cube, distance, speed, per hour, per day, per week, twice, half, times as, dozen, profit, discount, integer, number of, digits, digit, maximum, minimum, formula, prime factor, prime factors, multiple of, multiples of, ordered pair, common fraction, vertices, midpoint, circle, polygon, decimal places, concentration, celsius, km h, kg, m s, mol, ml, meters, metres, kilometers, miles, volts, ohms, newtons
         summe, durchschnitt, prozent, fläche, geschwindigkeit, doppelt, hälfte, somme, moyenne, pourcentage, aire, vitesse, moitié, suma, promedio, porcentaje, área, velocidad, mitad, doble, somma, media, percentuale, velocità, metà, doppio
         soma, média, porcentagem, velocidade, metade, dobro, som, gemiddelde, procent, snelheid, helft, сумма, сумму, среднее, процент, процентов, площадь, скорость, половина, половину, вдвое, раза, toplam, toplamı, ortalama, yüzde, alanı, hız, hızı, yarısı
         suma, sumę, średnia, procent, pole, prędkość, prędkością, połowa, połowę, 平均, 一共, 总共, 百分之, 每小时, 每天, 每分钟, 剩下, 还剩, 千克, 元, 倍, 速度, 合計, 割合, 時速, 半分, 평균, 합계, 속도, 퍼센트, 모두, المجموع, متوسط, نسبة, سرعة, योग, औसत, प्रतिशत, गति, कुल
@@ -162,13 +168,13 @@ MARKERS: dict[str, str] = {
     "how_many": """
         how many, how much, how long will, how long would, how far, how old, what is the value, find the value, what is the sum, what is the total, what is the area, what is the probability
         wie viele, wie viel, wieviele, wieviel, wie lange, wie hoch ist, combien, cuánto, cuántos, cuánta, cuántas, cuantos, cuanto, quanti, quante, quanto, quanta, quantos, quantas, hoeveel
-        сколько, kaç, ne kadar, ile, 多少, 几个, 几天, 几小时, 几本, 几只, 几种, 几分, 几次, いくつ, 何個, 何人, 何本, いくら, 何分, 何時間, 몇, 얼마, كم, कितने, कितना, कितनी
+        сколько, kaç, ne kadar, ile, bao nhiêu, mấy, berapa, 多少, 个数, 最多可以, 至少需要, 几瓶, 几元, 几米, 几块, 几人, 几年, 几倍, 几岁, 几个, 几天, 几小时, 几本, 几只, 几种, 几分, 几次, いくつ, 何個, 何人, 何本, いくら, 何分, 何時間, 몇, 얼마, كم, कितने, कितना, कितनी
         """,
     "calculate": """
         calculate, compute, solve, evaluate, simplify, factorize, find the value, find the sum, find the area, find the number, find all, determine the, work out, how fast
         berechne, berechnen, löse, lösen, ausrechnen, bestimme, calcule, calculez, calculer, résous, résoudre, résolvez, calcula, calcular, resuelve, resolver, halla, calcola, calcolare, risolvi, risolvere
         calcule, resolva, bereken, berekenen, los op, bepaal, вычисли, вычислите, рассчитай, рассчитайте, посчитай, реши, решите, решить, найди, найдите, hesapla, hesaplayın, çöz, çözün, bul, bulun, oblicz, rozwiąż, wyznacz, policz
-        计算, 求出, 求x, 解方程, 求解, 算一算, 計算, 解いて, 求めて, 求めよ, 계산, 풀어, 구하, احسب, أحسب, حل المعادلة, أوجد, गणना, हल कर, हल की, ज्ञात
+        计算下, 计算出, 计算这, 计算以, 请计算, 计算一, 计算其, 并计算, 来计算, 计算：, 计算并, 求出, 求x, 解方程, 求解, 算一算, 計算, 解いて, 求めて, 求めよ, 계산, 풀어, 구하, احسب, أحسب, حل المعادلة, أوجد, गणना, हल कर, हल की, ज्ञात
         """,
     "prove": """
         prove, proof, prove that, show that, derive, by induction, contradiction, disprove, beweise, beweisen, beweis, zeige dass, démontre, démontrer, démontrez, prouve, prouver, demuestra, demostrar, demuestre, dimostra, dimostrare
@@ -179,8 +185,11 @@ MARKERS: dict[str, str] = {
         rätsel, logik, logisch, schlussfolgere, schließe daraus, énigme, devinette, logique, logiquement, acertijo, adivinanza, lógica, lógico, deduce, indovinello, logica, logico, enigma, charada, raadsel, логическая, логическую, логически, загадка, загадку, головоломка
         bilmece, mantık, mantıksal, zagadka, zagadkę, logiczne, logiczna, łamigłówka, 推理, 逻辑, 谜语, 推断, 謎解き, 論理, なぞなぞ, 추론, 논리, 수수께끼, 퍼즐, لغز, منطق, استنتج, पहेली, तर्क
         """,
+    "number_word": """
+        two, three, four, five, six, seven, eight, nine, ten, twelve, twenty, hundred, each, every, another, zwei, drei, vier, fünf, sechs, zehn, jede, jeder, deux, trois, quatre, cinq, chaque, dos, tres, cuatro, cinco, cada, due, tre, quattro, cinque, ogni, dois, duas, três, quatro, twee, drie, vijf, elke, два, две, три, четыре, пять, каждый, каждая, каждой, iki, üç, dört, beş, her, dwa, dwie, trzy, cztery, pięć, każdy, każda
+        """,
     "relations": """
-        clue, clues, each person, the person who, next to each other, directly left of, immediately left, to the left of, to the right of, sits, sitting, seated, in a row, older than, younger than, taller than, shorter than, faster than, slower than, is lying, tells the truth, brother of, sister of, how is, related to, which direction, facing, overtake, overtook, finishes before, all of the above, at least one of, if and only if, either, neither, consistent with, must be true
+        clue, clues, each person, the person who, next to each other, directly left of, immediately left, to the left of, to the right of, sits, sitting, seated, in a row, older than, younger than, taller than, shorter than, faster than, slower than, is lying, tells the truth, brother of, sister of, relationship between, related to, does not belong, odd one out, the next number, next in the sequence, true or false, must be false, may be true, which direction, facing, overtake, overtook, finishes before, all of the above, at least one of, if and only if, either, neither, consistent with, must be true
         nebeneinander, älter als, jünger als, größer als, links von, rechts von, plus âgé que, plus grand que, à gauche de, mayor que, a la izquierda de, sentados, più vecchio di, a sinistra di, mais velho que, à esquerda de, старше, младше, выше чем, слева от, справа от, сидит, daha büyük, solunda, sağında, starszy od, wyższy od, na lewo od, 左边, 右边, 相邻, 比他, 真话, 假话, 说谎, 左隣, 右隣, 嘘をつ, 왼쪽, 오른쪽, 거짓말
         """,
     "step_by_step": """
@@ -274,7 +283,7 @@ MARKERS: dict[str, str] = {
         """,
     # agent steps in plain text
     "agent_format": """
-        action input, final answer, next action, available tools, the following tools, access to the following, tool call, tool calls, function call, function calls, call the function, use the tool, use the tools, available actions, choose an action, valid actions, action space, take exactly one, respond with one action, you have to choose, each turn, your turn, autonomous agent, as an agent, agent that, observation from, the environment, the os, tool use, tool result, tool results, invoke, operations required
+        action input, final answer, next action, available tools, the following tools, access to the following, tool call, tool calls, function call, function calls, call the function, use the tool, use the tools, available actions, choose an action, valid actions, action space, take exactly one, provided tools, tools provided, tool provided, use a tool, one tool, function calling, calling the function, available functions, respond with one action, you have to choose, each turn, your turn, autonomous agent, as an agent, agent that, observation from, the environment, the os, tool use, tool result, tool results, invoke, operations required
         """,
 }
 """Marker -> its phrases."""

@@ -75,6 +75,12 @@ def notice(*children: Any, tone: str = "info") -> rx.Component:
     return rx.el.div(*children, class_name="notice", role=role, custom_attrs={"data-tone": tone})
 
 
+def test_note(mode: Any) -> rx.Component:
+    """Says of a page's figures that they are not live ones."""
+    text = "Figures of test keys: the model on this machine and simulated ones. Live figures never include them."
+    return rx.cond(mode == "test", notice(text, tone="sim"))
+
+
 def empty(title: str, text: Text, *action: rx.Component) -> rx.Component:
     """What will appear here, and the one thing to do."""
     return rx.el.div(rx.el.h2(title), rx.el.p(text), *action, class_name="empty")

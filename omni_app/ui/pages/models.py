@@ -8,7 +8,7 @@ from omni_app.storage.accounts import Identity
 from omni_app.storage.ledger import UsageGroup
 from omni_app.storage.tables import utc_now
 from omni_app.ui import text
-from omni_app.ui.components.basics import Row, badge, button_link, card, empty, model_name, money
+from omni_app.ui.components.basics import Row, badge, button_link, card, empty, model_name, money, test_note
 from omni_app.ui.components.candidates import meter
 from omni_app.ui.components.shell import MODES, RANGES, app_page, switch
 from omni_app.ui.components.table import data_table
@@ -119,6 +119,7 @@ def page() -> rx.Component:
         switch("range", RANGES, ModelsState.range, path=PATH, other=("mode", ModelsState.mode)),
     ]
     return app_page(
+        test_note(ModelsState.mode),
         rx.cond(
             ModelsState.used.length() > 0,
             card(_used(), title="Who answered"),

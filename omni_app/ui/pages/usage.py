@@ -7,7 +7,7 @@ from omni_app.storage.accounts import Identity
 from omni_app.storage.ledger import UsageGroup, UsageReport
 from omni_app.storage.tables import utc_now
 from omni_app.ui import text
-from omni_app.ui.components.basics import Row, Text, button_link, card, empty, money, stat
+from omni_app.ui.components.basics import Row, Text, button_link, card, empty, money, stat, test_note
 from omni_app.ui.components.shell import MODES, RANGES, app_page, switch
 from omni_app.ui.components.table import data_table
 from omni_app.ui.session import AppState, authed, backstage
@@ -81,6 +81,7 @@ def page() -> rx.Component:
         switch("range", RANGES, UsageState.range, path=PATH, other=("mode", UsageState.mode)),
     ]
     return app_page(
+        test_note(UsageState.mode),
         _stats(),
         rx.cond(
             UsageState.days.length() > 0,
