@@ -17,6 +17,7 @@ from omni_app.registry.store import load_registry, registry_version, seed_models
 from omni_app.settings import Settings
 from omni_app.storage.database import Database
 from omni_app.storage.keys import KeyCache, KeyHasher
+from omni_app.storage.sign_in import EmbeddedSignIn, SignIn, SupabaseSignIn
 from omni_app.storage.spool import Drainer, Spool
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Services:
     database: Database
     hasher: KeyHasher
     keys: KeyCache
+    sign_in: SignIn
     limiter: Limiter
     providers: dict[str, Provider]
     transport: Transport
@@ -122,6 +124,7 @@ def build_services(settings: Settings) -> Services:
         database=database,
         hasher=hasher,
         keys=KeyCache(database, hasher),
+        sign_in=_sign_in(settings),
         limiter=limiter,
         providers=providers,
         transport=transport,
@@ -129,3 +132,9 @@ def build_services(settings: Settings) -> Services:
         drainer=Drainer(spool, database),
         gateway=gateway,
     )
+
+
+def _sign_in(settings: Settings) -> SignIn:
+    if not settings.supabase_url:
+        return EmbeddedSignIn()
+    return SupabaseSignIn(settings.supabase_url, settings.supabase_service_key.get_secret_value())

@@ -22,6 +22,7 @@ from omni_app.services import Services
 from omni_app.settings import Settings
 from omni_app.storage import accounts, keys
 from omni_app.storage.accounts import EmailTaken, Identity, WeakPassword
+from omni_app.storage.sign_in import ConfirmEmail
 
 MAX_FORM_BYTES = 8_192
 MAX_FORM_FIELDS = 8
@@ -50,7 +51,7 @@ def routes(services: Services) -> list[Route]:
             return _back("/signup/", "slow_down")
         try:
             async with services.database.reading() as session:
-                who = await accounts.sign_up(
+                who = await services.sign_in.sign_up(
                     session,
                     email=form.get("email", ""),
                     password=form.get("password", ""),
@@ -69,7 +70,7 @@ def routes(services: Services) -> list[Route]:
             return _back("/login/", "slow_down", after=after)
         try:
             async with services.database.reading() as session:
-                who = await accounts.verify_password(session, email=email, password=form.get("password", ""))
+                who = await services.sign_in.verify_password(session, email=email, password=form.get("password", ""))
                 if who is None:
                     return _back("/login/", "wrong", after=after)
                 token = await accounts.open_session(session, user_id=who.user_id)
@@ -193,6 +194,8 @@ def _error_code(error: OmniError) -> str:
         return "taken"
     if isinstance(error, WeakPassword):
         return "weak"
+    if isinstance(error, ConfirmEmail):
+        return "confirm"
     if isinstance(error, InvalidRequest):
         return "email"
     return "away"

@@ -10,11 +10,14 @@ steer a choice but through task, sub-task and difficulty: asking for the dearest
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import exp
 
-from omni_app.routing.difficulty import difficulty_of, subtask_of
-from omni_app.routing.structure import (
+from omni_app.routing.reading.conversation import Conversation, read_conversation
+from omni_app.routing.reading.difficulty import difficulty_of, subtask_of
+from omni_app.routing.reading.picture import is_caption
+from omni_app.routing.reading.sightings import CLOSE, EARLIER, FIRST_WORDS, FULL, MIDDLE, OPENING, SYSTEM, Sightings
+from omni_app.routing.reading.structure import (
     FORMULA,
     LATEX,
     NUMBER,
@@ -24,12 +27,9 @@ from omni_app.routing.structure import (
     count,
     has_stack_trace,
 )
-from omni_app.routing.tokens import is_image_part
+from omni_app.routing.reading.words import WORD
 from omni_app.routing.types import Message, Task
-from omni_app.routing.words import WORD, phrases_in, plain
 
-HEAD, TAIL = 2400, 1600
-"""Characters read of a request: its head and its tail."""
 ZONE = 280
 """Characters of the opening and of the close, where instructions stand."""
 SYSTEM_ZONE = 500
@@ -37,6 +37,23 @@ SHORT_TURN = 60
 """A request shorter than this leans on the turn before it: `and now in French?`"""
 LONG_TEXT = 300
 """Characters from which a request carries a text to work on."""
+SYSTEM_MARKERS = frozenset(
+    {"translate", "to_language", "summarize", "code_thing", "code_word", "code_verb", "math_thing", "agent_format"}
+)
+"""What a system prompt can say about the task: its role and tone say nothing."""
+NO_CAPTIONS = (
+    "translate",
+    "summarize",
+    "say_in",
+    "writing",
+    "rewrite",
+    "extract",
+    "calculate",
+    "creative",
+    "math_thing",
+    "not_picture",
+)
+"""Markers of a text that is more than a picture's caption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +84,7 @@ PRIOR: Mapping[Task, int] = {
 WEIGHTS: Mapping[str, tuple[Task, int]] = {
     # words
     "translate": (TRANSLATION, 520),
-    "say_in": (TRANSLATION, 300),
+    "say_in": (TRANSLATION, 400),
     "to_language": (TRANSLATION, 170),
     "summarize": (SUMMARIZATION, 520),
     "main_points": (SUMMARIZATION, 380),
@@ -118,228 +135,88 @@ WEIGHTS: Mapping[str, tuple[Task, int]] = {
 }
 """Marker -> the task it speaks for, and what one full sighting adds in hundredths of a nat."""
 
-FULL = 10
-"""Strength of one full sighting, in tenths."""
-FIRST_WORDS, OPENING, CLOSE, MIDDLE, SYSTEM, EARLIER = 15, 10, 11, 3, 7, 5
-"""Strength of a phrase by where it stands: among the first words, in the rest of the opening, in the close, and so on."""
-FEW_WORDS = 8
-MOST: Mapping[str, int] = {
-    "code_thing": 25,
-    "code_word": 30,
-    "code_product": 20,
-    "number_word": 20,
-    "math_thing": 25,
-    "math_word": 30,
-    "logic": 20,
-    "picture_style": 30,
-    "agent_format": 30,
-    "agent_lines": 20,
-    "relations": 30,
-    "constraint": 30,
-    "code_lines": 50,
-    "code_signs": 30,
-    "latex": 20,
-    "formulas": 30,
-}
-"""Strength up to which different phrases of one marker add up; `FIRST_WORDS` where not listed."""
-SAID_ANYWHERE = frozenset({"agent_format", "constraint", "expert"})
-"""Markers that count in full wherever they stand."""
-SYSTEM_MARKERS = frozenset(
-    {"translate", "to_language", "summarize", "code_thing", "code_word", "code_verb", "math_thing", "agent_format"}
-)
-"""What a system prompt can say about the task: its role and tone say nothing."""
-
-
-@dataclass(slots=True)
-class Sightings:
-    """The markers of one request with their strengths; a phrase counts once, where it is looked for first."""
-
-    strength: dict[str, int] = field(default_factory=dict)
-    _phrases: set[str] = field(default_factory=set)
-
-    def add(self, marker: str, strength: int) -> None:
-        """One more sighting of a marker."""
-        if strength:
-            self.strength[marker] = min(MOST.get(marker, FIRST_WORDS), self.strength.get(marker, 0) + strength)
-
-    def look(self, zone: str, strength: int, *, first: int, only: frozenset[str] | None = None) -> None:
-        """Adds the phrases of one zone; those among its first words with strength `first`."""
-        text = plain(zone)
-        words = WORD.findall(text)
-        places: dict[str, int] = {}
-        for phrase, position in phrases_in(text, words):
-            places.setdefault(phrase.marker, position)
-            if phrase.key not in self._phrases and (only is None or phrase.marker in only):
-                self._phrases.add(phrase.key)
-                self.add(phrase.marker, FULL if phrase.marker in SAID_ANYWHERE else first if position < FEW_WORDS else strength)
-        if asks_for_image(words, places):
-            self.add("image_request", FULL)
-
-    def __getitem__(self, marker: str) -> int:
-        return self.strength.get(marker, 0)
-
 
 def classify(messages: Sequence[Message], *, tools: bool, image_parts: bool) -> Classification:
-    """Task, sub-task and difficulty of a request. `image_parts`: it carries images to look at, which never makes
-    it a request to make one."""
-    turns = Turns.of(messages)
-    request = (
-        turns.request if len(turns.request) <= HEAD + TAIL else turns.request[:HEAD] + "\n" + turns.request[-TAIL:]
-    )
+    """Task, sub-task and difficulty of a request.
+
+    `image_parts`: it carries images to look at, which never makes it a request to make one.
+    """
+    conversation = read_conversation(messages)
+    request = conversation.request
     seen = Sightings()
-    if tools:
-        seen.add("tools", FULL)
-    if turns.tool_messages:
-        seen.add("tool_messages", FULL)
-    look_at_words(request, turns, seen)
+    seen.add("tools", FULL * tools)
+    seen.add("tool_messages", FULL * conversation.has_tool_messages)
+    look_at_words(conversation, seen)
     look_at_structure(request, seen)
-    if turns.code_before and len(request) < SHORT_TURN:
-        seen.add("code_fence", FULL)
+    seen.add("code_fence", FULL * (conversation.code_before and len(request) < SHORT_TURN))
     combine(request, seen, image_parts=image_parts)
     scores = probabilities(seen.strength)
-    likeliest = max(scores, key=scores.__getitem__)
-    subtask = subtask_of(likeliest, seen.strength, request)
+    subtask = subtask_of(max(scores, key=scores.__getitem__), seen.strength, request)
     return Classification(scores, signals(seen.strength), subtask, difficulty_of(subtask, seen.strength, request))
 
 
-@dataclass(frozen=True, slots=True)
-class Turns:
-    """The texts of a conversation that tell its task."""
-
-    request: str
-    """The last user message."""
-    earlier: str
-    """The user message before it."""
-    system: str
-    tool_messages: bool
-    code_before: bool
-    """Whether the assistant's last answer holds a code block."""
-
-    @classmethod
-    def of(cls, messages: Sequence[Message]) -> "Turns":
-        users = [message for message in messages if message.get("role") == "user"]
-        assistants = [message for message in messages if message.get("role") == "assistant"]
-        systems = [message for message in messages if message.get("role") in ("system", "developer")]
-        return cls(
-            request=text_of(users[-1]) if users else "",
-            earlier=text_of(users[-2]) if len(users) > 1 else "",
-            system=text_of(systems[0]) if systems else "",
-            tool_messages=any(message.get("role") == "tool" or message.get("tool_calls") for message in messages),
-            code_before=bool(assistants) and "```" in text_of(assistants[-1]),
-        )
-
-
-def text_of(message: Message) -> str:
-    """The text of a message; its image parts have none."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list | tuple):
-        return ""
-    texts = [part.get("text") for part in content if isinstance(part, Mapping) and not is_image_part(part)]
-    return "\n".join(text for text in texts if isinstance(text, str))
-
-
-def look_at_words(request: str, turns: Turns, seen: Sightings) -> None:
+def look_at_words(conversation: Conversation, seen: Sightings) -> None:
     """Looks for phrases in every zone: opening, close, middle, the turn before a short one, the system prompt."""
+    request = conversation.request
     seen.look(request[:ZONE], OPENING, first=FIRST_WORDS)
     if len(request) > ZONE:
-        seen.look(request[max(ZONE, len(request) - ZONE) :], CLOSE, first=CLOSE)
-        seen.look(request[ZONE : min(4 * ZONE, len(request) - ZONE)], MIDDLE, first=MIDDLE)
-    if turns.earlier and len(request) < SHORT_TURN:
-        seen.look(turns.earlier[:ZONE], EARLIER, first=EARLIER)
-    if turns.system:
-        seen.look(turns.system[:SYSTEM_ZONE], SYSTEM, first=SYSTEM, only=SYSTEM_MARKERS)
+        close = max(ZONE, len(request) - ZONE)
+        seen.look(request[close:], CLOSE)
+        seen.look(request[ZONE : min(4 * ZONE, close)], MIDDLE)
+    if conversation.earlier and len(request) < SHORT_TURN:
+        seen.look(conversation.earlier[:ZONE], EARLIER)
+    if conversation.system:
+        seen.look(conversation.system[:SYSTEM_ZONE], SYSTEM, only=SYSTEM_MARKERS)
 
 
 def look_at_structure(request: str, seen: Sightings) -> None:
-    """Looks for code, formulas and agents' transcripts."""
-    if "```" in request:
-        seen.add("code_fence", FULL)
+    """Looks for code, formulas and transcripts of agents."""
+    seen.add("code_fence", FULL * ("```" in request))
     seen.add("latex", FULL * count(LATEX, request, most=2))
     if seen["latex"] < 2 * FULL:
         seen.add("code_lines", FULL * code_lines(request, most=5))
-        seen.add("code_signs", FULL * min(3, code_signs(request)))
-    if has_stack_trace(request):
-        seen.add("stack_trace", FULL)
+        seen.add("code_signs", FULL * code_signs(request, most=3))
+    seen.add("stack_trace", FULL * has_stack_trace(request))
     if seen["code_lines"] + seen["code_fence"] < 2 * FULL:
         seen.add("formulas", FULL * count(FORMULA, request, most=3))
     seen.add("agent_lines", FULL * agent_lines(request, most=2))
 
 
 def combine(request: str, seen: Sightings, *, image_parts: bool) -> None:
-    """Markers that mean something only together, or only in a text of a certain shape."""
-    shown = seen["code_fence"] + seen["code_lines"] + seen["code_signs"] + seen["stack_trace"]
-    code = shown + seen["code_thing"]
-    if code or seen["not_picture"] or seen["draw_idiom"]:
-        seen.strength.pop("image_request", None)
+    """Markers that mean something only together, or only in a text of a certain length."""
+    code = sum(seen[marker] for marker in ("code_thing", "code_fence", "code_lines", "code_signs", "stack_trace"))
     if seen["write"] >= FULL and seen["code_product"] >= FULL:
-        seen.add("write_code", FULL)
-    if seen["translate"] and code >= FULL and not seen["to_language"]:
-        seen.add("code_to_code", FULL)
+        seen.add("write_code")
+    if seen["translate"] and code and not seen["to_language"]:
+        seen.add("code_to_code")
     if seen["in_brief"] and len(request) >= LONG_TEXT and not code:
-        seen.add("brief_of_long", FULL)
-        seen.strength.pop("rewrite", None)
+        seen.add("brief_of_long")
+        seen.forget("rewrite")
     if len(request) > SHORT_TURN:
-        seen.strength.pop("greeting", None)
-    if not code and seen["number_word"] // FULL + count(NUMBER, request, most=4) >= 2:
-        asked = seen["how_many"] + seen["calculate"]
-        seen.add("word_problem", FULL if asked else FULL // 2 if seen["math_word"] else 0)
-    if seen["picture_style"] and not seen["image_request"] and not is_caption(request, seen):
-        del seen.strength["picture_style"]
-    if not image_parts and not code and is_caption(request, seen):
-        seen.add("bare_caption", FULL)
+        seen.forget("greeting")
+    if not code:
+        combine_figures(request, seen)
+    combine_pictures(request, seen, code=code > 0, image_parts=image_parts)
 
 
-# Requests to make an image
-
-GLUE = frozenset("of for about with that to in on from and which who by into than".split())
-"""Words that end the reach of `make`: `make a list of pictures` asks for a list."""
-REACH = 9
-ARTICLES = frozenset(
-    "a an the some two three four five six seven my our this his her me us ein eine einen einem zwei das die der mir "
-    "un une des le la les deux moi una uno unos dos il lo due um uma dois een twee bir mi".split()
-)
+def combine_figures(request: str, seen: Sightings) -> None:
+    """Two numbers and a question for another: a word problem."""
+    asked = FULL if seen["how_many"] or seen["calculate"] else FULL // 2 if seen["math_word"] else 0
+    if asked and seen["number_word"] // FULL + count(NUMBER, request, most=2) >= 2:
+        seen.add("word_problem", asked)
 
 
-def asks_for_image(words: Sequence[str], places: Mapping[str, int]) -> bool:
-    """Whether the zone says to draw something, or to make a picture."""
-    if "picture_request" in places:
-        return True
-    draw, make, picture = places.get("draw"), places.get("make"), places.get("picture")
-    if (
-        draw is not None
-        and draw < FEW_WORDS
-        and (not words[draw + 1 : draw + 2] or words[draw + 1] in ARTICLES or not words[draw].isascii())
-    ):
-        return True
-    if picture is None:
-        return False
-    starts = [place for place in (make, draw) if place is not None and place < picture <= place + REACH]
-    return any(
-        GLUE.isdisjoint(words[start + 1 : picture]) or words[start + 1 : start + 3] == ["for", "me"] for start in starts
-    )
-
-
-CAPTION_STARTS = frozenset("a an the two three four five several many some".split())
-NO_CAPTION = frozenset(
-    "i you we my your our me us is are was were do does did can could should would will have has had please what who how why "
-    "when where which if because not let make write give explain tell".split()
-)
-CAPTION_CHARACTERS = 400
-
-
-def is_caption(request: str, seen: Sightings) -> bool:
-    """Whether the text describes a scene and asks for nothing: what people send to an image model."""
-    if len(request) > CAPTION_CHARACTERS or "?" in request or "\n" in request.strip():
-        return False
-    words = WORD.findall(request.lower())
-    if len(words) < 4:
-        return False
+def combine_pictures(request: str, seen: Sightings, *, code: bool, image_parts: bool) -> None:
+    """A picture is asked for unless it would be made by code, or only described; a caption asks without a verb."""
     styled = seen["picture_style"] > 0
-    scene = words[0] in CAPTION_STARTS and NO_CAPTION.isdisjoint(words) and not request.rstrip().endswith(":")
-    asked = ("translate", "summarize", "say_in", "writing", "rewrite", "extract", "calculate", "creative", "math_thing", "not_picture")
-    return (scene or styled) and not any(seen[marker] for marker in asked)
+    caption = not code and not any(seen[marker] for marker in NO_CAPTIONS)
+    caption = caption and is_caption(request, WORD.findall(request.lower()), styled=styled)
+    if caption and not image_parts:
+        seen.add("bare_caption")
+    if code or seen["not_picture"] or seen["draw_idiom"]:
+        seen.forget("image_request")
+    if not caption and not seen["image_request"]:
+        seen.forget("picture_style")
 
 
 # From markers to probabilities

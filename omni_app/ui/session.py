@@ -67,7 +67,7 @@ class AppState(rx.State):
     """What went wrong at the last event, and what to do."""
     _owner: str = ""
 
-    async def adopt(self, who: Identity) -> None:
+    async def _adopt(self, who: Identity) -> None:
         """Makes this tab show `who`; whatever it held of somebody else is dropped first."""
         if self._owner == str(who.user_id):
             return
@@ -120,7 +120,7 @@ def authed(handler: Handler) -> Handler:
             if who is None:
                 return await _to_login(self)
             if _may_change(self):
-                await self.adopt(who)
+                await self._adopt(who)
                 self.problem = ""
             return await handler(self, who, *values)
         except OmniError as error:
@@ -156,11 +156,12 @@ async def _to_login(state: Any) -> Any:
 
 async def _tell(state: Any, error: OmniError) -> None:
     """Shows an error on the page, in the words that the API would use."""
+    message = error.message[:1].upper() + error.message[1:]
     if _may_change(state):
-        state.problem = error.message
+        state.problem = message
         return
     async with state:
-        state.problem = error.message
+        state.problem = message
 
 
 def _may_change(state: Any) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 
 import reflex as rx
 
-from omni_app.ui.components.shell import APP_PAGES
+from omni_app.ui.components.basics import button_link, empty
+from omni_app.ui.components.shell import APP_PAGES, public_page
 from omni_app.ui.pages import auth, keys, landing, models, overview, playground, requests, start, usage
 
 ASSETS = Path(__file__).resolve().parent.parent.parent / "assets"
@@ -43,6 +44,15 @@ def add_pages(app: rx.App) -> None:
     _add(app, requests.request_page, "/request", title="Request", on_load=requests.RequestState.load)
     _add(app, playground.page, "/playground", title="Playground", on_load=playground.PlaygroundState.load)
     _add(app, keys.page, "/keys", title="API keys", on_load=keys.KeysState.load)
+    app.add_page(missing_page, route="404", title=f"No such page · {NAME}", description=DESCRIPTION)
+
+
+def missing_page() -> rx.Component:
+    """What an unknown address shows."""
+    return public_page(
+        empty("There is no such page", "The address may be old or mistyped.", button_link("Go to the start", "/")),
+        class_name="narrow",
+    )
 
 
 def _add(app: rx.App, page: Callable[[], rx.Component], route: str, *, title: str, on_load: Any) -> None:

@@ -96,7 +96,11 @@ def app_page(
                 class_name="head",
             ),
             rx.cond(AppState.problem != "", notice(AppState.problem, tone="bad")),
-            rx.cond(loaded, rx.el.div(*children, class_name="stack"), skeleton(6)),
+            rx.cond(
+                loaded,
+                rx.el.div(*children, class_name="stack"),
+                rx.cond(AppState.problem == "", skeleton(6), rx.fragment()),
+            ),
             id="content",
             custom_attrs={"tabIndex": "-1"},
         ),

@@ -14,6 +14,7 @@ ERRORS = {
     "weak": "Choose a longer password: 12 to 128 characters, not a common one, not your e-mail address.",
     "email": "This does not look like an e-mail address. It should be like you@example.com.",
     "slow_down": "Too many tries from here. Wait five minutes, then try again.",
+    "confirm": "Open the link in the e-mail that was sent to you, then log in.",
     "ended": "Your session has ended. Log in again to go on.",
     "away": "The database does not answer right now. Wait a moment, then try again.",
 }

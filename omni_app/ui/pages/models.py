@@ -171,7 +171,7 @@ def _known() -> rx.Component:
             ("#$ per 1M in", lambda row: rx.el.span(row["input"], title=row["source"])),
             ("#$ per 1M out", lambda row: rx.el.span(row["output"], rx.el.span(row["image"], class_name="sub"))),
             ("#Context", lambda row: row["window"]),
-            ("Rating", lambda row: rx.el.span(row["rating"], rx.el.span(row["rating_source"], class_name="sub"))),
+            ("Rating", lambda row: rx.el.span(row["rating"], rx.el.span(row["rating_source"], class_name="sub wrap"))),
         ],
         caption="Models to choose from",
     )

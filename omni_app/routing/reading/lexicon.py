@@ -57,7 +57,7 @@ MARKERS: dict[str, str] = {
     # summarization
     "summarize": """
         summarize, summarise, summarizing, summarising, summarized, summarization, summary, summaries, recap, précis, synopsis, sum up, sum the following, sum this
-        fasse zusammen, fass, zusammenfassen, zusammenfassung, zusammengefasst, fassen sie, zusammen fassen, kurzfassung
+        fasse, fassen sie, zusammenfassen, zusammenfassung, zusammengefasst, fassen sie, zusammen fassen, kurzfassung
         résume, résumez, résumer, résumé, synthèse, synthétise, fais un résumé, resume ce
         resume, resumir, resumen, resúmeme, resumirme, resumas, resúmelo, haz un resumen, sintetiza
         riassumi, riassumere, riassunto, riassumimi, riepiloga, riepilogo, sintetizza, sintesi
@@ -189,7 +189,7 @@ MARKERS: dict[str, str] = {
         two, three, four, five, six, seven, eight, nine, ten, twelve, twenty, hundred, each, every, another, zwei, drei, vier, fünf, sechs, zehn, jede, jeder, deux, trois, quatre, cinq, chaque, dos, tres, cuatro, cinco, cada, due, tre, quattro, cinque, ogni, dois, duas, três, quatro, twee, drie, vijf, elke, два, две, три, четыре, пять, каждый, каждая, каждой, iki, üç, dört, beş, her, dwa, dwie, trzy, cztery, pięć, każdy, każda
         """,
     "relations": """
-        clue, clues, each person, the person who, next to each other, directly left of, immediately left, to the left of, to the right of, sits, sitting, seated, in a row, older than, younger than, taller than, shorter than, faster than, slower than, is lying, tells the truth, brother of, sister of, relationship between, related to, does not belong, odd one out, the next number, next in the sequence, true or false, must be false, may be true, which direction, facing, overtake, overtook, finishes before, all of the above, at least one of, if and only if, either, neither, consistent with, must be true
+        clue, clues, each person, the person who, next to each other, directly left of, immediately left, to the left of, to the right of, sits, sitting, seated, in a row, older than, younger than, taller than, shorter than, faster than, slower than, youngest, oldest, tallest, shortest, is lying, tells the truth, brother of, sister of, relationship between, related to, does not belong, odd one out, the next number, next in the sequence, true or false, must be false, may be true, which direction, facing, overtake, overtook, finishes before, all of the above, at least one of, if and only if, either, neither, consistent with, must be true
         nebeneinander, älter als, jünger als, größer als, links von, rechts von, plus âgé que, plus grand que, à gauche de, mayor que, a la izquierda de, sentados, più vecchio di, a sinistra di, mais velho que, à esquerda de, старше, младше, выше чем, слева от, справа от, сидит, daha büyük, solunda, sağında, starszy od, wyższy od, na lewo od, 左边, 右边, 相邻, 比他, 真话, 假话, 说谎, 左隣, 右隣, 嘘をつ, 왼쪽, 오른쪽, 거짓말
         """,
     "step_by_step": """
@@ -260,16 +260,17 @@ MARKERS: dict[str, str] = {
         изображение, картинку, картинка, картинки, рисунок, фото, иллюстрацию, логотип, постер, портрет, görsel, görseli, görselini, resim, resmi, resmini, fotoğraf, fotoğrafı, çizim, obraz, obrazek, zdjęcie, rysunek, ilustrację, plakat, grafikę, bild, obrázek, hình ảnh, gambar
         """,
     "picture_request": """
+        görsel oluştur, görseli oluştur, görselini oluştur, resim oluştur, resmi oluştur, resmini oluştur, resim yap, resmini yap, görsel üret, resim çiz, resmi çiz, resmini çiz
         生成一张, 生成图片, 生成图像, 一张图片, 画一张, 一幅画, 做一张图, 设计一个标志, 设计一个logo, 设计一张海报, 设计logo, 的图片。, 生成一幅, 创作一幅
         画像を生成, 画像を作, 絵を作, 写真を生成, イラストを生成, ロゴを作, ロゴをデザイン, 이미지를 생성, 이미지 생성, 이미지를 만들, 그림을 만들, 사진을 만들, 로고를 디자인, 로고를 만들, 그림을 그려
         أنشئ صورة, إنشاء صورة, توليد صورة, صمم شعار, صمم لي شعار, اصنع صورة, ولّد صورة, छवि बना, छवि उत्पन्न, लोगो बना, लोगो डिज़ाइन, तस्वीर बनाएं, फोटो बना
         """,
     "picture_style": """
         photorealistic, hyperrealistic, hyper realistic, photo realistic, octane render, unreal engine, artstation, trending on, highly detailed, intricate details, cinematic lighting, volumetric lighting, studio lighting, dramatic lighting, bokeh, depth of field, oil painting, oil on canvas, watercolor, watercolour, charcoal drawing, pencil sketch, line art, vector art, flat vector, digital art, digital painting, concept art, pixel art, pop art, art deco, art nouveau, ukiyo e, anime style, manga style, studio ghibli, pixar style, cyberpunk style, steampunk
-        low poly, isometric, wide angle, close up, closeup, macro photo, aerial view, bird s eye view, 35mm, 50mm, 85mm, 4k, 8k, uhd, hdr, dslr, ultra detailed, ultra realistic, masterpiece, best quality, golden hour, in the style of van gogh, impressionist, surrealist, surrealism, minimalist, stained glass, long exposure, film grain, polaroid, ar 16, niji, a photo of, a painting of, a picture of, a drawing of, an illustration of, a portrait of, a photograph of, an image of, a sketch of, white background
+        low poly, isometric, wide angle, close up, closeup, macro photo, aerial view, bird s eye view, 35mm, 50mm, 85mm, 4k, 8k, uhd, hdr, dslr, ultra detailed, ultra realistic, masterpiece, best quality, golden hour, in the style of van gogh, impressionist, surrealist, surrealism, minimalist, stained glass, long exposure, film grain, polaroid, ar 16, niji, white background
         """,
     "not_picture": """
-        describe, description, descriptions, image description, alt text, image prompt, prompt, prompts, midjourney, stable diffusion prompt, image classifier, image classification, image recognition, image processing, image gallery, image viewer, image upload, image carousel, image slider, image url, image file, image dataset, image tag, image search, docker image, container image, disk image, image of the function, mirror image, self image, body image, how to draw, how do i draw, how can i draw, learn to draw, how to paint, how do you draw, diagram, flowchart, flow chart, chart, graph, plot, histogram, ascii, svg, html, css, table, mind map, timeline, uml, wireframe, dashboard, spreadsheet, presentation, slides
+        describe, description, descriptions, image description, alt text, image prompt, prompt, prompts, midjourney, stable diffusion prompt, image classifier, image classification, image recognition, image processing, picture of how, picture of what, picture with words, logo design, logo designer, picture book, portrait gallery, photo gallery, photo editor, photo editing, image editor, image editing, icon library, icon set, image gallery, image viewer, image upload, image carousel, image slider, image url, image file, image dataset, image tag, image search, docker image, container image, disk image, image of the function, mirror image, self image, body image, how to draw, how do i draw, how can i draw, learn to draw, how to paint, how do you draw, diagram, flowchart, flow chart, chart, graph, plot, histogram, ascii, svg, html, css, table, mind map, timeline, uml, wireframe, dashboard, spreadsheet, presentation, slides
         beschreibe, décris, describe esta, describe la, descrivi, descreva, beschrijf, опиши, опишите, tanımla, opisz, 描述, 説明して, 묘사, 설명, صف, वर्णन, 图表, 流程图, グラフ, 차트, प्रॉम्प्ट
         """,
     # difficulty: conditions that an answer must meet, and the vocabulary of specialists, in code and in mathematics

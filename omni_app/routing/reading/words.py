@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import add
 
-from omni_app.routing.lexicon import MARKERS
+from omni_app.routing.reading.lexicon import MARKERS
 
 WORD = re.compile(r"\w+(?:\+\+|#)?")
 """A word; `c++` and `c#` are words too."""

@@ -40,7 +40,18 @@ FORMULA = re.compile(
 )
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 AGENT_LINES = frozenset(
-    ["thought", "action", "action input", "observation", "think", "act", "tool", "function", "tool_call", "final answer"]
+    [
+        "thought",
+        "action",
+        "action input",
+        "observation",
+        "think",
+        "act",
+        "tool",
+        "function",
+        "tool_call",
+        "final answer",
+    ]
 )
 """What stands before the colon in the transcripts of agents that work in plain text."""
 AGENT_TAGS = ("<tool_call", "<function", "<invoke", '"tool_calls"', '"arguments":')
@@ -71,9 +82,9 @@ def is_code_line(line: str) -> bool:
     return first[0] == "<" and line[-1] == ">"
 
 
-def code_signs(text: str) -> int:
-    """How many different signs of code stand in a text."""
-    return sum(sign in text for sign in CODE_SIGNS)
+def code_signs(text: str, *, most: int) -> int:
+    """How many different signs of code stand in a text, counted no further than `most`."""
+    return min(most, sum([sign in text for sign in CODE_SIGNS]))
 
 
 def has_stack_trace(text: str) -> bool:
@@ -94,7 +105,9 @@ def agent_lines(text: str, *, most: int) -> int:
 
 def listed_lines(text: str, *, most: int) -> int:
     """How many lines are items of a list, counted no further than `most`."""
-    items = sum(line.lstrip()[:2] in ("- ", "* ", "• ") or line.lstrip()[:1].isdigit() for line in text.split("\n", MOST_LINES))
+    items = sum(
+        line.lstrip()[:2] in ("- ", "* ", "• ") or line.lstrip()[:1].isdigit() for line in text.split("\n", MOST_LINES)
+    )
     return min(items, most)
 
 

@@ -5,7 +5,7 @@ Both are rough on purpose, and mild in effect: the policy asks for more quality 
 
 from collections.abc import Mapping
 
-from omni_app.routing.structure import NUMBER, count, listed_lines
+from omni_app.routing.reading.structure import NUMBER, count, listed_lines
 from omni_app.routing.types import Task
 
 CHAT_SUBTASKS: Mapping[str, str] = {
@@ -22,6 +22,7 @@ CHAT_SUBTASKS: Mapping[str, str] = {
 
 BASE: Mapping[str, float] = {
     "small_talk": 0.05,
+    "general": 0.25,
     "knowledge": 0.25,
     "advice": 0.25,
     "rewriting": 0.25,
@@ -41,7 +42,7 @@ BASE: Mapping[str, float] = {
 }
 """Difficulty of an ordinary request of its kind."""
 
-SHORT, LONG, VERY_LONG = 60, 1500, 4000
+SMALL_TALK, SHORT, LONG, VERY_LONG = 20, 60, 1500, 4000
 """Characters."""
 
 
@@ -71,7 +72,7 @@ def _chat(strength: Mapping[str, int], request: str) -> str:
     seen = [marker for marker in CHAT_SUBTASKS if strength.get(marker)]
     if seen:
         return CHAT_SUBTASKS[max(seen, key=strength.__getitem__)]
-    return "small_talk" if len(request) < SHORT and "?" not in request else "knowledge"
+    return "small_talk" if len(request) < SMALL_TALK else "general"
 
 
 def difficulty_of(subtask: str, strength: Mapping[str, int], request: str) -> float:
@@ -85,6 +86,8 @@ def difficulty_of(subtask: str, strength: Mapping[str, int], request: str) -> fl
         - 0.1 * (len(request) < SHORT)
     )
     if subtask in ("mathematics", "logic"):
-        harder += 0.25 * bool(strength.get("prove")) + 0.15 * (strength.get("formulas", 0) + strength.get("latex", 0) >= 20)
+        harder += 0.25 * bool(strength.get("prove")) + 0.15 * (
+            strength.get("formulas", 0) + strength.get("latex", 0) >= 20
+        )
         harder += 0.1 * (strength.get("math_thing", 0) >= 20) + 0.1 * (count(NUMBER, request, most=6) == 6)
     return min(1.0, max(0.0, BASE[subtask] + harder))

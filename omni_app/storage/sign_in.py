@@ -1,0 +1,114 @@
+"""Who checks passwords: our own table, or Supabase Auth when it is configured. Both give an `Identity` of ours.
+
+Sessions, orgs and keys are ours in either case: Supabase only says whether a password is right.
+"""
+
+from typing import Protocol
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+from supabase import AsyncClient, AsyncClientOptions, AuthApiError, AuthError, acreate_client
+
+from omni_app.errors import InvalidRequest, PermissionDenied, Unavailable
+from omni_app.storage import accounts
+from omni_app.storage.accounts import EmailTaken, Identity, normalised_email
+from omni_app.storage.passwords import WeakPassword, check_strength
+from omni_app.storage.tables import User
+
+AWAY = "Supabase Auth does not answer; try again in a moment"
+TAKEN_CODES = frozenset({"user_already_exists", "email_exists"})
+WRONG_CODES = frozenset({"invalid_credentials", "user_not_found", "user_banned"})
+
+
+class ConfirmEmail(PermissionDenied):
+    """The account is there, but its address has to be confirmed first."""
+
+
+class SignIn(Protocol):
+    """Signing up and checking passwords. The caller owns the session and commits."""
+
+    async def sign_up(self, session: AsyncSession, *, email: str, password: str, org_name: str) -> Identity:
+        """A new user with an org. Raises `EmailTaken`, `WeakPassword`, `ConfirmEmail` or `Unavailable`."""
+        ...
+
+    async def verify_password(self, session: AsyncSession, *, email: str, password: str) -> Identity | None:
+        """Who this is; None when address and password do not belong together."""
+        ...
+
+
+class EmbeddedSignIn:
+    """Passwords in our own users table."""
+
+    async def sign_up(self, session: AsyncSession, *, email: str, password: str, org_name: str) -> Identity:
+        """See `SignIn`."""
+        return await accounts.sign_up(session, email=email, password=password, org_name=org_name)
+
+    async def verify_password(self, session: AsyncSession, *, email: str, password: str) -> Identity | None:
+        """See `SignIn`."""
+        return await accounts.verify_password(session, email=email, password=password)
+
+
+class SupabaseSignIn:
+    """Passwords at Supabase Auth. A fresh client each call: a client remembers whom it signed in."""
+
+    def __init__(self, url: str, service_key: str) -> None:
+        self._url = url
+        self._service_key = service_key
+
+    async def sign_up(self, session: AsyncSession, *, email: str, password: str, org_name: str) -> Identity:
+        """See `SignIn`. The user's rows of ours are made at once, also when the address is still to be confirmed."""
+        address = normalised_email(email)
+        check_strength(password, email=address)
+        client = await self._client()
+        try:
+            answer = await client.auth.sign_up({"email": address, "password": password})
+        except AuthError as error:
+            raise _refusal(error) from None
+        # For an address that is taken, Supabase answers with a user without identities instead of an error.
+        if answer.user is None or answer.user.identities == []:
+            raise EmailTaken("email: there is an account with this address; log in instead", param="email")
+        who = await accounts.join(session, email=address, password_hash="", org_name=org_name)
+        if answer.session is None:
+            await session.commit()
+            raise ConfirmEmail("open the link in the e-mail that was sent to you, then log in")
+        return who
+
+    async def verify_password(self, session: AsyncSession, *, email: str, password: str) -> Identity | None:
+        """See `SignIn`. A user whom Supabase knows and we do not gets an org of their own."""
+        try:
+            address = normalised_email(email)
+        except InvalidRequest:
+            return None
+        client = await self._client()
+        try:
+            await client.auth.sign_in_with_password({"email": address, "password": password})
+        except AuthError as error:
+            if isinstance(error, AuthApiError) and (
+                error.code in WRONG_CODES or error.status == 400 and not error.code
+            ):
+                return None
+            raise _refusal(error) from None
+        user_id = await session.scalar(select(col(User.id)).where(col(User.email) == address))
+        if user_id is not None:
+            return await accounts.identity_of(session, user_id)
+        org_name = f"{address.partition('@')[0][:40]}'s team"
+        return await accounts.join(session, email=address, password_hash="", org_name=org_name)
+
+    async def _client(self) -> AsyncClient:
+        options = AsyncClientOptions(auto_refresh_token=False, persist_session=False)
+        return await acreate_client(self._url, self._service_key, options)
+
+
+def _refusal(error: AuthError) -> Exception:
+    """What Supabase's refusal means for the person at the form."""
+    code = str(getattr(error, "code", "") or "")
+    if code in TAKEN_CODES:
+        return EmailTaken("email: there is an account with this address; log in instead", param="email")
+    if code == "weak_password":
+        return WeakPassword("password: this one is too easy to guess", param="password")
+    if code == "email_not_confirmed":
+        return ConfirmEmail("open the link in the e-mail that was sent to you, then log in")
+    if code in ("email_address_invalid", "validation_failed"):
+        return InvalidRequest("email: Supabase does not take this address", param="email")
+    return Unavailable(AWAY, headers={"Retry-After": "5"})

@@ -1,0 +1,229 @@
+"""The pages' states over the real ledger, keys and router; and that every page can be built."""
+
+import inspect
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from omni_app.api.usage import usage_body
+from omni_app.money import usd_text
+from omni_app.services import Services
+from omni_app.storage import keys, ledger
+from omni_app.storage.ledger import RequestRecord
+from omni_app.storage.tables import utc_now
+from omni_app.ui.pages import auth, landing, models, overview, playground, requests, start, usage
+from omni_app.ui.pages import keys as keys_page
+from omni_app.ui.pages.keys import KeysState
+from omni_app.ui.pages.landing import LandingState
+from omni_app.ui.pages.models import ModelsState
+from omni_app.ui.pages.overview import OverviewState
+from omni_app.ui.pages.playground import PlaygroundState
+from omni_app.ui.pages.requests import RequestsState, RequestState
+from omni_app.ui.pages.start import StartState
+from omni_app.ui.pages.usage import UsageState
+from omni_app.ui.session import AppState
+from omni_app.ui.site import missing_page
+from tests.ui.conftest import Tab
+
+PAGES: list[Callable[[], Any]] = [
+    landing.landing, auth.signup, auth.login, start.page, overview.page, usage.page, models.page,
+    requests.log_page, requests.request_page, playground.page, keys_page.page, missing_page,
+]  # fmt: skip
+SECRET_PLACES = ("hasher", "pepper", "api_key=")
+
+
+def record(org_id: UUID, number: int, **changes: Any) -> RequestRecord:
+    """A request of that org, `number` seconds ago."""
+    values: dict[str, Any] = {
+        "request_id": f"req_{uuid4().hex}",
+        "org_id": org_id,
+        "key_id": uuid4(),
+        "key_kind": "live",
+        "endpoint": "chat",
+        "task": "chat",
+        "created_at": utc_now() - timedelta(seconds=number),
+        "model": "openai/gpt-x",
+        "provider": "openai",
+        "cost": 123_456_789 + number,
+        "premium_cost": 9_876_543_210 + number,
+        "premium_model": "anthropic/big",
+        "tokens_input": 11,
+        "tokens_output": 22,
+        "latency_ms": 100 + number,
+        "attempts": 1,
+        "success": True,
+    }
+    return RequestRecord(**values | changes)
+
+
+async def write(services: Services, *records: RequestRecord) -> None:
+    async with services.database.session() as session:
+        await ledger.insert_records(session, records)
+        await session.commit()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{inspect.getmodule(page).__name__}.{page.__name__}")  # type: ignore[union-attr]
+def test_the_page_can_be_built_and_holds_no_data(page: Callable[[], Any]) -> None:
+    text = str(page().render())
+    assert "h1" in text or "empty" in text
+    assert not [place for place in SECRET_PLACES if place in text]
+
+
+async def test_overview_and_usage_show_the_api_s_figures_to_the_last_digit(services: Services, sign_up: Any) -> None:
+    ada, bob = await sign_up("ada@example.com"), await sign_up("bob@example.com")
+    await write(services, *(record(ada.who.org_id, n) for n in range(7)), record(bob.who.org_id, 1))
+    await write(services, record(ada.who.org_id, 3, success=False, error_code="provider_error", model="", cost=5))
+    await ada.tab.fire(OverviewState, "load")
+    await ada.tab.at("/usage/").fire(UsageState, "load")
+    async with services.database.session() as session:
+        report = await ledger.usage(
+            session, org_id=ada.who.org_id, start=utc_now() - timedelta(days=6), end=utc_now(), mode="live"
+        )
+    body = usage_body(report, mode="live")
+    shown, counted = ada.tab.state(OverviewState).figures, ada.tab.state(UsageState).figures
+    assert shown["spend_exact"] == counted["cost_exact"] == "$" + usd_text(report.total_cost)
+    assert shown["saved_exact"] == counted["saved_exact"] == "$" + usd_text(report.estimated_savings)
+    assert shown["requests"] == counted["requests"] == str(body["total_requests"]) == "8"
+    assert shown["errors_note"] == "1 of 8"
+    assert "anthropic/big" in shown["saved_note"]
+
+
+async def test_the_chart_s_table_adds_up_to_the_spend(services: Services, sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    await write(services, *(record(person.who.org_id, n) for n in range(5)))
+    await person.tab.at("/overview/", range="24h").fire(OverviewState, "load")
+    state = person.tab.state(OverviewState)
+    assert len(state.bars) == len(state.ticks) == 24
+    total = sum(Decimal(bar["cost_exact"].lstrip("$")) for bar in state.bars)
+    assert f"${total}" == state.figures["spend_exact"]
+    assert state.bars[-1]["requests"] == "5" or state.bars[-2]["requests"] != "0"
+
+
+async def test_pages_open_on_live_when_it_has_rows_else_on_test(services: Services, sign_up: Any) -> None:
+    ada, bob = await sign_up("ada@example.com"), await sign_up("bob@example.com")
+    await write(services, record(ada.who.org_id, 1), record(bob.who.org_id, 1, key_kind="test", simulated=True))
+    for person, mode in ((ada, "live"), (bob, "test")):
+        await person.tab.fire(OverviewState, "load")
+        assert person.tab.state(AppState).mode == mode
+    assert ada.tab.state(OverviewState).simulated == ""
+    assert "simulated models" in bob.tab.state(OverviewState).simulated
+
+
+@pytest.mark.parametrize("query", [{"mode": "'; --", "range": "9999y"}, {"mode": "", "range": ""}])
+async def test_a_strange_address_shows_the_defaults(sign_up: Any, query: dict[str, str]) -> None:
+    person = await sign_up("ada@example.com")
+    await person.tab.at("/overview/", **query).fire(OverviewState, "load")
+    assert (person.tab.state(AppState).mode, person.tab.state(AppState).range) == ("test", "7d")
+
+
+async def test_the_log_pages_back_without_gaps_or_repeats(services: Services, sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    await write(services, *(record(person.who.org_id, n) for n in range(120)))
+    await person.tab.fire(RequestsState, "load")
+    state = person.tab.state(RequestsState)
+    assert (len(state.rows), state.more) == (50, True)
+    await person.tab.fire(RequestsState, "older")
+    await person.tab.fire(RequestsState, "older")
+    ids = [row["id"] for row in state.rows]
+    assert len(ids) == len(set(ids)) == 120
+    assert not state.more
+
+
+async def test_a_request_of_another_team_looks_like_one_that_does_not_exist(services: Services, sign_up: Any) -> None:
+    ada, bob = await sign_up("ada@example.com"), await sign_up("bob@example.com")
+    theirs = record(bob.who.org_id, 1)
+    await write(services, theirs)
+    problems = []
+    for request_id in (theirs.request_id, "req_none"):
+        await ada.tab.at("/request/", id=request_id).fire(RequestState, "load")
+        assert not ada.tab.state(RequestState).loaded
+        problems.append(ada.tab.state(AppState).problem)
+    assert problems[0] == problems[1] != ""
+    await bob.tab.at("/request/", id=theirs.request_id).fire(RequestState, "load")
+    assert bob.tab.state(RequestState).facts["id"] == theirs.request_id
+
+
+async def test_a_key_is_revoked_only_by_its_own_team(services: Services, sign_up: Any) -> None:
+    ada, bob = await sign_up("ada@example.com"), await sign_up("bob@example.com")
+    async with services.database.session() as session:
+        key, _ = await keys.create_key(session, org_id=bob.who.org_id, name="b", kind="test", hasher=services.hasher)
+        await session.commit()
+    await ada.tab.fire(KeysState, "load")
+    await ada.tab.fire(KeysState, "ask", key_id=str(key.id))
+    assert ada.tab.state(KeysState).asking == ""
+    ada.tab.state(KeysState).asking = str(key.id)
+    await ada.tab.fire(KeysState, "revoke")
+    assert "not there" in ada.tab.state(AppState).problem
+    await bob.tab.fire(KeysState, "load")
+    await bob.tab.fire(KeysState, "ask", key_id=str(key.id))
+    await bob.tab.fire(KeysState, "revoke")
+    assert bob.tab.state(KeysState).rows == []
+
+
+async def test_names_that_look_like_markup_stay_text(services: Services, sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    name = "<img src=x onerror=alert(1)>"
+    async with services.database.session() as session:
+        await keys.create_key(session, org_id=person.who.org_id, name=name, kind="test", hasher=services.hasher)
+        await session.commit()
+    await person.tab.fire(KeysState, "load")
+    assert person.tab.state(KeysState).rows[0]["name"] == name
+    assert "dangerouslySetInnerHTML" not in str(keys_page.page().render())
+
+
+async def test_a_newcomer_is_asked_to_have_a_key_made_and_the_page_waits(sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    follow_up = await person.tab.at("/start/").fire(StartState, "load")
+    state = person.tab.state(StartState)
+    assert (state.needs_key, state.waiting, state.first) == (True, True, {})
+    assert "watch" in str(follow_up)
+
+
+async def test_the_first_request_ends_the_waiting(services: Services, sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    await write(services, record(person.who.org_id, 1, key_kind="test"))
+    assert await person.tab.at("/start/").fire(StartState, "load") is None
+    assert person.tab.state(StartState).first["model"] == "openai/gpt-x"
+
+
+async def test_the_models_page_lists_every_model_with_its_state_and_rating(services: Services, sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    await person.tab.at("/models/", mode="live").fire(ModelsState, "load")
+    rows = person.tab.state(ModelsState).known
+    registry = services.gateway.registry
+    assert [row["model"] for row in rows] == [one.id for one in registry.serving("live")]
+    assert {row["state"] for row in rows} == {"not available"}
+    priors = [row for row in rows if registry[row["model"]].overall.prior]
+    assert priors and {row["rating"] for row in priors} == {"unrated"}
+
+
+async def test_the_playground_previews_without_calling_a_provider(services: Services, sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    tab = person.tab.at("/playground/")
+    await tab.fire(PlaygroundState, "load")
+    await tab.fire(PlaygroundState, "type_prompt", prompt="Write a Python function that sorts a list.")
+    state = tab.state(PlaygroundState)
+    assert state.task.startswith("Coding")
+    assert [row["model"] for row in state.rows if row["chosen"] == "yes"]
+    async with services.database.session() as session:
+        assert await ledger.recent_requests(session, org_id=person.who.org_id, mode="test") == []
+
+
+async def test_live_mode_of_the_playground_needs_a_configured_provider(sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    await person.tab.at("/playground/", mode="live").fire(PlaygroundState, "load")
+    assert person.tab.state(PlaygroundState).play_mode == "test"
+
+
+async def test_the_anonymous_preview_is_limited_per_address(services: Services) -> None:
+    tab = Tab().at("/")
+    for _ in range(landing.PREVIEW_LIMIT):
+        await tab.fire(LandingState, "preview", prompt="What is the capital of France?")
+    assert tab.state(LandingState).hint == ""
+    assert tab.state(LandingState).rows
+    await tab.fire(LandingState, "preview", prompt="one more")
+    assert "in a minute" in tab.state(LandingState).hint
