@@ -133,6 +133,8 @@ async def _read_form(request: Request, settings: Settings) -> Mapping[str, str]:
         body += chunk
         if len(body) > MAX_FORM_BYTES:
             raise BodyTooLarge(f"the form is larger than {MAX_FORM_BYTES} bytes", headers={"Connection": "close"})
+    if not body:
+        return {}
     try:
         pairs = parse_qsl(
             body.decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=MAX_FORM_FIELDS, errors="strict"

@@ -18,6 +18,8 @@ from omni_app.limits.memory import MemoryLimiter
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 0.1
+AT_ONCE = 16
+"""Calls in flight. A burst waits for its turn here: in the client its own queue would look like a slow Redis."""
 FAILURES_TO_OPEN = 3
 PAUSE_S = 5.0
 
@@ -63,11 +65,16 @@ class UpstashLimiter:
         self._local = MemoryLimiter(clock=clock, mode="local")
         self._failures = 0
         self._open_until_s = 0.0
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def hit(self, subject: str, *, limit: int, window_s: float) -> Verdict:
         """Counts one request of `subject` unless it is over the limit. Never raises."""
-        if self._clock() < self._open_until_s:
-            return self._share(subject, limit=limit, window_s=window_s)
+        async with self._turns:
+            asked = None if self._is_open() else await self._ask(subject, limit=limit, window_s=window_s)
+        return asked or self._share(subject, limit=limit, window_s=window_s)
+
+    async def _ask(self, subject: str, *, limit: int, window_s: float) -> Verdict | None:
+        """Redis's verdict; None when it gave none."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await self._redis.eval(
@@ -76,11 +83,16 @@ class UpstashLimiter:
             allowed, remaining, wait_ms = (int(value) for value in answer)
         except Exception as error:  # noqa: BLE001 whatever Redis, its proxy or the client does, requests go on
             self._failed(error)
-            return self._share(subject, limit=limit, window_s=window_s)
+            return None
         self._failures = 0
         return Verdict(bool(allowed), limit, max(0, remaining), wait_ms / 1000, "shared")
 
+    def _is_open(self) -> bool:
+        return self._clock() < self._open_until_s
+
     def _failed(self, error: Exception) -> None:
+        if self._is_open():  # this call was on its way already
+            return
         self._failures += 1
         if self._failures >= FAILURES_TO_OPEN:
             self._failures = 0

@@ -4,7 +4,8 @@ Differences that matter: the system prompt stands apart, `max_tokens` is require
 `input_tokens` leaves out what was read from or written to the prompt cache.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,9 @@ import orjson
 
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.faults import fault_of
-from omni_app.providers.openai_wire import parsed
-from omni_app.providers.transport import Transport
+from omni_app.providers.gathering import Gathering
+from omni_app.providers.openai_wire import event_object, parsed
+from omni_app.providers.transport import Reply, Transport
 from omni_app.providers.usage import counted, sane_tokens
 from omni_app.routing.types import Message
 
@@ -47,24 +49,44 @@ class AnthropicWire:
     async def complete(self, request: ProviderRequest) -> Completion:
         """One call. Raises `ProviderFault`."""
         body, warnings = message_body(request)
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "x-api-key": self.api_key,
-            "anthropic-version": VERSION,
-        }
         reply = await self.transport.post(
-            f"{self.base_url}/v1/messages", headers=headers, body=orjson.dumps(body), timeouts=request.timeouts
+            f"{self.base_url}/v1/messages",
+            headers=self._headers("application/json"),
+            body=orjson.dumps(body),
+            timeouts=request.timeouts,
         )
         if reply.status != 200:
             raise fault_of(reply)
         return read_message(parsed(reply), request, warnings)
 
     async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
-        """The whole answer as one piece: token-by-token streaming is not built yet."""
-        completion = await self.complete(request)
-        yield Delta(text=completion.text)
-        yield completion
+        """The answer piece by piece, then whole. Raises `ProviderFault`, also when the stream ends before the answer."""
+        body, warnings = message_body(request)
+        gathering = Gathering(request, warnings)
+        opened = self.transport.events(
+            f"{self.base_url}/v1/messages",
+            headers=self._headers("text/event-stream"),
+            body=orjson.dumps(body | {"stream": True}),
+            timeouts=request.timeouts,
+        )
+        try:
+            async with opened as lines:
+                if isinstance(lines, Reply):
+                    raise fault_of(lines)
+                async with aclosing(read_events(lines, gathering)) as deltas:
+                    async for delta in deltas:
+                        yield delta
+        except ProviderFault as fault:
+            raise fault if gathering.is_empty else gathering.interrupted(fault.detail) from None
+        yield gathering.completion()
+
+    def _headers(self, accept: str) -> dict[str, str]:
+        return {
+            "Content-Type": "application/json",
+            "Accept": accept,
+            "x-api-key": self.api_key,
+            "anthropic-version": VERSION,
+        }
 
     async def aclose(self) -> None:
         """The transport is shared and closed by its owner."""
@@ -235,3 +257,43 @@ def read_usage(value: Any, request: ProviderRequest, text: str, calls: tuple[Map
     if plain is None or written_out is None or plain + cached + cache_write == 0 or (written_out == 0 and text):
         return counted(request, text, calls)
     return Usage(plain + cached + cache_write, written_out, cached_input=cached, cache_write=cache_write)
+
+
+async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> AsyncIterator[Delta]:
+    """The deltas of a stream, up to `message_stop`. Raises `ProviderFault` for what is no event of this format.
+
+    Input tokens come with `message_start`, output tokens with `message_delta`; content blocks have numbers of their
+    own, of which only tool calls are counted.
+    """
+    usage: dict[str, Any] = {}
+    calls: dict[Any, int] = {}
+    async for line in lines:
+        if not line.startswith(b"data:"):
+            continue
+        event = event_object(line[5:].strip())
+        kind = event.get("type")
+        if kind == "message_stop":
+            return
+        if kind == "message_start":
+            usage |= (event.get("message") or {}).get("usage") or {}
+        elif kind == "message_delta":
+            usage |= {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
+            reason = (event.get("delta") or {}).get("stop_reason")
+            gathering.finish_reason = FINISH_REASONS.get(reason, "stop") if reason else ""
+            gathering.usage = read_usage(usage, gathering.request, gathering.text, tuple(gathering.calls))
+        elif kind in ("content_block_start", "content_block_delta"):
+            for delta in read_block(event, gathering, calls):
+                yield delta
+
+
+def read_block(event: Mapping[str, Any], gathering: Gathering, calls: dict[Any, int]) -> Iterator[Delta]:
+    """What a content block's event adds: text, a tool call that begins, or more of its input."""
+    block = event.get("content_block") or event.get("delta") or {}
+    kind, index = block.get("type"), event.get("index")
+    if kind in ("text", "text_delta") and block.get("text"):
+        yield gathering.add_text(block["text"])
+    elif kind == "tool_use":
+        calls[index] = len(gathering.calls)
+        yield gathering.open_call(str(block.get("id") or ""), str(block.get("name")))
+    elif kind == "input_json_delta" and block.get("partial_json"):
+        yield gathering.add_arguments(calls.get(index, -1), block["partial_json"])

@@ -68,7 +68,11 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of a streamed answer: text, or a tool call's delta in OpenAI's shape."""
+    """A piece of a streamed answer: text, or a tool call's delta in OpenAI's shape.
+
+    A tool call's first delta has `index`, `id`, `type` and `function.name`; later ones `index` and more
+    `function.arguments`.
+    """
 
     text: str = ""
     tool_call: Mapping[str, Any] | None = None

@@ -6,13 +6,14 @@ is imported in a thread on first use, told not to retry, and bounded by our own 
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest
-from omni_app.providers.openai_wire import FINISH_REASONS, read_tool_calls, read_usage
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.openai_wire import FINISH_REASONS, last_user_text, read_tool_calls, read_usage
 from omni_app.providers.transport import cleaned
+from omni_app.providers.usage import counted
 
 SENT_ON = frozenset({"temperature", "top_p", "seed", "stop", "tools", "tool_choice", "response_format", "max_tokens"})
 
@@ -50,25 +51,48 @@ class LiteLLMLane:
     async def complete(self, request: ProviderRequest) -> Completion:
         """One call. Raises `ProviderFault`."""
         litellm = await asyncio.to_thread(imported)
+        if request.deployment.makes_images:
+            return await self._images(litellm, request)
+        answer = await self._call(
+            litellm.acompletion,
+            request,
+            messages=[dict(message) for message in request.messages],
+            max_retries=0,
+            drop_params=True,
+            **{name: request.params[name] for name in SENT_ON & request.params.keys()},
+        )
+        return self._read(answer, request)
+
+    async def _images(self, litellm: Any, request: ProviderRequest) -> Completion:
+        prompt = last_user_text(request.messages)
+        answer = await self._call(litellm.aimage_generation, request, prompt=prompt, n=1)
+        images = tuple(
+            {name: one[name] for name in ("b64_json", "url") if one.get(name)} for one in answer.get("data") or []
+        )
+        if not any(images):
+            raise ProviderFault(FaultKind.EMPTY, "the answer holds no image")
+        tokens = counted(request, "").input
+        return Completion(text="", usage=Usage(tokens, 0, images=len(images)), images=images)
+
+    async def _call(self, function: Callable[..., Any], request: ProviderRequest, **arguments: Any) -> dict[str, Any]:
+        """One call of LiteLLM, once, within our deadline; its answer as plain data."""
         deployment = request.deployment
         try:
             async with asyncio.timeout(request.timeouts.total_s):
-                answer = await litellm.acompletion(
+                answer = await function(
                     model=f"{self.prefix}/{deployment.upstream_model or deployment.model_name}",
-                    messages=[dict(message) for message in request.messages],
                     api_key=self.api_key,
                     api_base=self.base_url,
                     timeout=request.timeouts.total_s,
                     num_retries=0,
-                    max_retries=0,
-                    drop_params=True,
-                    **{name: request.params[name] for name in SENT_ON & request.params.keys()},
+                    **arguments,
                 )
         except TimeoutError:
             raise ProviderFault(FaultKind.TOTAL_TIMEOUT, "no whole answer in time") from None
         except Exception as error:  # LiteLLM raises anything; no answer is a fault, whatever its name
             raise self._fault(error) from error
-        return self._read(answer.model_dump(), request)
+        value: dict[str, Any] = answer.model_dump()
+        return value
 
     def _fault(self, error: Exception) -> ProviderFault:
         kinds = (BY_EXCEPTION.get(one.__name__) for one in type(error).__mro__)

@@ -8,6 +8,7 @@ import asyncio
 import importlib.util
 import sys
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -67,14 +68,21 @@ class LocalModel:
         if reason := self.unavailable_reason():
             raise ProviderFault(FaultKind.REFUSED, reason)
         server = await self._server()
-        limit = min(MAX_OUTPUT_TOKENS, request.params.get("max_tokens") or MAX_OUTPUT_TOKENS)
-        return await server.complete(replace(request, params={**request.params, "max_tokens": limit}))
+        return await server.complete(self._bounded(request))
 
     async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
-        """The whole answer as one piece: token-by-token streaming is not built yet."""
-        completion = await self.complete(request)
-        yield Delta(text=completion.text)
-        yield completion
+        """The same, token by token. Raises `ProviderFault`."""
+        if reason := self.unavailable_reason():
+            raise ProviderFault(FaultKind.REFUSED, reason)
+        server = await self._server()
+        async with aclosing(server.stream(self._bounded(request))) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    @staticmethod
+    def _bounded(request: ProviderRequest) -> ProviderRequest:
+        limit = min(MAX_OUTPUT_TOKENS, request.params.get("max_tokens") or MAX_OUTPUT_TOKENS)
+        return replace(request, params={**request.params, "max_tokens": limit})
 
     async def address(self) -> str:
         """Base URL of the running server, started when needed. Raises `ProviderFault`."""

@@ -1,6 +1,7 @@
 """OpenAI's chat-completions wire format: OpenAI, Groq, OpenRouter, Mistral, DeepSeek, xAI and compatible servers."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ import orjson
 
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.faults import BY_CODE, error_object, fault_of, kind_of
+from omni_app.providers.gathering import Gathering
 from omni_app.providers.transport import Reply, Transport, cleaned
 from omni_app.providers.usage import counted, sane_tokens
 from omni_app.routing.types import Message
@@ -51,10 +53,21 @@ class OpenAIWire:
         return read_completion(reply, request, warnings)
 
     async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
-        """The whole answer as one piece: token-by-token streaming is not built yet."""
-        completion = await self.complete(request)
-        yield Delta(text=completion.text)
-        yield completion
+        """The answer piece by piece, then whole. Raises `ProviderFault`, also when the stream ends before the answer."""
+        if request.deployment.makes_images:
+            yield await self._images(request)
+            return
+        body, warnings = self.body(request)
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        gathering = Gathering(request, warnings)
+        try:
+            async with self._events("/chat/completions", body, request) as lines:
+                async with aclosing(read_events(lines, gathering)) as deltas:
+                    async for delta in deltas:
+                        yield delta
+        except ProviderFault as fault:
+            raise fault if gathering.is_empty else gathering.interrupted(fault.detail) from None
+        yield gathering.completion()
 
     def body(self, request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, ...]]:
         """The JSON to send, and what had to be left out."""
@@ -75,10 +88,27 @@ class OpenAIWire:
             return {**message, "role": "system"}
         return message
 
+    def _headers(self, accept: str) -> dict[str, str]:
+        authorization = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        return {"Content-Type": "application/json", "Accept": accept, **authorization, **self.extra_headers}
+
+    @asynccontextmanager
+    async def _events(
+        self, path: str, body: Mapping[str, Any], request: ProviderRequest
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        opened = self.transport.events(
+            self.base_url + path,
+            headers=self._headers("text/event-stream"),
+            body=orjson.dumps(body),
+            timeouts=request.timeouts,
+        )
+        async with opened as answer:
+            if isinstance(answer, Reply):
+                raise fault_of(answer)
+            yield answer
+
     async def _post(self, path: str, body: Mapping[str, Any], request: ProviderRequest) -> Reply:
-        headers = {"Content-Type": "application/json", "Accept": "application/json", **self.extra_headers}
-        if self.api_key:
-            headers["Authorization"] = f"Bearer {self.api_key}"
+        headers = self._headers("application/json")
         reply = await self.transport.post(
             self.base_url + path, headers=headers, body=orjson.dumps(body), timeouts=request.timeouts
         )
@@ -100,8 +130,9 @@ class OpenAIWire:
             raise ProviderFault(FaultKind.EMPTY, "the answer holds no image")
         usage = value.get("usage")
         usage = usage if isinstance(usage, dict) else {}
-        tokens_in, tokens_out = (sane_tokens(usage.get(name)) or 0 for name in ("input_tokens", "output_tokens"))
-        return Completion(text="", usage=Usage(tokens_in, tokens_out, images=len(kept)), images=kept)
+        # Images are priced each: their output tokens stay out, or they would be paid twice.
+        tokens_in = sane_tokens(usage.get("input_tokens")) or 0
+        return Completion(text="", usage=Usage(tokens_in, 0, images=len(kept)), images=kept)
 
     async def aclose(self) -> None:
         """The transport is shared and closed by its owner."""
@@ -130,13 +161,71 @@ def parsed(reply: Reply) -> dict[str, Any]:
         raise ProviderFault(FaultKind.MALFORMED, "the answer is not a JSON object")
     error = error_object(reply.body)
     if error:
-        code = error.get("code")
-        status = code if isinstance(code, int) else 502
-        kind = BY_CODE.get(code) if isinstance(code, str) else None
-        raise ProviderFault(
-            kind or kind_of(status, error), cleaned(str(error.get("message", "an error with status 200")))
-        )
+        raise disguised_error(error)
     return value
+
+
+def disguised_error(error: Mapping[str, Any]) -> ProviderFault:
+    """The fault of an error object that came with status 200."""
+    code = error.get("code")
+    status = code if isinstance(code, int) else 502
+    kind = BY_CODE.get(code) if isinstance(code, str) else None
+    return ProviderFault(kind or kind_of(status, error), cleaned(str(error.get("message", "an error with status 200"))))
+
+
+async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> AsyncIterator[Delta]:
+    """The deltas of a stream, up to `[DONE]` or its end. Raises `ProviderFault` for what is no event of this format."""
+    async for line in lines:
+        if not line.startswith(b"data:"):
+            continue
+        data = line[5:].strip()
+        if data == b"[DONE]":
+            return
+        for delta in read_chunk(event_object(data), gathering):
+            yield delta
+
+
+def event_object(data: bytes) -> dict[str, Any]:
+    """The JSON object of one event. Raises `ProviderFault` for anything else, and for an error event."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise ProviderFault(FaultKind.MALFORMED, "an event of the stream is not JSON") from None
+    if not isinstance(value, dict):
+        raise ProviderFault(FaultKind.MALFORMED, "an event of the stream is not a JSON object")
+    if value.get("error"):
+        raise disguised_error(error_object(data))
+    return value
+
+
+def read_chunk(chunk: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta]:
+    """What one chunk adds to the answer."""
+    if isinstance(chunk.get("usage"), dict):
+        gathering.usage = read_usage(chunk["usage"], gathering.request, gathering.text, tuple(gathering.calls))
+    choices = chunk.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    delta = choice.get("delta")
+    delta = delta if isinstance(delta, dict) else {}
+    text = delta.get("content") or delta.get("refusal")
+    if isinstance(text, str) and text:
+        yield gathering.add_text(text)
+    for call in delta.get("tool_calls") or ():
+        yield from read_call_delta(call, gathering)
+    if choice.get("finish_reason"):
+        gathering.finish_reason = FINISH_REASONS.get(choice["finish_reason"], "stop")
+
+
+def read_call_delta(call: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta]:
+    """A tool call that begins (it has a name), or more of its arguments."""
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        raise ProviderFault(FaultKind.MALFORMED, "a tool call's delta has no function")
+    index = call.get("index", len(gathering.calls) - 1)
+    arguments = function.get("arguments") or ""
+    if function.get("name") and index == len(gathering.calls):
+        yield gathering.open_call(str(call.get("id") or ""), function["name"], arguments)
+    elif arguments:
+        yield gathering.add_arguments(index, arguments)
 
 
 def read_completion(reply: Reply, request: ProviderRequest, warnings: tuple[str, ...] = ()) -> Completion:

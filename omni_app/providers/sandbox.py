@@ -6,6 +6,7 @@ faults on demand, so that fallback can be seen.
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,15 +54,30 @@ class Sandbox:
             kind, detail = FAULTS[request.sandbox_fail]
             await asyncio.sleep(FAULT_DELAY_S * self.speed)
             raise ProviderFault(kind, detail)
-        await asyncio.sleep(delay_s(request) * self.speed)
+        await self._wait(delay_s(request), request)
         return simulate(request)
 
     async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
-        """The same answer, word by word."""
-        completion = await self.complete(request)
-        for word in completion.text.split(" "):
-            yield Delta(text=word + " ")
+        """The same answer, word by word: a third of the delay before the first, the rest between them."""
+        if request.sandbox_fail:
+            await self.complete(request)
+        completion = simulate(request)
+        words = re.findall(r"\S+\s*", completion.text)
+        whole_s = delay_s(request)
+        await self._wait(whole_s / 3, request)
+        for index, call in enumerate(completion.tool_calls):
+            yield Delta(tool_call={"index": index, **call})
+        for word in words:
+            await asyncio.sleep(whole_s * 2 / 3 / len(words) * self.speed)
+            yield Delta(text=word)
         yield completion
+
+    async def _wait(self, seconds: float, request: ProviderRequest) -> None:
+        """The simulated delay, within the request's deadline."""
+        delay = seconds * self.speed
+        await asyncio.sleep(min(delay, request.timeouts.total_s))
+        if delay > request.timeouts.total_s:
+            raise ProviderFault(FaultKind.TOTAL_TIMEOUT, "[simulated] no whole answer in time")
 
     async def aclose(self) -> None:
         """Nothing to close."""

@@ -6,6 +6,7 @@ every call here is a POST. Hosts come from the settings alone; nothing of a requ
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -41,12 +42,37 @@ class Transport:
 
     async def post(self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts) -> Reply:
         """The whole answer, whatever its status. Raises `ProviderFault`."""
-        with_deadline = asyncio.timeout(timeouts.total_s)
-        try:
-            async with with_deadline, self._open(url, headers=headers, body=body, timeouts=timeouts) as response:
-                return Reply(response.status, response.headers, await self._read(response, timeouts))
-        except TimeoutError:
-            raise ProviderFault(FaultKind.TOTAL_TIMEOUT, f"no whole answer in {timeouts.total_s:g} s") from None
+        until_s = time.monotonic() + timeouts.total_s
+        async with self._open(url, headers=headers, body=body, timeouts=timeouts) as response:
+            return Reply(response.status, response.headers, await self._read(response, timeouts, until_s))
+
+    @asynccontextmanager
+    async def events(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
+    ) -> AsyncIterator["Reply | AsyncIterator[bytes]"]:
+        """A streamed answer's lines as they come, or the whole reply when its status is not 200.
+
+        Leaving the block before the end closes the connection: so a provider learns that nobody listens any more.
+        """
+        until_s = time.monotonic() + timeouts.total_s
+        async with self._open(url, headers=headers, body=body, timeouts=timeouts) as response:
+            if response.status == 200:
+                yield self._lines(response, timeouts, until_s)
+            else:
+                yield Reply(response.status, response.headers, await self._read(response, timeouts, until_s))
+
+    async def _lines(
+        self, response: aiohttp.ClientResponse, timeouts: Timeouts, until_s: float
+    ) -> AsyncIterator[bytes]:
+        """Whole lines without their ends; a last line without an end is not a line: it was cut."""
+        rest, size = b"", 0
+        async for piece in self._chunks(response, timeouts, until_s):
+            size += len(piece)
+            if size > self.max_answer_bytes:
+                raise ProviderFault(FaultKind.TOO_LARGE, f"the answer is over {self.max_answer_bytes} bytes")
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line.rstrip(b"\r")
 
     @asynccontextmanager
     async def _open(
@@ -54,7 +80,7 @@ class Transport:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer's head within the first-byte deadline; connection faults by their kind."""
         try:
-            async with asyncio.timeout(timeouts.first_byte_s):
+            async with asyncio.timeout(min(timeouts.first_byte_s, timeouts.total_s)):
                 response = await self._pool().post(
                     url,
                     data=body,
@@ -75,12 +101,15 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             raise connection_fault(error) from None
         finally:
-            response.release()
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
 
-    async def _read(self, response: aiohttp.ClientResponse, timeouts: Timeouts) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, timeouts: Timeouts, until_s: float) -> bytes:
         parts: list[bytes] = []
         size = 0
-        async for part in self._chunks(response, timeouts):
+        async for part in self._chunks(response, timeouts, until_s):
             size += len(part)
             if size > self.max_answer_bytes:
                 response.close()
@@ -88,18 +117,25 @@ class Transport:
             parts.append(part)
         return b"".join(parts)
 
-    async def _chunks(self, response: aiohttp.ClientResponse, timeouts: Timeouts) -> AsyncIterator[bytes]:
-        """The body as it comes, each piece within its deadline."""
+    async def _chunks(
+        self, response: aiohttp.ClientResponse, timeouts: Timeouts, until_s: float
+    ) -> AsyncIterator[bytes]:
+        """The body as it comes, each piece within its deadline and all of them within the whole one.
+
+        No deadline spans a `yield`: it would strike whoever holds the piece.
+        """
         pieces = response.content.iter_any()
         while True:
+            left_s = until_s - time.monotonic()
             try:
-                async with asyncio.timeout(timeouts.between_chunks_s):
+                async with asyncio.timeout(min(timeouts.between_chunks_s, left_s)):
                     piece = await anext(pieces, b"")
             except TimeoutError:
                 response.close()
-                raise ProviderFault(
-                    FaultKind.INTERRUPTED, f"nothing came for {timeouts.between_chunks_s:g} s"
-                ) from None
+                if left_s <= timeouts.between_chunks_s:
+                    raise _out_of_time(timeouts) from None
+                detail = f"nothing came for {timeouts.between_chunks_s:g} s"
+                raise ProviderFault(FaultKind.INTERRUPTED, detail) from None
             if not piece:
                 return
             yield piece
@@ -119,6 +155,10 @@ class Transport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def _out_of_time(timeouts: Timeouts) -> ProviderFault:
+    return ProviderFault(FaultKind.TOTAL_TIMEOUT, f"no whole answer in {timeouts.total_s:g} s")
 
 
 def connection_fault(error: Exception) -> ProviderFault:

@@ -27,7 +27,6 @@ from omni_app.routing.reading.structure import (
     count,
     has_stack_trace,
 )
-from omni_app.routing.reading.words import WORD
 from omni_app.routing.types import Message, Task
 
 ZONE = 280
@@ -208,9 +207,8 @@ def combine_figures(request: str, seen: Sightings) -> None:
 
 def combine_pictures(request: str, seen: Sightings, *, code: bool, image_parts: bool) -> None:
     """A picture is asked for unless it would be made by code, or only described; a caption asks without a verb."""
-    styled = seen["picture_style"] > 0
-    caption = not code and not any(seen[marker] for marker in NO_CAPTIONS)
-    caption = caption and is_caption(request, WORD.findall(request.lower()), styled=styled)
+    caption = is_caption(request, styled=seen["picture_style"] > 0) and not code
+    caption = caption and not any(seen[marker] for marker in NO_CAPTIONS)
     if caption and not image_parts:
         seen.add("bare_caption")
     if code or seen["not_picture"] or seen["draw_idiom"]:

@@ -7,6 +7,8 @@ Money is integer pico-dollars; a saving is always `premium_cost - cost`, of a ro
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
+from math import ceil
 from typing import Any
 from uuid import UUID
 
@@ -334,7 +336,7 @@ async def latency_percentiles(
     if not count:
         return tuple(None for _ in shares)
     ordered = select(col(RequestRow.latency_ms)).where(scope).order_by(col(RequestRow.latency_ms)).limit(1)
-    ranks = [max(0, -int(-share * count // 1) - 1) for share in shares]
+    ranks = [max(0, ceil(Decimal(str(share)) * count) - 1) for share in shares]
     return tuple([await session.scalar(ordered.offset(rank)) for rank in ranks])
 
 

@@ -3,8 +3,11 @@
 Sessions, orgs and keys are ours in either case: Supabase only says whether a password is right.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Protocol
 
+import httpx
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -16,6 +19,7 @@ from omni_app.storage.accounts import EmailTaken, Identity, normalised_email
 from omni_app.storage.passwords import WeakPassword, check_strength
 from omni_app.storage.tables import User
 
+TIMEOUT_S = 10.0
 AWAY = "Supabase Auth does not answer; try again in a moment"
 TAKEN_CODES = frozenset({"user_already_exists", "email_exists"})
 WRONG_CODES = frozenset({"invalid_credentials", "user_not_found", "user_banned"})
@@ -60,9 +64,9 @@ class SupabaseSignIn:
         """See `SignIn`. The user's rows of ours are made at once, also when the address is still to be confirmed."""
         address = normalised_email(email)
         check_strength(password, email=address)
-        client = await self._client()
         try:
-            answer = await client.auth.sign_up({"email": address, "password": password})
+            async with self._client() as client:
+                answer = await client.auth.sign_up({"email": address, "password": password})
         except AuthError as error:
             raise _refusal(error) from None
         # For an address that is taken, Supabase answers with a user without identities instead of an error.
@@ -80,9 +84,9 @@ class SupabaseSignIn:
             address = normalised_email(email)
         except InvalidRequest:
             return None
-        client = await self._client()
         try:
-            await client.auth.sign_in_with_password({"email": address, "password": password})
+            async with self._client() as client:
+                await client.auth.sign_in_with_password({"email": address, "password": password})
         except AuthError as error:
             if isinstance(error, AuthApiError) and (
                 error.code in WRONG_CODES or error.status == 400 and not error.code
@@ -95,9 +99,11 @@ class SupabaseSignIn:
         org_name = f"{address.partition('@')[0][:40]}'s team"
         return await accounts.join(session, email=address, password_hash="", org_name=org_name)
 
-    async def _client(self) -> AsyncClient:
-        options = AsyncClientOptions(auto_refresh_token=False, persist_session=False)
-        return await acreate_client(self._url, self._service_key, options)
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[AsyncClient]:
+        async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, follow_redirects=False) as http:
+            options = AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
+            yield await acreate_client(self._url, self._service_key, options)
 
 
 def _refusal(error: AuthError) -> Exception:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -23,7 +24,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/registry.db"
     else:
-        url = request.getfixturevalue("postgres").create(f"registry_{abs(hash(request.node.name)) % 10**12}")
+        url = request.getfixturevalue("postgres").create(f"registry_{uuid4().hex}")
     upgrade(url)
     opened = Database(url)
     yield opened

@@ -3,9 +3,9 @@
 Its time zone is far from UTC on purpose: a statement that relies on the server's zone fails here.
 """
 
+import importlib.util
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -20,7 +20,7 @@ import psycopg
 from psycopg import sql
 
 from tests.product import free_port
-from tests.system import postgres_programs, postgres_wheel_programs
+from tests.system import postgres_programs
 
 OWNER = "omni"
 START_DEADLINE_S = 30
@@ -71,7 +71,7 @@ class Postgres:
 def running_postgres() -> Iterator[Postgres]:
     """A server with an empty cluster. Raises `PostgresMissing`."""
     tried: list[str] = []
-    for programs in dict.fromkeys((postgres_programs(), postgres_wheel_programs())):
+    for programs in dict.fromkeys((postgres_programs(), wheel_programs())):
         if programs is None:
             continue
         with tempfile.TemporaryDirectory(prefix="omni-postgres-", ignore_cleanup_errors=True) as folder:
@@ -87,6 +87,12 @@ def running_postgres() -> Iterator[Postgres]:
                 stop(process)
             return
     raise PostgresMissing("; ".join(tried) or "no Postgres: install the package postgresql, or the wheel pgserver")
+
+
+def wheel_programs() -> Path | None:
+    """The programs of the wheel `pgserver`, for a machine whose own do not work."""
+    wheel = importlib.util.find_spec("pgserver")
+    return Path(wheel.origin).parent / "pginstall" / "bin" if wheel and wheel.origin else None
 
 
 def account() -> dict[str, Any]:
@@ -147,8 +153,3 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGQUIT)  # takes its children along
         process.wait(timeout=10)
-
-
-def programs_present() -> bool:
-    """Whether there is anything to try at all."""
-    return shutil.which("initdb") is not None or postgres_programs() is not None

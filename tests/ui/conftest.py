@@ -56,9 +56,9 @@ async def services(tmp_path: Path) -> AsyncIterator[Services]:
     upgrade(settings.database)
     services = build_services(settings)
     backstage.open(services)
-    await services.start()
     yield services
-    await services.stop()
+    await services.database.close()
+    services.spool.close()
 
 
 @pytest.fixture

@@ -197,7 +197,7 @@ async def test_the_models_page_lists_every_model_with_its_state_and_rating(servi
     registry = services.gateway.registry
     assert [row["model"] for row in rows] == [one.id for one in registry.serving("live")]
     assert {row["state"] for row in rows} == {"not available"}
-    priors = [row for row in rows if registry[row["model"]].overall.prior]
+    priors = [row for row, one in zip(rows, registry.serving("live"), strict=True) if one.overall.prior]
     assert priors and {row["rating"] for row in priors} == {"unrated"}
 
 

@@ -1,8 +1,9 @@
 """The words that tell a task: one list per marker, in many languages. Data only; `classify` says what they weigh.
 
-Phrases are separated by commas, in lower case; one line is one language or group of languages. In scripts that write
-words apart (Latin, Cyrillic, Greek) a phrase matches whole words; elsewhere (Han, kana, Hangul, Arabic, Devanagari)
-it matches anywhere. A longer phrase hides a shorter one that begins at the same word: `draw a conclusion` is not `draw`.
+Phrases are in lower case, separated by commas or line ends: English first, then other languages in Latin script, then
+Cyrillic, Chinese, Japanese, Korean, Arabic, Hindi. A phrase matches whole words; in scripts that do not write words
+apart (Han, kana, Hangul, Devanagari) it matches anywhere. A longer phrase hides a shorter one that begins at the same
+word: `draw a conclusion` is not `draw`.
 """
 
 MARKERS: dict[str, str] = {
@@ -10,281 +11,470 @@ MARKERS: dict[str, str] = {
     "translate": """
         translate, translates, translated, translating, translation, translations, translator, interpreter
         übersetze, übersetzen, übersetzt, übersetz, übersetzung, ins deutsche, ins englische, ins französische
-        traduis, traduisez, traduire, traduit, traduction, traducteur, traductrice
-        traduce, traducir, traduzca, traduzcas, traduzco, tradúceme, traducción, traductor, traduceme
-        traduci, traduca, tradurre, tradurmi, traduzione, traduttore, traducimi
-        traduza, traduz, traduzir, traduzas, tradução, tradutor, traduza-me
-        vertaal, vertalen, vertaalt, vertaling, vertaler
-        переведи, переведите, перевести, перевод, перевода, переводчик, переводи, переклади, перекласти
-        çevir, çevirin, çevirir, çevirisi, çevirisini, çeviri, çeviriniz, çevirebilir, çevirmen, tercüme
-        przetłumacz, przetłumaczyć, tłumacz, tłumaczenie, przełóż, przeloz, przetlumacz
-        översätt, oversæt, oversett, přelož, přeložte, käännä, traduceți, tradu, fordítsd, переведіть
-        dịch, terjemahkan, terjemahan, μετάφρασε, μεταφράστε
-        翻译, 翻譯, 译成, 譯成, 译为, 翻成, 英译, 中译, 汉译
-        翻訳, 訳して, 訳す, 和訳, 英訳, 日本語に直して, 英語に直して
-        번역, 옮겨줘, 통역
-        ترجم, ترجمة, ترجمه, الترجمة
-        अनुवाद, तर्जुमा, แปล
+        traduis, traduisez, traduire, traduit, traduction, traducteur, traductrice, traduce, traducir, traduzca
+        traduzcas, traduzco, tradúceme, traducción, traductor, traduceme, traduci, traduca, tradurre, tradurmi
+        traduzione, traduttore, traducimi, traduza, traduz, traduzir, traduzas, tradução, tradutor, traduza-me
+        vertaal, vertalen, vertaalt, vertaling, vertaler, переведи, переведите, перевести, перевод, перевода
+        переводчик, переводи, переклади, перекласти, çevir, çevirin, çevirir, çevirisi, çevirisini, çeviri
+        çeviriniz, çevirebilir, çevirmen, tercüme, przetłumacz, przetłumaczyć, tłumacz, tłumaczenie, przełóż
+        przeloz, przetlumacz, översätt, oversæt, oversett, přelož, přeložte, käännä, traduceți, tradu, fordítsd
+        переведіть, dịch, terjemahkan, terjemahan, μετάφρασε, μεταφράστε, 翻译, 翻譯, 译成, 譯成, 译为, 翻成, 英译
+        中译, 汉译, 翻訳, 訳して, 訳す, 和訳, 英訳, 日本語に直して, 英語に直して, 번역, 옮겨줘, 통역, ترجم, ترجمة
+        ترجمه, الترجمة, अनुवाद, तर्जुमा, แปล
         """,
     "say_in": """
-        how do you say, how would you say, how do i say, how to say, how can i say, said in, say in, word for, what is the word for
-        wie sagt man, wie heißt das, wie sage ich, comment dit-on, comment dit on, comment dire, comment on dit, que veut dire
-        cómo se dice, como se dice, cómo digo, come si dice, come dico, como se diz, como digo, hoe zeg je, wat betekent
-        как сказать, как будет по, как по, nasıl denir, nasıl söylenir, ne demek, jak się mówi, jak powiedzieć, jak jest po
-        怎么说, 怎麼說, 用英语怎么, 何と言, なんと言, なんて言, 뭐라고 해, 뭐라고 하, 어떻게 말해, كيف تقول, كيف أقول, ماذا تعني, कैसे कहते, कैसे कहें
+        how do you say, how would you say, how do i say, how to say, how can i say, said in, say in, word for
+        what is the word for, wie sagt man, wie heißt das, wie sage ich, comment dit-on, comment dit on
+        comment dire, comment on dit, que veut dire, cómo se dice, como se dice, cómo digo, come si dice, come dico
+        como se diz, como digo, hoe zeg je, wat betekent, как сказать, как будет по, как по, nasıl denir
+        nasıl söylenir, ne demek, jak się mówi, jak powiedzieć, jak jest po, 怎么说, 怎麼說, 用英语怎么, 何と言
+        なんと言, なんて言, 뭐라고 해, 뭐라고 하, 어떻게 말해, كيف تقول, كيف أقول, ماذا تعني, कैसे कहते, कैसे कहें
         """,
     "to_language": """
-        to english, to french, to german, to spanish, to italian, to portuguese, to dutch, to russian, to chinese, to japanese, to korean
-        to arabic, to hindi, to turkish, to polish, to czech, to ukrainian, to hebrew, to swedish, to latin, to greek, to vietnamese
-        to mandarin, to simplified chinese, to traditional chinese, to brazilian portuguese, to thai, to danish, to finnish, to romanian
-        into english, into french, into german, into spanish, into italian, into portuguese, into dutch, into russian, into chinese
-        into japanese, into korean, into arabic, into hindi, into turkish, into polish, into czech, into ukrainian, into hebrew
-        into swedish, into latin, into greek, into vietnamese, into mandarin, into simplified chinese, into urdu, into bengali
-        in english, in french, in german, in spanish, in italian, in portuguese, in dutch, in russian, in chinese, in japanese
-        in korean, in arabic, in hindi, in turkish, in polish, in czech, in ukrainian, in hebrew, in swedish, in latin, in mandarin
-        from english, from french, from german, from spanish, from italian, from russian, from chinese, from japanese, from korean
-        auf deutsch, auf englisch, auf französisch, auf spanisch, auf italienisch, auf russisch, auf chinesisch, auf japanisch
-        en anglais, en français, en espagnol, en allemand, en italien, en chinois, en japonais, en russe, en arabe
-        al inglés, al español, al francés, al alemán, al ingles, al espanol, en inglés, en español, en francés, en alemán, al italiano
-        in inglese, in italiano, in francese, in tedesco, in spagnolo, in giapponese, in cinese, dall inglese, dal francese
-        para inglês, para o inglês, para português, para o português, em inglês, em português, para espanhol, para o francês
-        naar het engels, naar het nederlands, naar het frans, naar het duits, in het engels, in het nederlands, in het frans
-        на английский, на русский, на немецкий, на французский, на испанский, на китайский, по-английски, по английски, по-русски
-        ingilizceye, türkçeye, almancaya, fransızcaya, ingilizce, na angielski, na polski, na niemiecki, po angielsku, po polsku
-        成英文, 成中文, 成英语, 成汉语, 成法语, 成日语, 成德语, 为英文, 为中文, 英語に, 日本語に, 中国語に, フランス語に, ドイツ語に
-        영어로, 한국어로, 일본어로, 중국어로, 프랑스어로, 독일어로, إلى الإنجليزية, إلى العربية, الى الانجليزية, بالفرنسية, अंग्रेज़ी में, अंग्रेजी में, हिंदी में, हिन्दी में
+        to english, to french, to german, to spanish, to italian, to portuguese, to dutch, to russian, to chinese
+        to japanese, to korean, to arabic, to hindi, to turkish, to polish, to czech, to ukrainian, to hebrew
+        to swedish, to latin, to greek, to vietnamese, to mandarin, to simplified chinese, to traditional chinese
+        to brazilian portuguese, to thai, to danish, to finnish, to romanian, into english, into french, into german
+        into spanish, into italian, into portuguese, into dutch, into russian, into chinese, into japanese
+        into korean, into arabic, into hindi, into turkish, into polish, into czech, into ukrainian, into hebrew
+        into swedish, into latin, into greek, into vietnamese, into mandarin, into simplified chinese, into urdu
+        into bengali, in english, in french, in german, in spanish, in italian, in portuguese, in dutch, in russian
+        in chinese, in japanese, in korean, in arabic, in hindi, in turkish, in polish, in czech, in ukrainian
+        in hebrew, in swedish, in latin, in mandarin, from english, from french, from german, from spanish
+        from italian, from russian, from chinese, from japanese, from korean, auf deutsch, auf englisch
+        auf französisch, auf spanisch, auf italienisch, auf russisch, auf chinesisch, auf japanisch, en anglais
+        en français, en espagnol, en allemand, en italien, en chinois, en japonais, en russe, en arabe, al inglés
+        al español, al francés, al alemán, al ingles, al espanol, en inglés, en español, en francés, en alemán
+        al italiano, in inglese, in italiano, in francese, in tedesco, in spagnolo, in giapponese, in cinese
+        dall inglese, dal francese, para inglês, para o inglês, para português, para o português, em inglês
+        em português, para espanhol, para o francês, naar het engels, naar het nederlands, naar het frans
+        naar het duits, in het engels, in het nederlands, in het frans, на английский, на русский, на немецкий
+        на французский, на испанский, на китайский, по-английски, по английски, по-русски, ingilizceye, türkçeye
+        almancaya, fransızcaya, ingilizce, na angielski, na polski, na niemiecki, po angielsku, po polsku, 成英文
+        成中文, 成英语, 成汉语, 成法语, 成日语, 成德语, 为英文, 为中文, 英語に, 日本語に, 中国語に, フランス語に
+        ドイツ語に, 영어로, 한국어로, 일본어로, 중국어로, 프랑스어로, 독일어로, إلى الإنجليزية, إلى العربية
+        الى الانجليزية, بالفرنسية, अंग्रेज़ी में, अंग्रेजी में, हिंदी में, हिन्दी में
         """,
     # summarization
     "summarize": """
-        summarize, summarise, summarizing, summarising, summarized, summarization, summary, summaries, recap, précis, synopsis, sum up, sum the following, sum this
-        fasse, fassen sie, zusammenfassen, zusammenfassung, zusammengefasst, fassen sie, zusammen fassen, kurzfassung
-        résume, résumez, résumer, résumé, synthèse, synthétise, fais un résumé, resume ce
-        resume, resumir, resumen, resúmeme, resumirme, resumas, resúmelo, haz un resumen, sintetiza
-        riassumi, riassumere, riassunto, riassumimi, riepiloga, riepilogo, sintetizza, sintesi
-        resuma, resumo, resumir, resumindo, sintetize, faça um resumo
-        vat, samenvatten, samenvatting, samengevat
-        резюмируй, резюмируйте, кратко перескажи, перескажи, суммируй, суммаризируй, краткое содержание, краткий пересказ, обобщи, подведи итог, резюме, сделай выжимку, выжимка
-        özetle, özetler, özeti, özetini, özet, özetleyin, özetleyebilir
-        streść, stresc, streszczenie, podsumuj, podsumowanie, streścić
-        sammanfatta, shrň, shrnutí, tóm tắt, ringkas, ringkaskan, rangkum, rezumă, tiivistä, περίληψη
-        总结, 總結, 概括, 摘要, 概述, 归纳, 缩写这, 提炼, 概要
-        要約, まとめて, 要点を, 概要を, サマリー
-        요약, 간추려, 정리해
-        لخص, لخّص, تلخيص, ملخص, ملخصا, ملخصًا, اختصر
-        सारांश, संक्षेप में बता, संक्षेप
+        summarize, summarise, summarizing, summarising, summarized, summarization, summary, summaries, recap, précis
+        synopsis, sum up, sum the following, sum this, fasse, fassen sie, zusammenfassen, zusammenfassung
+        zusammengefasst, zusammen fassen, kurzfassung, résume, résumez, résumer, résumé, synthèse, synthétise
+        fais un résumé, resume ce, resume, resumir, resumen, resúmeme, resumirme, resumas, resúmelo, haz un resumen
+        sintetiza, riassumi, riassumere, riassunto, riassumimi, riepiloga, riepilogo, sintetizza, sintesi, resuma
+        resumo, resumindo, sintetize, faça um resumo, vat, samenvatten, samenvatting, samengevat, резюмируй
+        резюмируйте, кратко перескажи, перескажи, суммируй, суммаризируй, краткое содержание, краткий пересказ
+        обобщи, подведи итог, резюме, сделай выжимку, выжимка, özetle, özetler, özeti, özetini, özet, özetleyin
+        özetleyebilir, streść, stresc, streszczenie, podsumuj, podsumowanie, streścić, sammanfatta, shrň, shrnutí
+        tóm tắt, ringkas, ringkaskan, rangkum, rezumă, tiivistä, περίληψη, 总结, 總結, 概括, 摘要, 概述, 归纳
+        缩写这, 提炼, 概要, 要約, まとめて, 要点を, 概要を, サマリー, 요약, 간추려, 정리해, لخص, لخّص, تلخيص, ملخص
+        ملخصا, ملخصًا, اختصر, सारांश, संक्षेप में बता, संक्षेप
         """,
     "main_points": """
-        main points, key points, main idea, main ideas, main point, key takeaways, takeaways, key ideas, most important points, the gist, gist
-        essential points, highlights of, boil down, boils down, distill, distil, condense, condensed, in a nutshell, executive summary
-        what is this article about, what is this text about, what is the article about, what is the text about, headline for
-        wichtigsten punkte, hauptpunkte, kernaussagen, kernpunkte, das wichtigste, points clés, points principaux, idées principales, l essentiel
-        puntos clave, puntos principales, ideas principales, lo más importante, punti chiave, punti principali, pontos principais, pontos-chave
-        hoofdpunten, belangrijkste punten, основные мысли, основные идеи, главные мысли, ключевые моменты, главное из, о чем этот, главную мысль
-        ana fikir, ana noktalar, önemli noktaları, główne punkty, najważniejsze punkty, najważniejsze informacje, ý chính, poin utama
-        主要内容, 主要观点, 主旨, 大意, 中心思想, 要点, 核心内容, 核心信息, 主な内容, ポイントを, 핵심, 요점, النقاط الرئيسية, الفكرة الرئيسية, أهم النقاط, मुख्य बिंदु, मुख्य विचार
+        main points, key points, main idea, main ideas, main point, key takeaways, takeaways, key ideas
+        most important points, the gist, gist, essential points, highlights of, boil down, boils down, distill
+        distil, condense, condensed, in a nutshell, executive summary, what is this article about
+        what is this text about, what is the article about, what is the text about, headline for, wichtigsten punkte
+        hauptpunkte, kernaussagen, kernpunkte, das wichtigste, points clés, points principaux, idées principales
+        l essentiel, puntos clave, puntos principales, ideas principales, lo más importante, punti chiave
+        punti principali, pontos principais, pontos-chave, hoofdpunten, belangrijkste punten, основные мысли
+        основные идеи, главные мысли, ключевые моменты, главное из, о чем этот, главную мысль, ana fikir
+        ana noktalar, önemli noktaları, główne punkty, najważniejsze punkty, najważniejsze informacje, ý chính
+        poin utama, 主要内容, 主要观点, 主旨, 大意, 中心思想, 要点, 核心内容, 核心信息, 主な内容, ポイントを, 핵심
+        요점, النقاط الرئيسية, الفكرة الرئيسية, أهم النقاط, मुख्य बिंदु, मुख्य विचार
         """,
     "tldr": "tldr, tl dr, too long didn t read, too long didnt read, abstract for, short abstract",
     "in_brief": """
-        in a few words, in one sentence, in two sentences, in three sentences, in a sentence, in one paragraph, in short, one line, shorten
-        shorter version, in fewer words, in 3 sentences, in 2 sentences, in 5 bullet points, bullet points, in brief, briefly, brief, in under
-        in einem satz, in zwei sätzen, in drei sätzen, kürze, stichpunkten, kurz, en une phrase, en deux phrases, en trois phrases, en quelques mots, brièvement
-        en una frase, en dos frases, en tres frases, en pocas palabras, brevemente, in una frase, in due frasi, in poche parole, em uma frase, em poucas palavras
-        in één zin, in het kort, в одном предложении, в двух предложениях, вкратце, кратко, bir cümlede, tek cümleyle, kısaca, w jednym zdaniu, w kilku zdaniach, krótko
-        一句话, 几句话, 两句话, 三句话, 简短, 简要, 一文で, 短く, 簡潔に, 한 문장, 세 문장, 짧게, 간단히, في جملة, باختصار, एक वाक्य, तीन वाक्य
+        in a few words, in one sentence, in two sentences, in three sentences, in a sentence, in one paragraph
+        in short, one line, shorten, shorter version, in fewer words, in 3 sentences, in 2 sentences
+        in 5 bullet points, bullet points, in brief, briefly, brief, in under, in einem satz, in zwei sätzen
+        in drei sätzen, kürze, stichpunkten, kurz, en une phrase, en deux phrases, en trois phrases
+        en quelques mots, brièvement, en una frase, en dos frases, en tres frases, en pocas palabras, brevemente
+        in una frase, in due frasi, in poche parole, em uma frase, em poucas palavras, in één zin, in het kort
+        в одном предложении, в двух предложениях, вкратце, кратко, bir cümlede, tek cümleyle, kısaca
+        w jednym zdaniu, w kilku zdaniach, krótko, 一句话, 几句话, 两句话, 三句话, 简短, 简要, 一文で, 短く, 簡潔に
+        한 문장, 세 문장, 짧게, 간단히, في جملة, باختصار, एक वाक्य, तीन वाक्य
         """,
     "the_text": """
-        article, articles, passage, paragraph, transcript, meeting notes, the following text, this text, text below, the text, document, documents
-        news story, report below, this report, the report, email thread, this email, this conversation, the conversation, this thread, this paper, the paper, excerpt
-        artikel, absatz, folgenden text, diesen text, den text, dokument, bericht, texte suivant, ce texte, cet article, l article, paragraphe, document suivant
-        siguiente texto, este texto, el texto, artículo, párrafo, seguente testo, questo testo, il testo, articolo, paragrafo, texto a seguir, o texto, artigo, parágrafo
-        deze tekst, de tekst, volgende tekst, текст, статью, статьи, статья, абзац, отрывок, metni, metin, makaleyi, yazıyı, tekst, artykuł, akapit
-        文章, 文本, 短文, 段落, 以下内容, 上文, 这段, 这篇, 新闻, 記事, 次の文章, この文章, 文書, 기사, 다음 글, 이 글, 텍스트, النص, المقال, الفقرة, लेख, लेख, पाठ, गद्यांश, अनुच्छेद
+        article, articles, passage, paragraph, transcript, meeting notes, the following text, this text, text below
+        the text, document, documents, news story, report below, this report, the report, email thread, this email
+        this conversation, the conversation, this thread, this paper, the paper, excerpt, artikel, absatz
+        folgenden text, diesen text, den text, dokument, bericht, texte suivant, ce texte, cet article, l article
+        paragraphe, document suivant, siguiente texto, este texto, el texto, artículo, párrafo, seguente testo
+        questo testo, il testo, articolo, paragrafo, texto a seguir, o texto, artigo, parágrafo, deze tekst
+        de tekst, volgende tekst, текст, статью, статьи, статья, абзац, отрывок, metni, metin, makaleyi, yazıyı
+        tekst, artykuł, akapit, 文章, 文本, 短文, 段落, 以下内容, 上文, 这段, 这篇, 新闻, 記事, 次の文章, この文章
+        文書, 기사, 다음 글, 이 글, 텍스트, النص, المقال, الفقرة, लेख, पाठ, गद्यांश, अनुच्छेद
         """,
     # coding
     "code_thing": """
-        python, javascript, typescript, java, kotlin, golang, rust, c++, c#, php, perl, haskell, scala, matlab, fortran, cobol, vba, powershell, bash, zsh
-        html, css, sql, mysql, postgres, postgresql, sqlite, mongodb, redis, graphql, json schema, yaml, xml, dockerfile, docker, kubernetes, terraform, ansible
-        react, reactjs, vue, angular, svelte, nextjs, next js, node js, nodejs, django, flask, fastapi, spring boot, laravel, rails, dotnet, asp net, jquery, tailwind, bootstrap
-        numpy, pandas, pytorch, tensorflow, scikit, sklearn, matplotlib, opencv, selenium, pytest, junit, webpack, npm, pip, conda, maven, gradle, cmake, makefile, gcc, clang
-        regex, regexp, regular expression, regular expressions, regulären ausdruck, expression régulière, expresión regular, espressione regolare, expressão regular, регулярное выражение, wyrażenie regularne
-        leetcode, codeforces, hackerrank, stack overflow, stackoverflow, github, gitlab, api endpoint, rest api, unit test, unit tests, pull request, source code, codebase, pseudocode, pseudo code
-        stack trace, stacktrace, traceback, segmentation fault, segfault, null pointer, nullpointerexception, syntax error, compile error, compiler error, runtime error
-        arduino, esp32, raspberry pi, verilog, vhdl, assembly code, cuda, opengl, shader, unity script, solidity, latex code, tikz, svg, mermaid, ascii art, crontab, cron, systemd, nginx, linux command, shell script
-        linked list, binary tree, binary search, hash map, hashmap, hash table, dynamic programming, quicksort, merge sort, bubble sort, sorting algorithm, graph traversal, depth first search, breadth first search, big o
-        quellcode, código fuente, code source, codice sorgente, código-fonte, broncode, исходный код, kaynak kod, kod źródłowy, питон, питоне, пайтон, джава
-        代码, 程式碼, 代碼, 编程语言, 程式設計, 正则表达式, 脚本, 数据库查询, 源码, コード, プログラミング, プログラムを, スクリプト, 正規表現, アルゴリズム, 파이썬, 자바, 코드, 프로그래밍, 스크립트, 알고리즘
-        بايثون, جافا, كود, برمجة, برنامج بلغة, خوارزمية, पायथन, पाइथन, जावा, कोड, एल्गोरिदम, प्रोग्राम
+        python, javascript, typescript, java, kotlin, golang, rust, c++, c#, php, perl, haskell, scala, matlab
+        fortran, cobol, vba, powershell, bash, zsh, html, css, sql, mysql, postgres, postgresql, sqlite, mongodb
+        redis, graphql, json schema, yaml, xml, dockerfile, docker, kubernetes, terraform, ansible, react, reactjs
+        vue, angular, svelte, nextjs, next js, node js, nodejs, django, flask, fastapi, spring boot, laravel, rails
+        dotnet, asp net, jquery, tailwind, bootstrap, numpy, pandas, pytorch, tensorflow, scikit, sklearn
+        matplotlib, opencv, selenium, pytest, junit, webpack, npm, pip, conda, maven, gradle, cmake, makefile, gcc
+        clang, regex, regexp, regular expression, regular expressions, regulären ausdruck, expression régulière
+        expresión regular, espressione regolare, expressão regular, регулярное выражение, wyrażenie regularne
+        leetcode, codeforces, hackerrank, stack overflow, stackoverflow, github, gitlab, api endpoint, rest api
+        unit test, unit tests, pull request, source code, codebase, pseudocode, pseudo code, stack trace, stacktrace
+        traceback, segmentation fault, segfault, null pointer, nullpointerexception, syntax error, compile error
+        compiler error, runtime error, arduino, esp32, raspberry pi, verilog, vhdl, assembly code, cuda, opengl
+        shader, unity script, solidity, latex code, tikz, svg, mermaid, ascii art, crontab, cron, systemd, nginx
+        linux command, shell script, linked list, binary tree, binary search, hash map, hashmap, hash table
+        dynamic programming, quicksort, merge sort, bubble sort, sorting algorithm, graph traversal
+        depth first search, breadth first search, big o, quellcode, código fuente, code source, codice sorgente
+        código-fonte, broncode, исходный код, kaynak kod, kod źródłowy, питон, питоне, пайтон, джава, 代码, 程式碼
+        代碼, 编程语言, 程式設計, 正则表达式, 脚本, 数据库查询, 源码, コード, プログラミング, プログラムを
+        スクリプト, 正規表現, アルゴリズム, 파이썬, 자바, 코드, 프로그래밍, 스크립트, 알고리즘, بايثون, جافا, كود
+        برمجة, برنامج بلغة, خوارزمية, पायथन, पाइथन, जावा, कोड, एल्गोरिदम, प्रोग्राम
         """,
     "code_word": """
-        method, methods, programming, array, arrays, string, strings
-        integer, integers, boolean, tuple, loop, loops, recursion, recursive, recursively, iterator, pointer, pointers, variable, variables, parameter, parameters
-        queries, database, databases, schema, endpoint, endpoints, server, client, api, apis, json, csv, parser, parse, compiler, runtime, library, package, module, framework, sdk
-        codes, coding, coder, developer, programmer, software engineer, frontend, backend, component, repository, repo, git, branch, commit
-        bug, bugs, exception, exceptions, compile, compiles, debugger, input output, stdin, stdout, time complexity, space complexity, data structure, data structures, linux, ubuntu, terminal, command line, ssh, server side
-        datenbank, klasse, schleife, base de données, boucle, classe, base de datos, bucle, clase, ciclo, banco de dados, laço
-        код, кода, коде, массив, строку, строки, базу данных, цикл, запрос, класс
-        dizi, döngü, kod, kodu, kodlama, veritabanı, tablicę, tablica, bazy danych, pętla, kodu, zapytanie
-        数组, 字符串, 数据库, 变量, 循环, 接口, 编程, 配列, 文字列, データベース, 배열, 문자열, 데이터베이스, دالة, مصفوفة, برنامج, قاعدة بيانات, फ़ंक्शन, फंक्शन, सरणी
+        method, methods, programming, array, arrays, string, strings, integer, integers, boolean, tuple, loop, loops
+        recursion, recursive, recursively, iterator, pointer, pointers, variable, variables, parameter, parameters
+        queries, database, databases, schema, endpoint, endpoints, server, client, api, apis, json, csv, parser
+        parse, compiler, runtime, library, package, module, framework, sdk, codes, coding, coder, developer
+        programmer, software engineer, frontend, backend, component, repository, repo, git, branch, commit, bug
+        bugs, exception, exceptions, compile, compiles, debugger, input output, stdin, stdout, time complexity
+        space complexity, data structure, data structures, linux, ubuntu, terminal, command line, ssh, server side
+        datenbank, klasse, schleife, base de données, boucle, classe, base de datos, bucle, clase, ciclo
+        banco de dados, laço, код, кода, коде, массив, строку, строки, базу данных, цикл, запрос, класс, dizi, döngü
+        kod, kodu, kodlama, veritabanı, tablicę, tablica, bazy danych, pętla, zapytanie, 数组, 字符串, 数据库, 变量
+        循环, 接口, 编程, 配列, 文字列, データベース, 배열, 문자열, 데이터베이스, دالة, مصفوفة, برنامج, قاعدة بيانات
+        फ़ंक्शन, फंक्शन, सरणी
         """,
     "code_product": """
-        function, functions, program, programs, algorithm, algorithms, code, script to, script that, scripts to, script in, script for, a script which, class that, class called, class named, class method, base class, subclass, query, app, application, website, web page, webpage, web app, web application, landing page, browser extension, discord bot, telegram bot, chatbot, command line tool, api
-        funktion, skript, programm, algorithmus, webseite, anwendung, fonction, programme, algorithme, site web, application, función, programa, algoritmo, código, página web, aplicación, funzione, programma, algoritmo, codice, sito web, applicazione, função, algoritmo, código, site, aplicativo, functie, programma, algoritme, website
-        функцию, функция, функции, программу, программа, программы, скрипт, алгоритм, сайт, приложение, fonksiyon, fonksiyonu, fonksiyonunu, program, programı, algoritma, uygulama, web sitesi, funkcję, funkcja, funkcji, program, skrypt, algorytm, stronę internetową, aplikację, hàm, chương trình, fungsi, aplikasi
-        函数, 程序, 算法, 网页, 网站, 小程序, 関数, プログラム, アルゴリズム, アプリ, ウェブサイト, 함수, 프로그램, 알고리즘, 앱, 웹사이트, دالة, برنامج, موقع, تطبيق, خوارزمية, फंक्शन, फ़ंक्शन, प्रोग्राम, वेबसाइट, ऐप
+        function, functions, program, programs, algorithm, algorithms, code, script to, script that, scripts to
+        script in, script for, a script which, class that, class called, class named, class method, base class
+        subclass, query, app, application, website, web page, webpage, web app, web application, landing page
+        browser extension, discord bot, telegram bot, chatbot, command line tool, api, funktion, skript, programm
+        algorithmus, webseite, anwendung, fonction, programme, algorithme, site web, función, programa, algoritmo
+        código, página web, aplicación, funzione, programma, codice, sito web, applicazione, função, site
+        aplicativo, functie, algoritme, функцию, функция, функции, программу, программа, программы, скрипт, алгоритм
+        сайт, приложение, fonksiyon, fonksiyonu, fonksiyonunu, programı, algoritma, uygulama, web sitesi, funkcję
+        funkcja, funkcji, skrypt, algorytm, stronę internetową, aplikację, hàm, chương trình, fungsi, aplikasi, 函数
+        程序, 算法, 网页, 网站, 小程序, 関数, プログラム, アルゴリズム, アプリ, ウェブサイト, 함수, 프로그램
+        알고리즘, 앱, 웹사이트, دالة, برنامج, موقع, تطبيق, خوارزمية, फंक्शन, फ़ंक्शन, प्रोग्राम, वेबसाइट, ऐप
         """,
     "write": """
-        write, create, make, build, develop, design, generate, produce, provide, give, need, want, code, schreibe, schreib, schreiben, erstelle, entwickle, baue, écris, écrire, écrivez, crée, créer, développe, rédige, escribe, escribir, crea, crear, desarrolla, haz, scrivi, scrivere, crea, sviluppa, escreva, escrever, crie, desenvolva, faça
-        schrijf, maak, bouw, напиши, напишите, написать, создай, создайте, разработай, сделай, yaz, yazın, yazar, oluştur, geliştir, napisz, stwórz, zbuduj, utwórz, 写, 编写, 写出, 创建, 设计, 开发, 書いて, 作って, 作成, 작성, 만들어, 써줘, اكتب, انشئ, صمم, लिख, बना
+        write, create, make, build, develop, design, generate, produce, provide, give, need, want, code, schreibe
+        schreib, schreiben, erstelle, entwickle, baue, écris, écrire, écrivez, crée, créer, développe, rédige
+        escribe, escribir, crea, crear, desarrolla, haz, scrivi, scrivere, sviluppa, escreva, escrever, crie
+        desenvolva, faça, schrijf, maak, bouw, напиши, напишите, написать, создай, создайте, разработай, сделай, yaz
+        yazın, yazar, oluştur, geliştir, napisz, stwórz, zbuduj, utwórz, 写, 编写, 写出, 创建, 设计, 开发, 書いて
+        作って, 作成, 작성, 만들어, 써줘, اكتب, انشئ, صمم, लिख, बना
         """,
     "code_verb": """
-        implement, implementing, implementation, debug, debugging, refactor, refactoring, compile, deploy, deploying, optimize this code, code review, write code, write a code, coding, unittest
-        implementiere, implementieren, programmiere, programmieren, debugge, implémente, implémenter, implémentez, programme, déboguer, code-moi, implementa, implementar, programa, depura, depurar
-        implementare, programmare, implemente, programe, implementeer, programmeer, реализуй, реализуйте, запрограммируй, напиши код, отладь, отладить, uygula, kodla, kodlayın, kod yaz, zaimplementuj, zaprogramuj, napisz kod, debuguj
-        实现一个, 写一个函数, 写一段代码, 调试, 编程实现, 实现以下, 実装, デバッグ, 구현, 디버깅, 코딩, اكتب كود, نفذ, कोड लिख
+        implement, implementing, implementation, debug, debugging, refactor, refactoring, compile, deploy, deploying
+        optimize this code, code review, write code, write a code, coding, unittest, implementiere, implementieren
+        programmiere, programmieren, debugge, implémente, implémenter, implémentez, programme, déboguer, code-moi
+        implementa, implementar, programa, depura, depurar, implementare, programmare, implemente, programe
+        implementeer, programmeer, реализуй, реализуйте, запрограммируй, напиши код, отладь, отладить, uygula, kodla
+        kodlayın, kod yaz, zaimplementuj, zaprogramuj, napisz kod, debuguj, 实现一个, 写一个函数, 写一段代码, 调试
+        编程实现, 实现以下, 実装, デバッグ, 구현, 디버깅, 코딩, اكتب كود, نفذ, कोड लिख
         """,
     "code_fault": """
-        bug, error, errors, crash, crashes, fix, fails, failing, not working, doesn t work, does not work, broken, wrong with, exception, warning, incorrect output, issue with, what s wrong, debug
-        fehler, fehlermeldung, funktioniert nicht, behebe, korrigiere, erreur, ne fonctionne pas, ne marche pas, corrige, corriger, error, no funciona, arregla, corrige, errore, non funziona, correggi, erro, não funciona, conserte
-        fout, werkt niet, repareer, ошибка, ошибку, ошибки, не работает, исправь, исправьте, почини, hata, çalışmıyor, düzelt, błąd, błędy, nie działa, popraw, napraw
-        报错, 错误, 出错, 修复, 什么问题, 不工作, エラー, バグ, 動かない, 動きません, 直して, 오류, 에러, 버그, 작동하지, 고쳐, خطأ, لا يعمل, أصلح, त्रुटि, गलती, काम नहीं कर
+        bug, error, errors, crash, crashes, fix, fails, failing, not working, doesn t work, does not work, broken
+        wrong with, exception, warning, incorrect output, issue with, what s wrong, debug, fehler, fehlermeldung
+        funktioniert nicht, behebe, korrigiere, erreur, ne fonctionne pas, ne marche pas, corrige, corriger
+        no funciona, arregla, errore, non funziona, correggi, erro, não funciona, conserte, fout, werkt niet
+        repareer, ошибка, ошибку, ошибки, не работает, исправь, исправьте, почини, hata, çalışmıyor, düzelt, błąd
+        błędy, nie działa, popraw, napraw, 报错, 错误, 出错, 修复, 什么问题, 不工作, エラー, バグ, 動かない
+        動きません, 直して, 오류, 에러, 버그, 작동하지, 고쳐, خطأ, لا يعمل, أصلح, त्रुटि, गलती, काम नहीं कर
         """,
     # reasoning
     "math_thing": """
-        equation, equations, integral, integrals, derivative, derivatives, polynomial, quadratic, theorem, lemma, triangle, triangles, hypotenuse, perimeter, circumference, radius, diameter, remainder, divisible
-        probability, probabilities, permutation, permutations, combinatorics, combinations, expected value, standard deviation, variance, confidence interval, null hypothesis, normal distribution, binomial, poisson
-        matrix, matrices, eigenvalue, eigenvalues, determinant, logarithm, cosine, tangent, trigonometry, geometry, algebra, calculus, arithmetic, prime number, prime numbers, least common multiple, greatest common divisor
-        how many ways, differential equation, vector space, linear programming, simultaneous equations, compound interest, simple interest, annual interest, interest rate, velocity, acceleration, kinetic energy, molar mass, moles of, joules
-        phương trình, xác suất, tam giác, persamaan, peluang, segitiga, gleichung, gleichungen, wahrscheinlichkeit, ableitung, dreieck, dreiecks, ableite, équation, équations, probabilité, dérivée, intégrale, triangle, ecuación, ecuaciones, probabilidad, derivada, triángulo, equazione, probabilità, derivata, integrale, triangolo
-        equação, equações, probabilidade, derivada, triângulo, vergelijking, kans dat, waarschijnlijkheid, afgeleide, driehoek, уравнение, уравнения, вероятность, производную, производная, интеграл, треугольник, треугольника, треугольнике, теорему
-        denklem, denklemi, denklemini, olasılık, olasılığı, türev, türevini, integral, üçgen, üçgenin, równanie, równania, prawdopodobieństwo, pochodną, pochodna, całkę, trójkąt, trójkąta
-        方程, 概率, 导数, 积分, 三角形, 求解, 面积, 周长, 体积, 函数的, 不等式, 数列, 几何, 方程式, 確率, 微分, 積分, 三角形, 面積, 방정식, 확률, 미분, 적분, 삼각형, 넓이, معادلة, المعادلة, احتمال, مشتقة, تكامل, مثلث, समीकरण, प्रायिकता, त्रिभुज, अवकलज, क्षेत्रफल
+        equation, equations, integral, integrals, derivative, derivatives, polynomial, quadratic, theorem, lemma
+        triangle, triangles, hypotenuse, perimeter, circumference, radius, diameter, remainder, divisible
+        probability, probabilities, permutation, permutations, combinatorics, combinations, expected value
+        standard deviation, variance, confidence interval, null hypothesis, normal distribution, binomial, poisson
+        matrix, matrices, eigenvalue, eigenvalues, determinant, logarithm, cosine, tangent, trigonometry, geometry
+        algebra, calculus, arithmetic, prime number, prime numbers, least common multiple, greatest common divisor
+        how many ways, differential equation, vector space, linear programming, simultaneous equations
+        compound interest, simple interest, annual interest, interest rate, velocity, acceleration, kinetic energy
+        molar mass, moles of, joules, phương trình, xác suất, tam giác, persamaan, peluang, segitiga, gleichung
+        gleichungen, wahrscheinlichkeit, ableitung, dreieck, dreiecks, ableite, équation, équations, probabilité
+        dérivée, intégrale, ecuación, ecuaciones, probabilidad, derivada, triángulo, equazione, probabilità
+        derivata, integrale, triangolo, equação, equações, probabilidade, triângulo, vergelijking, kans dat
+        waarschijnlijkheid, afgeleide, driehoek, уравнение, уравнения, вероятность, производную, производная
+        интеграл, треугольник, треугольника, треугольнике, теорему, denklem, denklemi, denklemini, olasılık
+        olasılığı, türev, türevini, üçgen, üçgenin, równanie, równania, prawdopodobieństwo, pochodną, pochodna
+        całkę, trójkąt, trójkąta, 方程, 概率, 导数, 积分, 三角形, 求解, 面积, 周长, 体积, 函数的, 不等式, 数列, 几何
+        方程式, 確率, 微分, 積分, 面積, 방정식, 확률, 미분, 적분, 삼각형, 넓이, معادلة, المعادلة, احتمال, مشتقة
+        تكامل, مثلث, समीकरण, प्रायिकता, त्रिभुज, अवकलज, क्षेत्रफल
         """,
     "math_word": """
-        sum, total, average, mean, percent, percentage, ratio, fraction, angle, area, volume, square, cube, distance, speed, per hour, per day, per week, twice, half, times as, dozen, profit, discount, integer, number of, digits, digit, maximum, minimum, formula, prime factor, prime factors, multiple of, multiples of, ordered pair, common fraction, vertices, midpoint, circle, polygon, decimal places, concentration, celsius, km h, kg, m s, mol, ml, meters, metres, kilometers, miles, volts, ohms, newtons
-        summe, durchschnitt, prozent, fläche, geschwindigkeit, doppelt, hälfte, somme, moyenne, pourcentage, aire, vitesse, moitié, suma, promedio, porcentaje, área, velocidad, mitad, doble, somma, media, percentuale, velocità, metà, doppio
-        soma, média, porcentagem, velocidade, metade, dobro, som, gemiddelde, procent, snelheid, helft, сумма, сумму, среднее, процент, процентов, площадь, скорость, половина, половину, вдвое, раза, toplam, toplamı, ortalama, yüzde, alanı, hız, hızı, yarısı
-        suma, sumę, średnia, procent, pole, prędkość, prędkością, połowa, połowę, 平均, 一共, 总共, 百分之, 每小时, 每天, 每分钟, 剩下, 还剩, 千克, 元, 倍, 速度, 合計, 割合, 時速, 半分, 평균, 합계, 속도, 퍼센트, 모두, المجموع, متوسط, نسبة, سرعة, योग, औसत, प्रतिशत, गति, कुल
+        sum, total, average, mean, percent, percentage, ratio, fraction, angle, area, volume, square, cube, distance
+        speed, per hour, per day, per week, twice, half, times as, dozen, profit, discount, integer, number of
+        digits, digit, maximum, minimum, formula, prime factor, prime factors, multiple of, multiples of
+        ordered pair, common fraction, vertices, midpoint, circle, polygon, decimal places, concentration, celsius
+        km h, kg, m s, mol, ml, meters, metres, kilometers, miles, volts, ohms, newtons, summe, durchschnitt
+        prozent, fläche, geschwindigkeit, doppelt, hälfte, somme, moyenne, pourcentage, aire, vitesse, moitié, suma
+        promedio, porcentaje, área, velocidad, mitad, doble, somma, media, percentuale, velocità, metà, doppio, soma
+        média, porcentagem, velocidade, metade, dobro, som, gemiddelde, procent, snelheid, helft, сумма, сумму
+        среднее, процент, процентов, площадь, скорость, половина, половину, вдвое, раза, toplam, toplamı, ortalama
+        yüzde, alanı, hız, hızı, yarısı, sumę, średnia, pole, prędkość, prędkością, połowa, połowę, 平均, 一共, 总共
+        百分之, 每小时, 每天, 每分钟, 剩下, 还剩, 千克, 元, 倍, 速度, 合計, 割合, 時速, 半分, 평균, 합계, 속도
+        퍼센트, 모두, المجموع, متوسط, نسبة, سرعة, योग, औसत, प्रतिशत, गति, कुल
         """,
     "how_many": """
-        how many, how much, how long will, how long would, how far, how old, what is the value, find the value, what is the sum, what is the total, what is the area, what is the probability
-        wie viele, wie viel, wieviele, wieviel, wie lange, wie hoch ist, combien, cuánto, cuántos, cuánta, cuántas, cuantos, cuanto, quanti, quante, quanto, quanta, quantos, quantas, hoeveel
-        сколько, kaç, ne kadar, ile, bao nhiêu, mấy, berapa, 多少, 个数, 最多可以, 至少需要, 几瓶, 几元, 几米, 几块, 几人, 几年, 几倍, 几岁, 几个, 几天, 几小时, 几本, 几只, 几种, 几分, 几次, いくつ, 何個, 何人, 何本, いくら, 何分, 何時間, 몇, 얼마, كم, कितने, कितना, कितनी
+        how many, how much, how long will, how long would, how far, how old, what is the value, find the value
+        what is the sum, what is the total, what is the area, what is the probability, wie viele, wie viel, wieviele
+        wieviel, wie lange, wie hoch ist, combien, cuánto, cuántos, cuánta, cuántas, cuantos, cuanto, quanti, quante
+        quanto, quanta, quantos, quantas, hoeveel, сколько, kaç, ne kadar, ile, bao nhiêu, mấy, berapa, 多少, 个数
+        最多可以, 至少需要, 几瓶, 几元, 几米, 几块, 几人, 几年, 几倍, 几岁, 几个, 几天, 几小时, 几本, 几只, 几种
+        几分, 几次, いくつ, 何個, 何人, 何本, いくら, 何分, 何時間, 몇, 얼마, كم, कितने, कितना, कितनी
         """,
     "calculate": """
-        calculate, compute, solve, evaluate, simplify, factorize, find the value, find the sum, find the area, find the number, find all, determine the, work out, how fast
-        berechne, berechnen, löse, lösen, ausrechnen, bestimme, calcule, calculez, calculer, résous, résoudre, résolvez, calcula, calcular, resuelve, resolver, halla, calcola, calcolare, risolvi, risolvere
-        calcule, resolva, bereken, berekenen, los op, bepaal, вычисли, вычислите, рассчитай, рассчитайте, посчитай, реши, решите, решить, найди, найдите, hesapla, hesaplayın, çöz, çözün, bul, bulun, oblicz, rozwiąż, wyznacz, policz
-        计算下, 计算出, 计算这, 计算以, 请计算, 计算一, 计算其, 并计算, 来计算, 计算：, 计算并, 求出, 求x, 解方程, 求解, 算一算, 計算, 解いて, 求めて, 求めよ, 계산, 풀어, 구하, احسب, أحسب, حل المعادلة, أوجد, गणना, हल कर, हल की, ज्ञात
+        calculate, compute, solve, evaluate, simplify, factorize, find the value, find the sum, find the area
+        find the number, find all, determine the, work out, how fast, berechne, berechnen, löse, lösen, ausrechnen
+        bestimme, calcule, calculez, calculer, résous, résoudre, résolvez, calcula, calcular, resuelve, resolver
+        halla, calcola, calcolare, risolvi, risolvere, resolva, bereken, berekenen, los op, bepaal, вычисли
+        вычислите, рассчитай, рассчитайте, посчитай, реши, решите, решить, найди, найдите, hesapla, hesaplayın, çöz
+        çözün, bul, bulun, oblicz, rozwiąż, wyznacz, policz, 计算下, 计算出, 计算这, 计算以, 请计算, 计算一, 计算其
+        并计算, 来计算, 计算：, 计算并, 求出, 求x, 解方程, 求解, 算一算, 計算, 解いて, 求めて, 求めよ, 계산, 풀어
+        구하, احسب, أحسب, حل المعادلة, أوجد, गणना, हल कर, हल की, ज्ञात
         """,
     "prove": """
-        prove, proof, prove that, show that, derive, by induction, contradiction, disprove, beweise, beweisen, beweis, zeige dass, démontre, démontrer, démontrez, prouve, prouver, demuestra, demostrar, demuestre, dimostra, dimostrare
-        prove que, demonstre, bewijs, bewijzen, докажи, докажите, доказать, доказательство, kanıtla, kanıtlayın, ispatla, udowodnij, wykaż, dowód, 证明, 證明, 証明, 증명, برهن, أثبت, सिद्ध
+        prove, proof, prove that, show that, derive, by induction, contradiction, disprove, beweise, beweisen
+        beweis, zeige dass, démontre, démontrer, démontrez, prouve, prouver, demuestra, demostrar, demuestre
+        dimostra, dimostrare, prove que, demonstre, bewijs, bewijzen, докажи, докажите, доказать, доказательство
+        kanıtla, kanıtlayın, ispatla, udowodnij, wykaż, dowód, 证明, 證明, 証明, 증명, برهن, أثبت, सिद्ध
         """,
     "logic": """
-        puzzle, riddle, logic, logical, logically, deduce, deduction, deductive, inference, infer, reasoning, syllogism, paradox, knights and knaves, truth teller, liar, who is lying, conclude, premise, premises, brain teaser, sudoku, chess
-        rätsel, logik, logisch, schlussfolgere, schließe daraus, énigme, devinette, logique, logiquement, acertijo, adivinanza, lógica, lógico, deduce, indovinello, logica, logico, enigma, charada, raadsel, логическая, логическую, логически, загадка, загадку, головоломка
-        bilmece, mantık, mantıksal, zagadka, zagadkę, logiczne, logiczna, łamigłówka, 推理, 逻辑, 谜语, 推断, 謎解き, 論理, なぞなぞ, 추론, 논리, 수수께끼, 퍼즐, لغز, منطق, استنتج, पहेली, तर्क
+        puzzle, riddle, logic, logical, logically, deduce, deduction, deductive, inference, infer, reasoning
+        syllogism, paradox, knights and knaves, truth teller, liar, who is lying, conclude, premise, premises
+        brain teaser, sudoku, chess, rätsel, logik, logisch, schlussfolgere, schließe daraus, énigme, devinette
+        logique, logiquement, acertijo, adivinanza, lógica, lógico, indovinello, logica, logico, enigma, charada
+        raadsel, логическая, логическую, логически, загадка, загадку, головоломка, bilmece, mantık, mantıksal
+        zagadka, zagadkę, logiczne, logiczna, łamigłówka, 推理, 逻辑, 谜语, 推断, 謎解き, 論理, なぞなぞ, 추론, 논리
+        수수께끼, 퍼즐, لغز, منطق, استنتج, पहेली, तर्क
         """,
     "number_word": """
-        two, three, four, five, six, seven, eight, nine, ten, twelve, twenty, hundred, each, every, another, zwei, drei, vier, fünf, sechs, zehn, jede, jeder, deux, trois, quatre, cinq, chaque, dos, tres, cuatro, cinco, cada, due, tre, quattro, cinque, ogni, dois, duas, três, quatro, twee, drie, vijf, elke, два, две, три, четыре, пять, каждый, каждая, каждой, iki, üç, dört, beş, her, dwa, dwie, trzy, cztery, pięć, każdy, każda
+        two, three, four, five, six, seven, eight, nine, ten, twelve, twenty, hundred, each, every, another, zwei
+        drei, vier, fünf, sechs, zehn, jede, jeder, deux, trois, quatre, cinq, chaque, dos, tres, cuatro, cinco
+        cada, due, tre, quattro, cinque, ogni, dois, duas, três, quatro, twee, drie, vijf, elke, два, две, три
+        четыре, пять, каждый, каждая, каждой, iki, üç, dört, beş, her, dwa, dwie, trzy, cztery, pięć, każdy, każda
         """,
     "relations": """
-        clue, clues, each person, the person who, next to each other, directly left of, immediately left, to the left of, to the right of, sits, sitting, seated, in a row, older than, younger than, taller than, shorter than, faster than, slower than, youngest, oldest, tallest, shortest, is lying, tells the truth, brother of, sister of, relationship between, related to, does not belong, odd one out, the next number, next in the sequence, true or false, must be false, may be true, which direction, facing, overtake, overtook, finishes before, all of the above, at least one of, if and only if, either, neither, consistent with, must be true
-        nebeneinander, älter als, jünger als, größer als, links von, rechts von, plus âgé que, plus grand que, à gauche de, mayor que, a la izquierda de, sentados, più vecchio di, a sinistra di, mais velho que, à esquerda de, старше, младше, выше чем, слева от, справа от, сидит, daha büyük, solunda, sağında, starszy od, wyższy od, na lewo od, 左边, 右边, 相邻, 比他, 真话, 假话, 说谎, 左隣, 右隣, 嘘をつ, 왼쪽, 오른쪽, 거짓말
+        clue, clues, each person, the person who, next to each other, directly left of, immediately left
+        to the left of, to the right of, sits, sitting, seated, in a row, older than, younger than, taller than
+        shorter than, faster than, slower than, youngest, oldest, tallest, shortest, is lying, tells the truth
+        brother of, sister of, relationship between, related to, does not belong, odd one out, the next number
+        next in the sequence, true or false, must be false, may be true, which direction, facing, overtake, overtook
+        finishes before, all of the above, at least one of, if and only if, either, neither, consistent with
+        must be true, nebeneinander, älter als, jünger als, größer als, links von, rechts von, plus âgé que
+        plus grand que, à gauche de, mayor que, a la izquierda de, sentados, più vecchio di, a sinistra di
+        mais velho que, à esquerda de, старше, младше, выше чем, слева от, справа от, сидит, daha büyük, solunda
+        sağında, starszy od, wyższy od, na lewo od, 左边, 右边, 相邻, 比他, 真话, 假话, 说谎, 左隣, 右隣, 嘘をつ
+        왼쪽, 오른쪽, 거짓말
         """,
     "step_by_step": """
-        step by step, show your work, show your reasoning, show the steps, think carefully, explain your reasoning, reasoning steps, think through, chain of thought, justify your answer, schritt für schritt, étape par étape, pas à pas, paso a paso
-        passo dopo passo, passo a passo, stap voor stap, пошагово, шаг за шагом, adım adım, krok po kroku, 一步一步, 逐步, 步骤, ステップごと, 段階的に, 단계별, خطوة بخطوة, चरण दर चरण
+        step by step, show your work, show your reasoning, show the steps, think carefully, explain your reasoning
+        reasoning steps, think through, chain of thought, justify your answer, schritt für schritt, étape par étape
+        pas à pas, paso a paso, passo dopo passo, passo a passo, stap voor stap, пошагово, шаг за шагом, adım adım
+        krok po kroku, 一步一步, 逐步, 步骤, ステップごと, 段階的に, 단계별, خطوة بخطوة, चरण दर चरण
         """,
     # chat, by kind
     "creative": """
-        story, stories, poem, poems, poetry, haiku, limerick, sonnet, song, lyrics, rap, verse, verses, fiction, fictional, novel, chapter, dialogue, monologue, screenplay, movie script, fairy tale, fable, joke, jokes, humorous, funny, pun, parody, fanfiction, fan fiction, short story, ballad, satire, backstory, narrative, narrator
-        geschichte, gedicht, märchen, witz, lied, liedtext, kurzgeschichte, histoire, poème, conte, chanson, blague, nouvelle, historia, cuento, poema, canción, chiste, relato, storia, racconto, poesia, canzone, barzelletta, favola, história, conto, poema, canção, música, piada
-        verhaal, gedicht, sprookje, liedje, grap, рассказ, рассказы, стих, стихи, стихотворение, сказку, сказка, песню, песня, анекдот, шутку, hikaye, hikâye, öykü, şiir, şarkı, fıkra, masal, opowiadanie, wiersz, bajkę, bajka, piosenkę, żart, historię
-        故事, 诗, 诗歌, 歌词, 小说, 童话, 笑话, 散文, 对联, 剧本, 物語, 小説, 俳句, 詩を, 歌詞, ジョーク, 이야기, 동화, 소설, 노래, 가사, 농담, 시를, قصة, قصيدة, شعر, أغنية, نكتة, رواية, कहानी, कविता, गीत, चुटकुला
+        story, stories, poem, poems, poetry, haiku, limerick, sonnet, song, lyrics, rap, verse, verses, fiction
+        fictional, novel, chapter, dialogue, monologue, screenplay, movie script, fairy tale, fable, joke, jokes
+        humorous, funny, pun, parody, fanfiction, fan fiction, short story, ballad, satire, backstory, narrative
+        narrator, geschichte, gedicht, märchen, witz, lied, liedtext, kurzgeschichte, histoire, poème, conte
+        chanson, blague, nouvelle, historia, cuento, poema, canción, chiste, relato, storia, racconto, poesia
+        canzone, barzelletta, favola, história, conto, canção, música, piada, verhaal, sprookje, liedje, grap
+        рассказ, рассказы, стих, стихи, стихотворение, сказку, сказка, песню, песня, анекдот, шутку, hikaye, hikâye
+        öykü, şiir, şarkı, fıkra, masal, opowiadanie, wiersz, bajkę, bajka, piosenkę, żart, historię, 故事, 诗, 诗歌
+        歌词, 小说, 童话, 笑话, 散文, 对联, 剧本, 物語, 小説, 俳句, 詩を, 歌詞, ジョーク, 이야기, 동화, 소설, 노래
+        가사, 농담, 시를, قصة, قصيدة, شعر, أغنية, نكتة, رواية, कहानी, कविता, गीत, चुटकुला
         """,
     "writing": """
-        essay, email, e mail, letter, blog, blog post, cover letter, speech, resume, cv, tweet, tweets, caption, captions, slogan, slogans, headline, press release, newsletter, advertisement, product description, linkedin post, instagram, facebook, outline, marketing, proposal, memo, invitation, toast, review, announcement, paragraph about, article about, post about, script for
-        aufsatz, brief, rede, bewerbung, anschreiben, werbetext, einladung, dissertation, lettre, courriel, discours, lettre de motivation, annonce, ensayo, carta, correo, discurso, anuncio, saggio, lettera, discorso, annuncio, redação, ensaio, discurso, e-mail, opstel, toespraak, uitnodiging
-        эссе, письмо, сочинение, речь, статью о, пост, объявление, приглашение, kompozisyon, mektup, konuşma, e-posta, davetiye, esej, list, przemówienie, zaproszenie, wypracowanie, ogłoszenie, 作文, 邮件, 信, 演讲稿, 广告, 文案, 标题, 简历, 作文を, メール, 手紙, スピーチ, 에세이, 이메일, 편지, 연설, 광고, مقال عن, رسالة, بريد, خطاب, निबंध, पत्र, ईमेल, भाषण
+        essay, email, e mail, letter, blog, blog post, cover letter, speech, resume, cv, tweet, tweets, caption
+        captions, slogan, slogans, headline, press release, newsletter, advertisement, product description
+        linkedin post, instagram, facebook, outline, marketing, proposal, memo, invitation, toast, review
+        announcement, paragraph about, article about, post about, script for, aufsatz, brief, rede, bewerbung
+        anschreiben, werbetext, einladung, dissertation, lettre, courriel, discours, lettre de motivation, annonce
+        ensayo, carta, correo, discurso, anuncio, saggio, lettera, discorso, annuncio, redação, ensaio, e-mail
+        opstel, toespraak, uitnodiging, эссе, письмо, сочинение, речь, статью о, пост, объявление, приглашение
+        kompozisyon, mektup, konuşma, e-posta, davetiye, esej, list, przemówienie, zaproszenie, wypracowanie
+        ogłoszenie, 作文, 邮件, 信, 演讲稿, 广告, 文案, 标题, 简历, 作文を, メール, 手紙, スピーチ, 에세이, 이메일
+        편지, 연설, 광고, مقال عن, رسالة, بريد, خطاب, निबंध, पत्र, ईमेल, भाषण
         """,
     "explain": """
-        explain, describe, what is, what are, what does, define, definition, difference between, compare, comparison, tell me about, overview, history of, how does, how do, why do, why does, why is, why are, pros and cons, advantages, disadvantages, meaning of
-        erkläre, erklär, erklären, beschreibe, was ist, was sind, was bedeutet, unterschied zwischen, warum, vergleiche, explique, expliquer, expliquez, décris, qu est-ce que, qu est ce, différence entre, pourquoi, explica, explicar, explícame, describe, qué es, que es, diferencia entre, por qué
-        spiega, spiegami, descrivi, cos è, che cos, differenza tra, perché, explique, descreva, o que é, diferença entre, por que, leg uit, beschrijf, wat is, wat zijn, verschil tussen, waarom, объясни, объясните, опиши, опишите, что такое, чем отличается, почему, расскажи, açıkla, açıklayın, anlat, nedir, neden, farkı, wyjaśnij, opisz, co to jest, czym jest, dlaczego, różnica między
-        解释, 介绍, 是什么, 什么是, 为什么, 描述, 区别, 说明, 説明, 教えて, とは何, 違いは, なぜ, 설명, 알려줘, 무엇인가, 뭐야, 차이점, 왜, اشرح, ما هو, ما هي, لماذا, صف, الفرق بين, समझा, क्या है, क्यों, वर्णन, अंतर
+        explain, describe, what is, what are, what does, define, definition, difference between, compare, comparison
+        tell me about, overview, history of, how does, how do, why do, why does, why is, why are, pros and cons
+        advantages, disadvantages, meaning of, erkläre, erklär, erklären, beschreibe, was ist, was sind
+        was bedeutet, unterschied zwischen, warum, vergleiche, explique, expliquer, expliquez, décris, qu est-ce que
+        qu est ce, différence entre, pourquoi, explica, explicar, explícame, qué es, que es, diferencia entre
+        por qué, spiega, spiegami, descrivi, cos è, che cos, differenza tra, perché, descreva, o que é
+        diferença entre, por que, leg uit, beschrijf, wat is, wat zijn, verschil tussen, waarom, объясни, объясните
+        опиши, опишите, что такое, чем отличается, почему, расскажи, açıkla, açıklayın, anlat, nedir, neden, farkı
+        wyjaśnij, opisz, co to jest, czym jest, dlaczego, różnica między, 解释, 介绍, 是什么, 什么是, 为什么, 描述
+        区别, 说明, 説明, 教えて, とは何, 違いは, なぜ, 설명, 알려줘, 무엇인가, 뭐야, 차이점, 왜, اشرح, ما هو, ما هي
+        لماذا, صف, الفرق بين, समझा, क्या है, क्यों, वर्णन, अंतर
         """,
     "advice": """
-        advice, tips, recommend, recommendation, recommendations, suggest, suggestion, suggestions, ideas, brainstorm, recipe, recipes, itinerary, plan a trip, travel, trip, workout, diet, gift, names for, should i, how can i, how should i, best way to, help me, give me some, list of, top 10, top ten, what should
-        rat, tipps, empfiehl, empfehlung, empfehlungen, vorschläge, ideen, rezept, reise, conseils, conseil, recommande, recommandations, idées, recette, voyage, suggère, consejos, recomienda, recomendaciones, ideas, receta, viaje, sugiere, sugerencias, consigli, consiglia, idee, ricetta, viaggio, suggerisci
-        conselhos, dicas, recomende, recomendações, ideias, receita, viagem, sugira, advies, tips, recept, reis, ideeën, совет, советы, посоветуй, порекомендуй, идеи, рецепт, путешествие, предложи, tavsiye, öneri, öneriler, öner, tarif, tarifi, fikir, seyahat, porady, rady, poleć, przepis, pomysły, zaproponuj, podróż
-        建议, 推荐, 怎么办, 如何, 食谱, 菜谱, 旅游, 计划, 点子, おすすめ, アドバイス, レシピ, 旅行, アイデア, 추천, 조언, 레시피, 여행, 아이디어, نصيحة, نصائح, اقترح, وصفة, أفكار, رحلة, सलाह, सुझाव, सुझाएं, नुस्खा, यात्रा, विधि
+        advice, tips, recommend, recommendation, recommendations, suggest, suggestion, suggestions, ideas
+        brainstorm, recipe, recipes, itinerary, plan a trip, travel, trip, workout, diet, gift, names for, should i
+        how can i, how should i, best way to, help me, give me some, list of, top 10, top ten, what should, rat
+        tipps, empfiehl, empfehlung, empfehlungen, vorschläge, ideen, rezept, reise, conseils, conseil, recommande
+        recommandations, idées, recette, voyage, suggère, consejos, recomienda, recomendaciones, receta, viaje
+        sugiere, sugerencias, consigli, consiglia, idee, ricetta, viaggio, suggerisci, conselhos, dicas, recomende
+        recomendações, ideias, receita, viagem, sugira, advies, recept, reis, ideeën, совет, советы, посоветуй
+        порекомендуй, идеи, рецепт, путешествие, предложи, tavsiye, öneri, öneriler, öner, tarif, tarifi, fikir
+        seyahat, porady, rady, poleć, przepis, pomysły, zaproponuj, podróż, 建议, 推荐, 怎么办, 如何, 食谱, 菜谱
+        旅游, 计划, 点子, おすすめ, アドバイス, レシピ, 旅行, アイデア, 추천, 조언, 레시피, 여행, 아이디어, نصيحة
+        نصائح, اقترح, وصفة, أفكار, رحلة, सलाह, सुझाव, सुझाएं, नुस्खा, यात्रा, विधि
         """,
     "roleplay": """
-        act as, pretend, imagine you are, imagine you re, imagine yourself, you are a, role play, roleplay, in the style of, persona, character, characters, from the perspective of, interview, debate, stell dir vor, du bist ein, imagine que, tu es un, imagina que, actúa como, eres un, immagina, fai finta, sei un, aja como, você é um, doe alsof, je bent een, представь, ты — , ты эксперт
-        hayal et, gibi davran, wyobraź sobie, jesteś, udawaj, 扮演, 假设你是, 你是一个, 你是一名, 角色, 想象, になりきって, 演じて, あなたは, 역할, 당신은, 가정해, تخيل, تصرف ك, أنت, कल्पना
+        act as, pretend, imagine you are, imagine you re, imagine yourself, you are a, role play, roleplay
+        in the style of, persona, character, characters, from the perspective of, interview, debate, stell dir vor
+        du bist ein, imagine que, tu es un, imagina que, actúa como, eres un, immagina, fai finta, sei un, aja como
+        você é um, doe alsof, je bent een, представь, ты —, ты эксперт, hayal et, gibi davran, wyobraź sobie, jesteś
+        udawaj, 扮演, 假设你是, 你是一个, 你是一名, 角色, 想象, になりきって, 演じて, あなたは, 역할, 당신은, 가정해
+        تخيل, تصرف ك, أنت, कल्पना
         """,
     "rewrite": """
-        rewrite, rephrase, paraphrase, reword, proofread, proofreading, grammar, edit this, improve this, polish, make it sound, more formal, correct the grammar, spelling, edit the following, revise, tone, synonyms, synonym, antonym, umformulieren, formuliere, korrekturlesen, grammatik, reformule, reformuler, grammaire, orthographe, reescribe, reformula, gramática
-        riscrivi, riformula, grammatica, reescreva, reformule, herschrijf, herformuleer, перепиши, перефразируй, грамматические, грамматику, yeniden yaz, dilbilgisi, przepisz, przeredaguj, gramatyczne, 改写, 润色, 语法, 改成, 同义词, 書き直して, 言い換えて, 添削, 文法, 다시 써, 고쳐 써, 문법, 맞춤법, أعد صياغة, أعد كتابة, قواعد اللغة, फिर से लिख, व्याकरण
+        rewrite, rephrase, paraphrase, reword, proofread, proofreading, grammar, edit this, improve this, polish
+        make it sound, more formal, correct the grammar, spelling, edit the following, revise, tone, synonyms
+        synonym, antonym, umformulieren, formuliere, korrekturlesen, grammatik, reformule, reformuler, grammaire
+        orthographe, reescribe, reformula, gramática, riscrivi, riformula, grammatica, reescreva, herschrijf
+        herformuleer, перепиши, перефразируй, грамматические, грамматику, yeniden yaz, dilbilgisi, przepisz
+        przeredaguj, gramatyczne, 改写, 润色, 语法, 改成, 同义词, 書き直して, 言い換えて, 添削, 文法, 다시 써
+        고쳐 써, 문법, 맞춤법, أعد صياغة, أعد كتابة, قواعد اللغة, फिर से लिख, व्याकरण
         """,
     "extract": """
-        extract, classify, categorize, categorise, sentiment, label the, labels, named entities, entities, keywords, key phrases, identify the, fill in, tag the, parse the following text, according to the text, according to the passage, based on the passage, positive or negative, convert the following into a table, into a table, as json, in json format
-        extrahiere, klassifiziere, stimmung, extrais, extraire, classe, classifie, extrae, extraer, clasifica, sentimiento, estrai, classifica, extraia, classifique, haal uit, classificeer, извлеки, классифицируй, определи тональность, çıkar, sınıflandır, wyodrębnij, wypisz, sklasyfikuj, 提取, 抽取, 分类, 情感, 关键词, 归类, 抽出, 分類, 추출, 분류, 감정, استخرج, صنف, निकालें, वर्गीकृत
+        extract, classify, categorize, categorise, sentiment, label the, labels, named entities, entities, keywords
+        key phrases, identify the, fill in, tag the, parse the following text, according to the text
+        according to the passage, based on the passage, positive or negative, convert the following into a table
+        into a table, as json, in json format, extrahiere, klassifiziere, stimmung, extrais, extraire, classe
+        classifie, extrae, extraer, clasifica, sentimiento, estrai, classifica, extraia, classifique, haal uit
+        classificeer, извлеки, классифицируй, определи тональность, çıkar, sınıflandır, wyodrębnij, wypisz
+        sklasyfikuj, 提取, 抽取, 分类, 情感, 关键词, 归类, 抽出, 分類, 추출, 분류, 감정, استخرج, صنف, निकालें
+        वर्गीकृत
         """,
     "greeting": """
-        hi, hello, hey, good morning, good evening, good night, thanks, thank you, how are you, what s up, nice to meet you, who are you, bye, goodbye, ok, okay, lol, cool, hallo, guten morgen, guten tag, danke, wie geht, wer bist du, bonjour, salut, merci, ça va, bonsoir, hola, buenos días, gracias, qué tal, cómo estás, ciao, buongiorno, grazie, come stai
-        olá, oi, bom dia, obrigado, obrigada, tudo bem, hoi, goedemorgen, dank je, bedankt, привет, здравствуйте, спасибо, как дела, доброе утро, merhaba, selam, günaydın, teşekkürler, teşekkür ederim, nasılsın, cześć, dzień dobry, dziękuję, jak się masz, 你好, 谢谢, 早上好, 您好, 再见, こんにちは, ありがとう, おはよう, 元気ですか, 안녕, 감사합니다, 고마워, مرحبا, شكرا, السلام عليكم, كيف حالك, صباح الخير, नमस्ते, धन्यवाद, कैसे हो, कैसे हैं
+        hi, hello, hey, good morning, good evening, good night, thanks, thank you, how are you, what s up
+        nice to meet you, who are you, bye, goodbye, ok, okay, lol, cool, hallo, guten morgen, guten tag, danke
+        wie geht, wer bist du, bonjour, salut, merci, ça va, bonsoir, hola, buenos días, gracias, qué tal
+        cómo estás, ciao, buongiorno, grazie, come stai, olá, oi, bom dia, obrigado, obrigada, tudo bem, hoi
+        goedemorgen, dank je, bedankt, привет, здравствуйте, спасибо, как дела, доброе утро, merhaba, selam
+        günaydın, teşekkürler, teşekkür ederim, nasılsın, cześć, dzień dobry, dziękuję, jak się masz, 你好, 谢谢
+        早上好, 您好, 再见, こんにちは, ありがとう, おはよう, 元気ですか, 안녕, 감사합니다, 고마워, مرحبا, شكرا
+        السلام عليكم, كيف حالك, صباح الخير, नमस्ते, धन्यवाद, कैसे हो, कैसे हैं
         """,
     "fact_question": """
-        who, whom, whose, when did, when was, when is, where, which, in which, what year, what was, what were, what country, what city, what kind, what type, name the, capital of, author of, born, died, invented, wer, wann, wo, welche, welcher, welches, hauptstadt, qui, quand, où, quelle, quel, capitale, quién, cuándo, dónde, cuál, capital de, chi, quando, dove, quale, capitale, quem, onde, qual
-        wie is, wanneer, waar, welke, hoofdstad, кто, когда, где, какой, какая, какое, столица, kim, ne zaman, nerede, hangi, başkenti, kto, kiedy, gdzie, który, która, jaka, jaki, stolica, 谁, 哪, 什么时候, 哪里, 哪个, 哪些, 首都, 誰, いつ, どこ, どの, 首都, 누구, 언제, 어디, 수도, 어느, من هو, متى, أين, عاصمة, कौन, कब, कहाँ, कहां, राजधानी, किस
+        who, whom, whose, when did, when was, when is, where, which, in which, what year, what was, what were
+        what country, what city, what kind, what type, name the, capital of, author of, born, died, invented, wer
+        wann, wo, welche, welcher, welches, hauptstadt, qui, quand, où, quelle, quel, capitale, quién, cuándo, dónde
+        cuál, capital de, chi, quando, dove, quale, quem, onde, qual, wie is, wanneer, waar, welke, hoofdstad, кто
+        когда, где, какой, какая, какое, столица, kim, ne zaman, nerede, hangi, başkenti, kto, kiedy, gdzie, który
+        która, jaka, jaki, stolica, 谁, 哪, 什么时候, 哪里, 哪个, 哪些, 首都, 誰, いつ, どこ, どの, 누구, 언제, 어디
+        수도, 어느, من هو, متى, أين, عاصمة, कौन, कब, कहाँ, कहां, राजधानी, किस
         """,
     # image
     "draw": """
-        draw, paint, sketch, zeichne, zeichnen, male, malen, skizziere, dessine, dessinez, dessiner, peins, dibuja, dibujar, dibújame, dibujame, pinta, disegna, disegnami, disegnare, dipingi, desenhe, desenha, desenhar, pinte, teken, tekenen, schilder, нарисуй, нарисуйте, нарисовать, изобрази, çiz, çizin, çizer, çizebilir, narysuj, namaluj, rysunek przedstawiający, rita, nakresli, vẽ, gambarkan, lukis
-        画一, 画个, 画張, 画出一, 画只, 畫一, 绘制一张, 绘制一幅, 画幅, 描いて, 描いてください, イラストを作, 絵を描, 그려, 그림 그려, ارسم, ارسمي, رسم صورة, चित्र बना, तस्वीर बना, चित्र बनाओ
+        draw, paint, sketch, zeichne, zeichnen, male, malen, skizziere, dessine, dessinez, dessiner, peins, dibuja
+        dibujar, dibújame, dibujame, pinta, disegna, disegnami, disegnare, dipingi, desenhe, desenha, desenhar
+        pinte, teken, tekenen, schilder, нарисуй, нарисуйте, нарисовать, изобрази, çiz, çizin, çizer, çizebilir
+        narysuj, namaluj, rysunek przedstawiający, rita, nakresli, vẽ, gambarkan, lukis, 画一, 画个, 画張, 画出一
+        画只, 畫一, 绘制一张, 绘制一幅, 画幅, 描いて, 描いてください, イラストを作, 絵を描, 그려, 그림 그려, ارسم
+        ارسمي, رسم صورة, चित्र बना, तस्वीर बना, चित्र बनाओ
         """,
     "draw_idiom": """
-        draw conclusions, draw a conclusion, draw the conclusion, draw any conclusions, draw some conclusions, draw your own conclusions, draw comparisons, draw a comparison, draw parallels, draw a parallel, draw the line, draw a line, draw lines between, draw a distinction, draw distinctions, draw inferences, draw an inference, draw attention, draw lessons, draw on, draw upon, draw from, draw up, draw out, draw an analogy, draw analogies, draw inspiration, draw connections, draw a connection
-        draw a diagram, draw a graph, draw the graph, draw a chart, draw a table, draw a flowchart, draw a flow chart, draw a uml, draw an er diagram, draw the structure, draw a circuit, draw a tree, draw the free body, draw a bar, draw a pie, draw a number line, draw blood, draw a card, draw cards, draw a random, draw two cards, paint a picture of how, paint a picture of what, sketch the graph, sketch a graph, sketch the curve, sketch out
-        画出函数, 画图像, 画饼, 画一个图表, 画流程图, グラフを描
+        draw conclusions, draw a conclusion, draw the conclusion, draw any conclusions, draw some conclusions
+        draw your own conclusions, draw comparisons, draw a comparison, draw parallels, draw a parallel
+        draw the line, draw a line, draw lines between, draw a distinction, draw distinctions, draw inferences
+        draw an inference, draw attention, draw lessons, draw on, draw upon, draw from, draw up, draw out
+        draw an analogy, draw analogies, draw inspiration, draw connections, draw a connection, draw a diagram
+        draw a graph, draw the graph, draw a chart, draw a table, draw a flowchart, draw a flow chart, draw a uml
+        draw an er diagram, draw the structure, draw a circuit, draw a tree, draw the free body, draw a bar
+        draw a pie, draw a number line, draw blood, draw a card, draw cards, draw a random, draw two cards
+        paint a picture of how, paint a picture of what, sketch the graph, sketch a graph, sketch the curve
+        sketch out, 画出函数, 画图像, 画饼, 画一个图表, 画流程图, グラフを描
         """,
     "make": """
-        generate, create, make, design, produce, render, give me, show me, imagine, i want, i need, i would like, i d like, can i get, can i have, illustrate, erstelle, erzeuge, generiere, gestalte, entwirf, mach, zeig mir, crée, créez, créer, génère, générez, générer, fais, faites, conçois, imagine, crea, crear, genera, generar, haz, diseña, hazme, disegna, crea, creami, genera, generami, progetta, fai, fammi
-        crie, criar, gere, gerar, faça, projete, maak, genereer, ontwerp, создай, создайте, сгенерируй, сгенерируйте, сделай, сделайте, придумай, oluştur, oluşturun, yap, üret, tasarla, hazırla, stwórz, wygeneruj, zrób, zaprojektuj, utwórz, skapa, vytvoř, tạo, buat, buatkan
+        generate, create, make, design, produce, render, give me, show me, imagine, i want, i need, i would like
+        i d like, can i get, can i have, illustrate, erstelle, erzeuge, generiere, gestalte, entwirf, mach, zeig mir
+        crée, créez, créer, génère, générez, générer, fais, faites, conçois, crea, crear, genera, generar, haz
+        diseña, hazme, disegna, creami, generami, progetta, fai, fammi, crie, criar, gere, gerar, faça, projete
+        maak, genereer, ontwerp, создай, создайте, сгенерируй, сгенерируйте, сделай, сделайте, придумай, oluştur
+        oluşturun, yap, üret, tasarla, hazırla, stwórz, wygeneruj, zrób, zaprojektuj, utwórz, skapa, vytvoř, tạo
+        buat, buatkan
         """,
     "picture": """
-        image, images, picture, pictures, photo, photos, photograph, photographs, illustration, illustrations, drawing, drawings, painting, sketch, logo, logos, icon, icons, poster, wallpaper, portrait, artwork, avatar, sticker, stickers, mascot, emblem, banner image, banner, cartoon, caricature, watercolor, watercolour, infographic, thumbnail, tattoo, album cover, book cover, comic strip, clip art, clipart, render, 3d model render, digital art, pixel art, concept art
-        bild, bilder, foto, zeichnung, gemälde, plakat, illustration, image, photo, dessin, affiche, tableau, illustration, imagen, imágenes, foto, fotografía, dibujo, ilustración, cartel, retrato, logotipo, immagine, immagini, disegno, illustrazione, locandina, ritratto, imagem, imagens, desenho, ilustração, cartaz, retrato, afbeelding, afbeeldingen, plaatje, tekening, illustratie
-        изображение, картинку, картинка, картинки, рисунок, фото, иллюстрацию, логотип, постер, портрет, görsel, görseli, görselini, resim, resmi, resmini, fotoğraf, fotoğrafı, çizim, obraz, obrazek, zdjęcie, rysunek, ilustrację, plakat, grafikę, bild, obrázek, hình ảnh, gambar
+        image, images, picture, pictures, photo, photos, photograph, photographs, illustration, illustrations
+        drawing, drawings, painting, sketch, logo, logos, icon, icons, poster, wallpaper, portrait, artwork, avatar
+        sticker, stickers, mascot, emblem, banner image, banner, cartoon, caricature, watercolor, watercolour
+        infographic, thumbnail, tattoo, album cover, book cover, comic strip, clip art, clipart, render
+        3d model render, digital art, pixel art, concept art, bild, bilder, foto, zeichnung, gemälde, plakat, dessin
+        affiche, tableau, imagen, imágenes, fotografía, dibujo, ilustración, cartel, retrato, logotipo, immagine
+        immagini, disegno, illustrazione, locandina, ritratto, imagem, imagens, desenho, ilustração, cartaz
+        afbeelding, afbeeldingen, plaatje, tekening, illustratie, изображение, картинку, картинка, картинки, рисунок
+        фото, иллюстрацию, логотип, постер, портрет, görsel, görseli, görselini, resim, resmi, resmini, fotoğraf
+        fotoğrafı, çizim, obraz, obrazek, zdjęcie, rysunek, ilustrację, grafikę, obrázek, hình ảnh, gambar
         """,
     "picture_request": """
-        görsel oluştur, görseli oluştur, görselini oluştur, resim oluştur, resmi oluştur, resmini oluştur, resim yap, resmini yap, görsel üret, resim çiz, resmi çiz, resmini çiz
-        生成一张, 生成图片, 生成图像, 一张图片, 画一张, 一幅画, 做一张图, 设计一个标志, 设计一个logo, 设计一张海报, 设计logo, 的图片。, 生成一幅, 创作一幅
-        画像を生成, 画像を作, 絵を作, 写真を生成, イラストを生成, ロゴを作, ロゴをデザイン, 이미지를 생성, 이미지 생성, 이미지를 만들, 그림을 만들, 사진을 만들, 로고를 디자인, 로고를 만들, 그림을 그려
-        أنشئ صورة, إنشاء صورة, توليد صورة, صمم شعار, صمم لي شعار, اصنع صورة, ولّد صورة, छवि बना, छवि उत्पन्न, लोगो बना, लोगो डिज़ाइन, तस्वीर बनाएं, फोटो बना
+        görsel oluştur, görseli oluştur, görselini oluştur, resim oluştur, resmi oluştur, resmini oluştur, resim yap
+        resmini yap, görsel üret, resim çiz, resmi çiz, resmini çiz, 生成一张, 生成图片, 生成图像, 一张图片, 画一张
+        一幅画, 做一张图, 设计一个标志, 设计一个logo, 设计一张海报, 设计logo, 的图片。, 生成一幅, 创作一幅
+        画像を生成, 画像を作, 絵を作, 写真を生成, イラストを生成, ロゴを作, ロゴをデザイン, 이미지를 생성
+        이미지 생성, 이미지를 만들, 그림을 만들, 사진을 만들, 로고를 디자인, 로고를 만들, 그림을 그려, أنشئ صورة
+        إنشاء صورة, توليد صورة, صمم شعار, صمم لي شعار, اصنع صورة, ولّد صورة, छवि बना, छवि उत्पन्न, लोगो बना
+        लोगो डिज़ाइन, तस्वीर बनाएं, फोटो बना
         """,
     "picture_style": """
-        photorealistic, hyperrealistic, hyper realistic, photo realistic, octane render, unreal engine, artstation, trending on, highly detailed, intricate details, cinematic lighting, volumetric lighting, studio lighting, dramatic lighting, bokeh, depth of field, oil painting, oil on canvas, watercolor, watercolour, charcoal drawing, pencil sketch, line art, vector art, flat vector, digital art, digital painting, concept art, pixel art, pop art, art deco, art nouveau, ukiyo e, anime style, manga style, studio ghibli, pixar style, cyberpunk style, steampunk
-        low poly, isometric, wide angle, close up, closeup, macro photo, aerial view, bird s eye view, 35mm, 50mm, 85mm, 4k, 8k, uhd, hdr, dslr, ultra detailed, ultra realistic, masterpiece, best quality, golden hour, in the style of van gogh, impressionist, surrealist, surrealism, minimalist, stained glass, long exposure, film grain, polaroid, ar 16, niji, white background
+        photorealistic, hyperrealistic, hyper realistic, photo realistic, octane render, unreal engine, artstation
+        trending on, highly detailed, intricate details, cinematic lighting, volumetric lighting, studio lighting
+        dramatic lighting, bokeh, depth of field, oil painting, oil on canvas, watercolor, watercolour
+        charcoal drawing, pencil sketch, line art, vector art, flat vector, digital art, digital painting
+        concept art, pixel art, pop art, art deco, art nouveau, ukiyo e, anime style, manga style, studio ghibli
+        pixar style, cyberpunk style, steampunk, low poly, isometric, wide angle, close up, closeup, macro photo
+        aerial view, bird s eye view, 35mm, 50mm, 85mm, 4k, 8k, uhd, hdr, dslr, ultra detailed, ultra realistic
+        masterpiece, best quality, golden hour, in the style of van gogh, impressionist, surrealist, surrealism
+        minimalist, stained glass, long exposure, film grain, polaroid, ar 16, niji, white background
         """,
     "not_picture": """
-        describe, description, descriptions, image description, alt text, image prompt, prompt, prompts, midjourney, stable diffusion prompt, image classifier, image classification, image recognition, image processing, picture of how, picture of what, picture with words, logo design, logo designer, picture book, portrait gallery, photo gallery, photo editor, photo editing, image editor, image editing, icon library, icon set, image gallery, image viewer, image upload, image carousel, image slider, image url, image file, image dataset, image tag, image search, docker image, container image, disk image, image of the function, mirror image, self image, body image, how to draw, how do i draw, how can i draw, learn to draw, how to paint, how do you draw, diagram, flowchart, flow chart, chart, graph, plot, histogram, ascii, svg, html, css, table, mind map, timeline, uml, wireframe, dashboard, spreadsheet, presentation, slides
-        beschreibe, décris, describe esta, describe la, descrivi, descreva, beschrijf, опиши, опишите, tanımla, opisz, 描述, 説明して, 묘사, 설명, صف, वर्णन, 图表, 流程图, グラフ, 차트, प्रॉम्प्ट
+        describe, description, descriptions, image description, alt text, image prompt, prompt, prompts, midjourney
+        stable diffusion prompt, image classifier, image classification, image recognition, image processing
+        picture of how, picture of what, picture with words, logo design, logo designer, picture book
+        portrait gallery, photo gallery, photo editor, photo editing, image editor, image editing, icon library
+        icon set, image gallery, image viewer, image upload, image carousel, image slider, image url, image file
+        image dataset, image tag, image search, docker image, container image, disk image, image of the function
+        mirror image, self image, body image, how to draw, how do i draw, how can i draw, learn to draw
+        how to paint, how do you draw, diagram, flowchart, flow chart, chart, graph, plot, histogram, ascii, svg
+        html, css, table, mind map, timeline, uml, wireframe, dashboard, spreadsheet, presentation, slides
+        beschreibe, décris, describe esta, describe la, descrivi, descreva, beschrijf, опиши, опишите, tanımla
+        opisz, 描述, 説明して, 묘사, 설명, صف, वर्णन, 图表, 流程图, グラフ, 차트, प्रॉम्प्ट
         """,
     # difficulty: conditions that an answer must meet, and the vocabulary of specialists, in code and in mathematics
     "constraint": """
-        must, exactly, at least, at most, without, only, ensure, no more than, no less than, constraint, constraints, requirement, requirements, should not, do not, avoid, include, muss, genau, mindestens, höchstens, ohne, exactement, au moins, sans, exactamente, al menos, sin, esattamente, almeno, senza, exatamente, pelo menos, sem, ровно, не менее, без, должен, должна, 必须, 至少, 不超过, 不要, 必ず, 以上, 以内, 반드시, 이상, 이하
+        must, exactly, at least, at most, without, only, ensure, no more than, no less than, constraint, constraints
+        requirement, requirements, should not, do not, avoid, include, muss, genau, mindestens, höchstens, ohne
+        exactement, au moins, sans, exactamente, al menos, sin, esattamente, almeno, senza, exatamente, pelo menos
+        sem, ровно, не менее, без, должен, должна, 必须, 至少, 不超过, 不要, 必ず, 以上, 以内, 반드시, 이상, 이하
         """,
     "expert": """
-        concurrency, concurrent, distributed, race condition, race conditions, deadlock, mutex, multithreading, multithreaded, thread safe, thread safety, lock free, memory leak, kernel, compiler, garbage collector, consensus, raft, paxos, np hard, np complete, time complexity, asymptotic, optimization problem, reverse engineer
-        differential equation, differential equations, partial differential, topology, manifold, eigenvalue, eigenvalues, eigenvectors, fourier, laplace, stochastic, markov, bayesian, lagrangian, hamiltonian, quantum, tensor, group theory, homomorphism, isomorphism, convergence, converges, riemann, combinatorial, olympiad, induction, measure theory, number theory, game theory
-        nebenläufigkeit, differentialgleichung, concurrence, équation différentielle, concurrencia, ecuación diferencial, equazione differenziale, equação diferencial, многопоточность, дифференциальное, diferansiyel, różniczkowe, 并发, 分布式, 微分方程, 特征值, 傅里叶, 並行処理, 分散, 微分方程式, 동시성, 미분방정식
+        concurrency, concurrent, distributed, race condition, race conditions, deadlock, mutex, multithreading
+        multithreaded, thread safe, thread safety, lock free, memory leak, kernel, compiler, garbage collector
+        consensus, raft, paxos, np hard, np complete, time complexity, asymptotic, optimization problem
+        reverse engineer, differential equation, differential equations, partial differential, topology, manifold
+        eigenvalue, eigenvalues, eigenvectors, fourier, laplace, stochastic, markov, bayesian, lagrangian
+        hamiltonian, quantum, tensor, group theory, homomorphism, isomorphism, convergence, converges, riemann
+        combinatorial, olympiad, induction, measure theory, number theory, game theory, nebenläufigkeit
+        differentialgleichung, concurrence, équation différentielle, concurrencia, ecuación diferencial
+        equazione differenziale, equação diferencial, многопоточность, дифференциальное, diferansiyel, różniczkowe
+        并发, 分布式, 微分方程, 特征值, 傅里叶, 並行処理, 分散, 微分方程式, 동시성, 미분방정식
         """,
     # agent steps in plain text
     "agent_format": """
-        action input, final answer, next action, available tools, the following tools, access to the following, tool call, tool calls, function call, function calls, call the function, use the tool, use the tools, available actions, choose an action, valid actions, action space, take exactly one, provided tools, tools provided, tool provided, use a tool, one tool, function calling, calling the function, available functions, respond with one action, you have to choose, each turn, your turn, autonomous agent, as an agent, agent that, observation from, the environment, the os, tool use, tool result, tool results, invoke, operations required
+        action input, final answer, next action, available tools, the following tools, access to the following
+        tool call, tool calls, function call, function calls, call the function, use the tool, use the tools
+        available actions, choose an action, valid actions, action space, take exactly one, provided tools
+        tools provided, tool provided, use a tool, one tool, function calling, calling the function
+        available functions, respond with one action, you have to choose, each turn, your turn, autonomous agent
+        as an agent, agent that, observation from, the environment, the os, tool use, tool result, tool results
+        invoke, operations required
         """,
 }
 """Marker -> its phrases."""

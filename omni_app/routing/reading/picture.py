@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
+from omni_app.routing.reading.words import WORD, word_set
+
 FIRST_WORDS = 8
 """`draw` counts among the first words only: `can you please draw me a …`."""
 REACH = 9
 """Words between a verb and the picture that it is to make."""
-GLUE = frozenset(
-    ["of", "for", "about", "with", "that", "to", "in", "on", "from", "and", "which", "who", "by", "into", "than"]
-)
+GLUE = word_set("of for about with that to in on from and which who by into than")
 """Words that end a verb's reach: `make a list of pictures` asks for a list."""
-ENGLISH_DRAW = frozenset(["draw", "paint", "sketch"])
+ENGLISH_DRAW = word_set("draw paint sketch")
 """Verbs with other senses (`draw on`, `paint job`): something countable must follow."""
-COUNTED = frozenset(
-    ["a", "an", "the", "some", "two", "three", "four", "five", "my", "our", "this", "his", "her", "me", "us"]
-)
+COUNTED = word_set("a an the some two three four five my our this his her me us")
 
 
 def asks_for_picture(words: Sequence[str], places: Mapping[str, Sequence[int]]) -> bool:
@@ -43,20 +41,23 @@ def reaches(words: Sequence[str], verb: int, picture: int) -> bool:
 
 # Captions: a scene described, nothing asked. What people send to an image model.
 
-CAPTION_STARTS = frozenset(["a", "an", "the", "two", "three", "four", "five", "several", "many", "some"])
-NO_CAPTION = frozenset(
-    (
-        "i you we my your our me us is are was were do does did can could should would will have has had please what who "
-        "how why when where which if because not let make write give explain tell"
-    ).split()
+CAPTION_STARTS = word_set("a an the two three four five several many some")
+NO_CAPTION = word_set(
+    """
+    i you we my your our me us is are was were do does did can could should would will have has had please what who how
+    why when where which if because not let make write give explain tell
+    """
 )
 """Words of a speaker, a question or an order."""
 CAPTION_CHARACTERS = 400
 CAPTION_WORDS = 4
 
 
-def is_caption(text: str, words: Sequence[str], *, styled: bool) -> bool:
+def is_caption(text: str, *, styled: bool) -> bool:
     """Whether a text only describes a scene; `styled`: it names a painter's or photographer's technique."""
-    if len(text) > CAPTION_CHARACTERS or len(words) < CAPTION_WORDS or "?" in text or "\n" in text.strip():
+    if len(text) > CAPTION_CHARACTERS or "?" in text or "\n" in text.strip():
         return False
-    return styled or (words[0] in CAPTION_STARTS and NO_CAPTION.isdisjoint(words) and not text.rstrip().endswith(":"))
+    words = text.lower().split()
+    if len(words) < CAPTION_WORDS or (words[0] not in CAPTION_STARTS and not styled):
+        return False
+    return styled or (NO_CAPTION.isdisjoint(WORD.findall(text.lower())) and words[-1][-1] != ":")

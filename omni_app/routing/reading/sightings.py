@@ -1,4 +1,4 @@
-"""The markers seen in one request, and how strongly: by where a phrase stands, and how many different ones there are."""
+"""The markers seen in one request, and how strongly: by where phrases stand and how many different ones there are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -6,18 +6,22 @@ it, and none repeats within a repetition: time is linear in the text, whatever t
 
 import re
 
+from omni_app.routing.reading.words import word_set
+
 MOST_LINES = 150
 """Lines looked at one by one."""
 
-CODE_STARTS = frozenset(
-    "def #include #define elif const var fn func impl struct namespace using async await public private protected static "
-    "void int float double char bool boolean String auto import package #!/bin/bash #!/usr/bin/env >>> $ try: else: "
-    "finally: except: } }else console.log print SELECT INSERT UPDATE DELETE CREATE ALTER FROM WHERE npm pip git docker "
-    "sudo curl apt-get <?php <!DOCTYPE BEGIN DECLARE".split()
+CODE_STARTS = word_set(
+    """
+    def #include #define elif const var fn func impl struct namespace using async await public private protected static
+    void int float double char bool boolean String auto import package #!/bin/bash #!/usr/bin/env >>> $ try: else:
+    finally: except: } }else console.log print SELECT INSERT UPDATE DELETE CREATE ALTER FROM WHERE npm pip git docker
+    sudo curl apt-get <?php <!DOCTYPE BEGIN DECLARE
+    """
 )
 """First words of lines that are code; capitals matter."""
-CODE_STARTS_IF_PUNCTUATED = frozenset(
-    "class from for if while return function let with switch case except catch else type interface export enum do".split()
+CODE_STARTS_IF_PUNCTUATED = word_set(
+    "class from for if while return function let with switch case except catch else type interface export enum do"
 )
 """First words of lines that are code when the line also ends or goes on like code."""
 CODE_LINE_ENDS = (";", "{", "}", "};", "})", "});", "},", "];", "/>")

@@ -2,8 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from operator import add
 
 from omni_app.routing.reading.lexicon import MARKERS
@@ -23,6 +24,11 @@ def plain(text: str) -> str:
     if text.isascii():
         return text
     return ARABIC_ARTICLE.sub("", unicodedata.normalize("NFC", text).translate(ONE_SPELLING))
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text, each once."""
+    return frozenset(text.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +84,13 @@ def phrases_in(text: str, words: list[str]) -> Iterator[tuple[Phrase, int]]:
 
     Where phrases begin at the same word only the longest is found, under each of its markers.
     """
-    for position, word in enumerate(words):
-        if word in STARTS and (longer := _longest(words, position)):
-            for phrase in longer:
-                yield phrase, position
-        elif word in ONE_WORD:
-            for phrase in ONE_WORD[word]:
-                yield phrase, position
+    for position, (word, following) in enumerate(zip_longest(words, words[1:], fillvalue="")):
+        if word in STARTS and (longer := TWO_WORDS.get(f"{word} {following}")):
+            found = _longest(longer, words, position) or ONE_WORD.get(word, ())
+        else:
+            found = ONE_WORD.get(word, ())
+        for phrase in found:
+            yield phrase, position
     if not text.isascii() and UNSPACED.search(text):
         characters = set(text)
         characters.update(map(add, text, text[1:]))
@@ -94,13 +100,7 @@ def phrases_in(text: str, words: list[str]) -> Iterator[tuple[Phrase, int]]:
                     yield phrase, 0
 
 
-def _longest(words: list[str], position: int) -> list[Phrase]:
-    """The phrases of two words and more that stand at this position: the longest ones, empty when there is none."""
-    found: list[Phrase] = []
-    for phrase in TWO_WORDS.get(" ".join(words[position : position + 2]), ()):
-        rest = phrase.rest
-        if found and len(rest) < len(found[0].rest):
-            break
-        if len(rest) == 1 or words[position + 1 : position + 1 + len(rest)] == rest:
-            found.append(phrase)
-    return found
+def _longest(phrases: Sequence[Phrase], words: Sequence[str], position: int) -> Sequence[Phrase]:
+    """Those of the phrases, longer ones first, that stand at this position and are the longest to do so."""
+    standing = [phrase for phrase in phrases if words[position + 1 : position + 1 + len(phrase.rest)] == phrase.rest]
+    return [phrase for phrase in standing if len(phrase.rest) == len(standing[0].rest)]

@@ -1,0 +1,86 @@
+"""Putting a streamed answer together again: what was said so far, and whether it came to its end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.usage import counted
+
+
+@dataclass(slots=True)
+class Gathering:
+    """The answer of one stream while it grows. `usage` is the provider's, once it has told."""
+
+    request: ProviderRequest
+    warnings: tuple[str, ...] = ()
+    parts: list[str] = field(default_factory=list)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    finish_reason: str = ""
+    usage: Usage | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of the answer has come yet."""
+        return not self.parts and not self.calls
+
+    def add_text(self, text: str) -> Delta:
+        """More text."""
+        self.parts.append(text)
+        return Delta(text=text)
+
+    def open_call(self, call_id: str, name: str, arguments: str = "") -> Delta:
+        """A tool call begins. Calls are numbered from 0 in the order they begin."""
+        index = len(self.calls)
+        function = {"name": name, "arguments": arguments}
+        call = {"id": call_id or f"call_{index}", "type": "function", "function": function}
+        self.calls.append(call)
+        return Delta(tool_call={"index": index, **call, "function": dict(function)})
+
+    def add_arguments(self, index: int, arguments: str) -> Delta:
+        """More of a tool call's arguments. Raises `ProviderFault` for a call that never began."""
+        if not 0 <= index < len(self.calls):
+            raise ProviderFault(FaultKind.MALFORMED, "arguments came for a tool call that never began")
+        self.calls[index]["function"]["arguments"] += arguments
+        return Delta(tool_call={"index": index, "function": {"arguments": arguments}})
+
+    def counted_usage(self) -> Usage:
+        """Our own count of what came so far."""
+        return counted(self.request, self.text, tuple(self.calls))
+
+    def interrupted(self, detail: str, *, kind: FaultKind = FaultKind.INTERRUPTED) -> ProviderFault:
+        """The fault of a stream that broke; what came before it is counted, for it will be billed."""
+        return ProviderFault(kind, detail, usage=None if self.is_empty else self.counted_usage())
+
+    def completion(self) -> Completion:
+        """The whole answer. Raises `ProviderFault` when the stream ended without saying that it had finished."""
+        if not self.finish_reason:
+            raise self.interrupted("the stream ended before the answer did")
+        for call in self.calls:
+            _check_arguments(call)
+        if self.is_empty and self.finish_reason not in ("length", "content_filter"):
+            raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=self.usage)
+        return Completion(
+            text=self.text,
+            usage=self.usage or self.counted_usage(),
+            finish_reason=self.finish_reason,
+            tool_calls=tuple(self.calls),
+            warnings=self.warnings,
+        )
+
+
+def _check_arguments(call: Mapping[str, Any]) -> None:
+    """Arguments that are cut in the middle would be a silent truncation."""
+    function = call["function"]
+    if not function["arguments"]:
+        function["arguments"] = "{}"
+    try:
+        orjson.loads(function["arguments"])
+    except orjson.JSONDecodeError:
+        raise ProviderFault(FaultKind.MALFORMED, "a tool call's arguments are not whole") from None

@@ -1,0 +1,237 @@
+"""`/auth/*`: native forms, the cookie, cross-site requests, and the one hand-over of a new key."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from omni_app.api.account import ACCOUNT_LIMIT, MAX_KEYS
+from omni_app.storage import keys
+from tests.api.conftest import HELLO, ORIGIN, Running, run, settings_for
+
+OURS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
+EMAIL, PASSWORD = "ada@example.com", "teal-otter-maps-42-winter"
+
+
+async def post(product: Running, path: str, *, headers: dict[str, str] | None = None, **form: str) -> httpx.Response:
+    return await product.client.post(path, data=form, headers=OURS if headers is None else headers)
+
+
+async def sign_up(product: Running, email: str = EMAIL) -> httpx.Response:
+    return await post(product, "/auth/signup", email=email, password=PASSWORD, org_name="Analytical Engines")
+
+
+async def new_key(product: Running, **body: Any) -> httpx.Response:
+    return await product.client.post("/auth/keys", json={"name": "My app", "kind": "test"} | body, headers=OURS)
+
+
+@pytest.fixture
+async def secure(tmp_path: Path) -> AsyncIterator[Running]:
+    async for running in run(settings_for(tmp_path, public_url="https://omni.example")):
+        yield running
+
+
+async def test_sign_up_leads_to_the_first_run_page_with_a_closed_cookie(product: Running) -> None:
+    answer = await sign_up(product)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/start/")
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith("omr_session=")
+    assert {"HttpOnly", "Path=/", "SameSite=lax"} <= {part.strip() for part in cookie.split(";")}
+    assert "Secure" not in cookie
+
+
+async def test_on_https_the_cookie_is_bound_to_the_host(secure: Running) -> None:
+    headers = {"Origin": "https://omni.example", "Sec-Fetch-Site": "same-origin"}
+    answer = await post(secure, "/auth/signup", headers=headers, email=EMAIL, password=PASSWORD)
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith("__Host-omr_session=")
+    assert "Secure" in cookie and "Domain" not in cookie
+
+
+@pytest.mark.parametrize(
+    ("form", "code"),
+    [
+        ({"email": EMAIL, "password": PASSWORD}, "taken"),
+        ({"email": " ADA@Example.com ", "password": PASSWORD}, "taken"),
+        ({"email": "bob@example.com", "password": "short"}, "weak"),
+        ({"email": "bob@example.com", "password": "password1234"}, "weak"),
+        ({"email": "bob@example.com"}, "weak"),
+        ({"email": "nobody", "password": PASSWORD}, "email"),
+        ({}, "email"),
+    ],
+)
+async def test_a_refused_sign_up_comes_back_with_a_code_and_nothing_typed(
+    product: Running, form: dict[str, str], code: str
+) -> None:
+    await sign_up(product)
+    product.client.cookies.clear()
+    answer = await post(product, "/auth/signup", **form)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/signup/?error={code}")
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(("email", "password"), [(EMAIL, "wrong password!"), ("x@example.com", PASSWORD), ("", "")])
+async def test_a_wrong_log_in_does_not_say_what_was_wrong(product: Running, email: str, password: str) -> None:
+    await sign_up(product)
+    answer = await post(product, "/auth/login", email=email, password=password)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login/?error=wrong")
+
+
+@pytest.mark.parametrize(
+    ("after", "location"),
+    [
+        ("", "/overview/"),
+        ("/keys/", "/keys/"),
+        ("//evil.example", "/overview/"),
+        ("/\\evil.example", "/overview/"),
+        ("https://evil.example", "/overview/"),
+        ("javascript:alert(1)", "/overview/"),
+        ("%2f%2fevil.example", "/overview/"),
+        ("/keys/../../evil", "/overview/"),
+    ],
+)
+async def test_log_in_leads_back_to_own_pages_only(product: Running, after: str, location: str) -> None:
+    await sign_up(product)
+    answer = await post(product, "/auth/login", email=EMAIL, password=PASSWORD, next=after)
+    assert (answer.status_code, answer.headers["location"]) == (303, location)
+
+
+async def test_tries_at_one_account_are_limited_and_others_are_not_locked_out(product: Running) -> None:
+    for _ in range(ACCOUNT_LIMIT):
+        await post(product, "/auth/login", email=EMAIL, password="wrong password!")
+    answer = await post(product, "/auth/login", email=EMAIL, password="wrong password!")
+    assert answer.headers["location"] == "/login/?error=slow_down"
+    other = await sign_up(product, "bob@example.com")
+    assert other.headers["location"] == "/start/"
+
+
+async def test_log_out_ends_the_session_for_good(product: Running) -> None:
+    await sign_up(product)
+    token = product.client.cookies["omr_session"]
+    answer = await post(product, "/auth/logout")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    product.client.cookies.set("omr_session", token, domain="127.0.0.1")
+    assert (await new_key(product)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": ORIGIN, "Sec-Fetch-Site": "cross-site"},
+        {"Origin": ORIGIN, "Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "http://127.0.0.1:80001"},
+        {"Origin": "http://127.0.0.1:8000.evil.example"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/auth/signup", "/auth/login", "/auth/logout", "/auth/keys"])
+async def test_what_does_not_come_from_our_own_page_is_refused(
+    product: Running, path: str, headers: dict[str, str]
+) -> None:
+    await sign_up(product)
+    answer = await post(product, path, headers=headers, email="eve@example.com", password=PASSWORD)
+    assert answer.status_code == 403
+    assert answer.json()["error"]["code"] == "permission_denied"
+    assert "set-cookie" not in answer.headers
+
+
+async def test_a_new_key_is_handed_over_once_and_opens_the_api(product: Running) -> None:
+    await sign_up(product)
+    made = await new_key(product)
+    assert made.status_code == 201
+    body = made.json()
+    assert body["key"].startswith("omr_test_") and made.headers["cache-control"] == "no-store"
+    assert (await product.post("/v1/chat", HELLO, key=body["key"])).status_code == 200
+
+
+async def test_a_cookie_does_not_open_the_api_and_a_key_does_not_make_keys(product: Running) -> None:
+    await sign_up(product)
+    assert (await product.client.get("/v1/models", headers=OURS)).status_code == 401
+    product.client.cookies.clear()
+    headers = OURS | {"Authorization": f"Bearer {product.key}"}
+    answer = await product.client.post("/auth/keys", json={"name": "x"}, headers=headers)
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "   "}, "name"),
+        ({"name": "x" * 61}, "name"),
+        ({"name": 7}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"kind": "root"}, "kind"),
+        ({"kind": None}, "kind"),
+        ({"org_id": "1"}, "org_id"),
+        ({"hidden": True}, "hidden"),
+    ],
+)
+async def test_a_wrong_field_of_a_new_key_is_named(product: Running, body: dict[str, Any], param: str) -> None:
+    await sign_up(product)
+    answer = await new_key(product, **body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
+
+
+async def test_an_org_holds_a_bounded_number_of_keys(product: Running) -> None:
+    await sign_up(product)
+    await new_key(product)
+    async with product.services.database.session() as session:
+        [first] = [one for one in await keys.list_keys(session, org_id=await org_of(product))]
+        for number in range(MAX_KEYS - 1):
+            await keys.create_key(
+                session, org_id=first.org_id, name=f"k{number}", kind="test", hasher=product.services.hasher
+            )
+        await session.commit()
+    answer = await new_key(product)
+    assert answer.status_code == 400
+    assert "revoke one first" in answer.json()["error"]["message"]
+
+
+async def org_of(product: Running) -> Any:
+    from omni_app.storage import accounts
+
+    async with product.services.database.session() as session:
+        who = await accounts.read_session(session, token=product.client.cookies["omr_session"])
+    assert who is not None
+    return who.org_id
+
+
+async def test_new_keys_are_limited(product: Running) -> None:
+    await sign_up(product)
+    statuses = [(await new_key(product)).status_code for _ in range(22)]
+    assert statuses.count(201) == 20
+    assert statuses[-1] == 429
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "status"),
+    [
+        (b"a" * 9_000, "application/x-www-form-urlencoded", 413),
+        (b"a=1&" * 20, "application/x-www-form-urlencoded", 400),
+        (b"%ff%fe=%ff", "application/x-www-form-urlencoded", 400),
+        (b"nonsense", "application/x-www-form-urlencoded", 400),
+        (b'{"email": "a@b.c"}', "application/json", 400),
+        (b"--x\r\n", "multipart/form-data; boundary=x", 400),
+    ],
+)
+async def test_a_form_that_is_none_is_refused(
+    product: Running, content: bytes, content_type: str, status: int
+) -> None:
+    headers = OURS | {"Content-Type": content_type}
+    answer = await product.client.post("/auth/login", content=content, headers=headers)
+    assert answer.status_code == status
+    assert "message" in answer.json()["error"]
+
+
+async def test_no_answer_holds_a_password_or_its_hash(product: Running) -> None:
+    answers = [await sign_up(product), await post(product, "/auth/login", email=EMAIL, password=PASSWORD)]
+    for answer in [*answers, await new_key(product)]:
+        seen = answer.text + str(answer.headers)
+        assert PASSWORD not in seen and "$argon2" not in seen

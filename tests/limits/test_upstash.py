@@ -1,0 +1,176 @@
+"""The limiter of many workers: exact together over a real Redis, and still there when Redis is not."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import uuid4
+
+import pytest
+from upstash_redis.asyncio import Redis
+from upstash_redis.errors import UpstashError
+
+from omni_app.limits import UpstashLimiter, build_limiter
+from omni_app.limits.upstash import FAILURES_TO_OPEN, PAUSE_S, TIMEOUT_S
+from tests.limits.test_memory import Clock
+from tests.product import free_port
+from tests.servers.upstash import TOKEN, Mood, UpstashServer, running_upstash
+
+PATIENT_S = 20.0
+"""For a busy test machine; the product's own patience is `TIMEOUT_S`."""
+
+
+@pytest.fixture(scope="module")
+def upstash() -> Iterator[UpstashServer]:
+    with running_upstash() as server:
+        yield server
+
+
+@pytest.fixture
+def subject() -> str:
+    """A caller of this test only: the Redis is one for all."""
+    return uuid4().hex
+
+
+@asynccontextmanager
+async def limiting(
+    url: str, *, workers: int = 1, timeout_s: float = PATIENT_S, clock: Clock | None = None, token: str = TOKEN
+) -> AsyncIterator[UpstashLimiter]:
+    redis = Redis(url=url, token=token, rest_retries=0, allow_telemetry=False)
+    limiter = UpstashLimiter(redis, workers=workers, timeout_s=timeout_s, clock=clock or time.monotonic)
+    yield limiter
+    await limiter.aclose()
+
+
+async def test_the_shim_speaks_upstashs_protocol(upstash: UpstashServer, subject: str) -> None:
+    async with Redis(url=upstash.url, token=TOKEN, allow_telemetry=False) as client:
+        assert await client.set(subject, "wörds") is True
+        assert await client.get(subject) == "wörds"
+        assert await client.get("nothing") is None
+        assert await client.eval("return {1, 'two', {3}}") == [1, "two", [3]]
+        with pytest.raises(UpstashError, match="(?i)unknown command"):
+            await client.execute(["NONSENSE"])
+    async with Redis(url=upstash.url, token="wrong", allow_telemetry=False, rest_retries=0) as client:
+        with pytest.raises(UpstashError, match="WRONGPASS"):
+            await client.get(subject)
+
+
+async def test_of_five_hundred_requests_at_once_exactly_the_limit_is_allowed(
+    upstash: UpstashServer, subject: str
+) -> None:
+    async with limiting(upstash.url) as limiter:
+        verdicts = await asyncio.gather(*(limiter.hit(subject, limit=100, window_s=60) for _ in range(500)))
+    assert Counter(one.allowed for one in verdicts) == {True: 100, False: 400}
+    assert {one.mode for one in verdicts} == {"shared"}
+    assert sorted(one.remaining for one in verdicts if one.allowed) == list(range(100))
+    assert all(0 < one.reset_s <= 60 for one in verdicts if not one.allowed)
+
+
+async def test_many_workers_share_one_limit(upstash: UpstashServer, subject: str) -> None:
+    async with AsyncExitStack() as stack:
+        workers = [await stack.enter_async_context(limiting(upstash.url)) for _ in range(4)]
+        hits = [worker.hit(subject, limit=30, window_s=60) for _ in range(15) for worker in workers]
+        verdicts = await asyncio.gather(*hits)
+    assert Counter(one.allowed for one in verdicts) == {True: 30, False: 30}
+
+
+async def test_who_waits_as_long_as_told_is_allowed_again(upstash: UpstashServer, subject: str) -> None:
+    async with limiting(upstash.url) as limiter:
+        assert [(await limiter.hit(subject, limit=2, window_s=0.4)).allowed for _ in range(3)] == [True, True, False]
+        refused = await limiter.hit(subject, limit=2, window_s=0.4)
+        assert 0 < refused.reset_s <= 0.4
+        await asyncio.sleep(refused.reset_s + 0.01)
+        assert (await limiter.hit(subject, limit=2, window_s=0.4)).allowed
+
+
+async def test_a_lowered_limit_tells_the_wait_until_it_really_allows(upstash: UpstashServer, subject: str) -> None:
+    async with limiting(upstash.url) as limiter:
+        for _ in range(3):
+            await limiter.hit(subject, limit=3, window_s=0.5)
+            await asyncio.sleep(0.05)
+        refused = await limiter.hit(subject, limit=1, window_s=0.5)
+        assert not refused.allowed and refused.remaining == 0
+        await asyncio.sleep(refused.reset_s + 0.01)
+        assert (await limiter.hit(subject, limit=1, window_s=0.5)).allowed
+
+
+async def test_a_quiet_subject_leaves_nothing_in_redis(upstash: UpstashServer, subject: str) -> None:
+    async with limiting(upstash.url) as limiter:
+        await limiter.hit(subject, limit=2, window_s=0.1)
+    await asyncio.sleep(0.15)
+    async with Redis(url=upstash.url, token=TOKEN, allow_telemetry=False) as client:
+        assert await client.exists(f"omni:rate:{subject}") == 0
+
+
+async def test_with_nobody_at_the_address_each_worker_enforces_its_share_without_delay() -> None:
+    started_s = time.monotonic()
+    async with limiting(f"http://127.0.0.1:{free_port()}", workers=4, timeout_s=TIMEOUT_S) as limiter:
+        verdicts = [await limiter.hit("key", limit=40, window_s=60) for _ in range(50)]
+        assert await limiter.ping() == ""
+    assert time.monotonic() - started_s < 2
+    assert [one.allowed for one in verdicts] == [True] * 10 + [False] * 40
+    assert {one.mode for one in verdicts} == {"local"}
+
+
+async def test_a_share_is_at_least_one_request() -> None:
+    async with limiting(f"http://127.0.0.1:{free_port()}", workers=8, timeout_s=TIMEOUT_S) as limiter:
+        assert [(await limiter.hit("key", limit=3, window_s=60)).allowed for _ in range(2)] == [True, False]
+
+
+async def test_a_burst_against_a_hanging_redis_is_over_soon_and_says_so_once(
+    moody: UpstashServer, subject: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    moody.mood = "hangs"
+    started_s = time.monotonic()
+    async with limiting(moody.url, timeout_s=TIMEOUT_S) as limiter:
+        verdicts = await asyncio.gather(*(limiter.hit(subject, limit=100, window_s=60) for _ in range(300)))
+    assert time.monotonic() - started_s < 2
+    assert Counter(one.allowed for one in verdicts) == {True: 100, False: 200}
+    assert len(caplog.records) == 1
+
+
+@pytest.fixture
+def moody(upstash: UpstashServer) -> Iterator[UpstashServer]:
+    """The shared server; well again afterwards."""
+    yield upstash
+    upstash.mood = "well"
+
+
+@pytest.mark.parametrize("mood", ["hangs", "hangs up", "answers nonsense"])
+async def test_a_redis_that_misbehaves_is_left_alone_for_a_while_and_asked_again_later(
+    moody: UpstashServer, subject: str, mood: Mood
+) -> None:
+    clock = Clock()
+    async with limiting(moody.url, timeout_s=0.5, clock=clock) as limiter:
+        assert (await limiter.hit(subject, limit=100, window_s=60)).mode == "shared"
+        moody.mood = mood
+        for _ in range(FAILURES_TO_OPEN):
+            assert (await limiter.hit(subject, limit=100, window_s=60)).mode == "local"
+        started_s = time.monotonic()
+        verdicts = [await limiter.hit(subject, limit=100, window_s=60) for _ in range(200)]
+        assert time.monotonic() - started_s < 0.4, "nobody waits for a Redis that is known to be away"
+        assert sum(one.allowed for one in verdicts) == 100 - FAILURES_TO_OPEN
+        moody.mood = "well"
+        assert (await limiter.hit(subject, limit=100, window_s=60)).mode == "local", "the pause is not over"
+        clock.now_s += PAUSE_S
+        recovered = await limiter.hit(subject, limit=100, window_s=60)
+    assert (recovered.mode, recovered.allowed, recovered.remaining) == ("shared", True, 98)
+
+
+async def test_a_wrong_token_is_no_reason_to_fail_requests(upstash: UpstashServer, subject: str) -> None:
+    async with limiting(upstash.url, token="wrong") as limiter:
+        verdict = await limiter.hit(subject, limit=2, window_s=60)
+    assert (verdict.allowed, verdict.mode) == (True, "local")
+
+
+async def test_one_failure_does_not_open_the_breaker(moody: UpstashServer, subject: str) -> None:
+    async with limiting(moody.url) as limiter:
+        for mood in ("hangs up", "well", "hangs up", "well"):
+            moody.mood = mood  # type: ignore[assignment]
+            verdict = await limiter.hit(subject, limit=100, window_s=60)
+            assert verdict.mode == ("shared" if mood == "well" else "local")
+
+
+def test_with_an_address_the_limiter_is_upstashs() -> None:
+    assert isinstance(build_limiter("https://redis.invalid", "token"), UpstashLimiter)

@@ -1,0 +1,92 @@
+"""Both databases for every test that asks for one: a fresh, migrated SQLite file and a fresh, migrated Postgres."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from omni_app.storage.database import Database, upgrade
+from tests.servers.postgres import Postgres, PostgresMissing, running_postgres
+
+MIGRATED = "migrated"
+"""The Postgres database that the others are copies of."""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for the run. Where none can be started: a failure in CI, elsewhere a skip that says why."""
+    with ExitStack() as running:
+        try:
+            server = running.enter_context(running_postgres())
+        except PostgresMissing as reason:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(reason))
+        upgrade(server.create(MIGRATED))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that the others are copies of."""
+    path = tmp_path_factory.mktemp("migrated") / "omni.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """A fresh, migrated SQLite database."""
+    path = tmp_path / "omni.db"
+    shutil.copyfile(migrated_sqlite, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def postgres_name(postgres: Postgres) -> Iterator[str]:
+    """The name of a fresh, migrated Postgres database."""
+    name = f"omni_{uuid4().hex}"
+    postgres.create(name, template=MIGRATED)
+    yield name
+    postgres.drop(name)
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres, postgres_name: str) -> str:
+    """A fresh, migrated Postgres database."""
+    return postgres.url(postgres_name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh, migrated database of either kind."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The product's database over `database_url`."""
+    database = Database(database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def sqlite_database(sqlite_url: str) -> AsyncIterator[Database]:
+    """For what does not depend on the kind of database."""
+    database = Database(sqlite_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def postgres_database(postgres_url: str) -> AsyncIterator[Database]:
+    """For what only Postgres does."""
+    database = Database(postgres_url)
+    yield database
+    await database.close()

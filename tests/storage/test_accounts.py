@@ -1,0 +1,199 @@
+"""People and their sessions."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+from sqlmodel import col
+
+from omni_app.errors import InvalidRequest
+from omni_app.storage import accounts
+from omni_app.storage.accounts import EmailTaken, Identity, WeakPassword
+from omni_app.storage.database import Database
+from omni_app.storage.tables import Org, Session, User, utc_now
+
+EMAIL = "ada@example.com"
+PASSWORD = "seven lamps on a quiet harbour"
+OTHER_PASSWORD = "another long enough sentence"
+
+
+async def ada(database: Database) -> Identity:
+    """Signs Ada up."""
+    async with database.session() as session:
+        person = await accounts.sign_up(session, email=EMAIL, password=PASSWORD, org_name="Engines")
+        await session.commit()
+        return person
+
+
+async def signed_in(database: Database, person: Identity) -> str:
+    """A session's token."""
+    async with database.session() as session:
+        token = await accounts.open_session(session, user_id=person.user_id)
+        await session.commit()
+        return token
+
+
+async def who(database: Database, token: str) -> Identity | None:
+    async with database.session() as session:
+        return await accounts.read_session(session, token=token)
+
+
+async def age_sessions(database: Database, *, seen: timedelta, created: timedelta) -> None:
+    """Moves every session back in time."""
+    async with database.session() as session:
+        await session.execute(update(Session).values(last_seen_at=utc_now() - seen, created_at=utc_now() - created))
+        await session.commit()
+
+
+async def test_who_signs_up_owns_an_org_and_can_log_in(database: Database) -> None:
+    person = await ada(database)
+    assert (person.email, person.org_name, person.role, person.session_id) == (EMAIL, "Engines", "owner", None)
+    async with database.session() as session:
+        assert await accounts.verify_password(session, email=EMAIL, password=PASSWORD) == person
+        assert await accounts.verify_password(session, email="  ADA@Example.com ", password=PASSWORD) == person
+        assert await accounts.verify_password(session, email=EMAIL, password=OTHER_PASSWORD) is None
+        assert await accounts.verify_password(session, email="eve@example.com", password=PASSWORD) is None
+        assert await accounts.verify_password(session, email="not an address", password=PASSWORD) is None
+
+
+async def test_an_address_is_taken_once_in_any_spelling_and_the_failure_leaves_nothing(database: Database) -> None:
+    await ada(database)
+    async with database.session() as session:
+        with pytest.raises(EmailTaken) as refused:
+            await accounts.sign_up(session, email="Ada@EXAMPLE.com", password=OTHER_PASSWORD, org_name="Second")
+        await session.commit()
+        assert await session.scalar(select(func.count()).select_from(Org)) == 1
+    assert refused.value.status == 400 and refused.value.param == "email"
+
+
+async def test_two_sign_ups_at_once_with_one_address_make_one_account(database: Database) -> None:
+    done = await asyncio.gather(ada(database), ada(database), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in done) == ["EmailTaken", "Identity"]
+
+
+@pytest.mark.parametrize("email", ["", "ada", "@example.com", "ada@example", "a b@example.com", "a@b.c\n", "a\0@b.com"])
+async def test_what_cannot_be_an_address_is_refused(sqlite_database: Database, email: str) -> None:
+    async with sqlite_database.session() as session:
+        with pytest.raises(InvalidRequest) as refused:
+            await accounts.sign_up(session, email=email, password=PASSWORD, org_name="Engines")
+    assert refused.value.param == "email"
+
+
+async def test_a_weak_password_is_refused_at_sign_up_and_at_reset(sqlite_database: Database) -> None:
+    await ada(sqlite_database)
+    async with sqlite_database.session() as session:
+        with pytest.raises(WeakPassword):
+            await accounts.sign_up(session, email="bob@example.com", password="short", org_name="B")
+        with pytest.raises(WeakPassword):
+            await accounts.reset_password(session, email=EMAIL, password=EMAIL)
+
+
+async def test_an_unknown_address_takes_as_long_as_a_wrong_password(sqlite_database: Database) -> None:
+    await ada(sqlite_database)
+
+    async def fastest_s(email: str) -> float:
+        times_s = []
+        for _ in range(5):
+            started_s = time.perf_counter()
+            async with sqlite_database.session() as session:
+                assert await accounts.verify_password(session, email=email, password=OTHER_PASSWORD) is None
+            times_s.append(time.perf_counter() - started_s)
+        return min(times_s)
+
+    known_s, unknown_s = await fastest_s(EMAIL), await fastest_s("eve@example.com")
+    assert 0.4 < known_s / unknown_s < 2.5
+
+
+async def test_a_session_tells_who_is_signed_in_until_it_is_closed(database: Database) -> None:
+    person = await ada(database)
+    token, other = await signed_in(database, person), await signed_in(database, person)
+    found = await who(database, token)
+    assert found is not None and found.session_id is not None
+    assert (found.user_id, found.org_id, found.email) == (person.user_id, person.org_id, EMAIL)
+    async with database.session() as session:
+        await accounts.close_session(session, token=token)
+        await session.commit()
+    assert await who(database, token) is None
+    assert await who(database, other) is not None
+    assert await who(database, "made-up") is None
+
+
+async def test_only_a_hash_of_the_token_is_kept(sqlite_database: Database) -> None:
+    token = await signed_in(sqlite_database, await ada(sqlite_database))
+    async with sqlite_database.session() as session:
+        stored = (await session.scalars(select(Session))).one()
+    assert token not in repr(stored) and len(stored.token_hash) == 64
+    assert await who(sqlite_database, stored.token_hash) is None
+
+
+async def test_a_session_ends_when_it_is_idle_for_too_long(database: Database) -> None:
+    token = await signed_in(database, await ada(database))
+    nearly = accounts.IDLE - timedelta(minutes=1)
+    await age_sessions(database, seen=nearly, created=nearly)
+    assert await who(database, token) is not None
+    await age_sessions(database, seen=accounts.IDLE + timedelta(minutes=1), created=accounts.IDLE * 2)
+    assert await who(database, token) is None
+
+
+async def test_using_a_session_keeps_it_from_being_idle(database: Database) -> None:
+    token = await signed_in(database, await ada(database))
+    await age_sessions(database, seen=timedelta(hours=11), created=timedelta(hours=11))
+    await who(database, token)
+    async with database.session() as session:
+        seen_at = (await session.scalars(select(Session))).one().last_seen_at
+    assert utc_now() - seen_at < timedelta(minutes=1)
+
+
+async def test_a_session_ends_after_its_longest_life_however_busy(database: Database) -> None:
+    token = await signed_in(database, await ada(database))
+    await age_sessions(database, seen=timedelta(0), created=accounts.ABSOLUTE - timedelta(minutes=1))
+    assert await who(database, token) is not None
+    await age_sessions(database, seen=timedelta(0), created=accounts.ABSOLUTE + timedelta(minutes=1))
+    assert await who(database, token) is None
+
+
+async def test_a_log_in_sweeps_away_sessions_that_are_too_old(sqlite_database: Database) -> None:
+    person = await ada(sqlite_database)
+    await signed_in(sqlite_database, person)
+    await age_sessions(sqlite_database, seen=timedelta(0), created=accounts.ABSOLUTE * 2)
+    await signed_in(sqlite_database, person)
+    async with sqlite_database.session() as session:
+        assert await session.scalar(select(func.count()).select_from(Session)) == 1
+
+
+async def test_a_reset_password_ends_every_session_and_replaces_the_old_one(database: Database) -> None:
+    person = await ada(database)
+    tokens = [await signed_in(database, person) for _ in range(2)]
+    async with database.session() as session:
+        assert await accounts.reset_password(session, email=EMAIL, password=OTHER_PASSWORD)
+        assert not await accounts.reset_password(session, email="eve@example.com", password=OTHER_PASSWORD)
+        await session.commit()
+        assert await accounts.verify_password(session, email=EMAIL, password=PASSWORD) is None
+        assert await accounts.verify_password(session, email=EMAIL, password=OTHER_PASSWORD) == person
+    assert [await who(database, token) for token in tokens] == [None, None]
+
+
+async def test_nobody_is_signed_in_for_an_org_that_was_deleted(sqlite_database: Database) -> None:
+    token = await signed_in(sqlite_database, await ada(sqlite_database))
+    async with sqlite_database.session() as session:
+        await session.execute(update(Org).values(deleted_at=utc_now()))
+        await session.commit()
+    assert await who(sqlite_database, token) is None
+
+
+async def test_an_account_without_a_password_here_cannot_log_in_with_one(sqlite_database: Database) -> None:
+    async with sqlite_database.session() as session:
+        await accounts.join(session, email="eve@example.com", password_hash="", org_name="Elsewhere")
+        await session.commit()
+        assert await accounts.verify_password(session, email="eve@example.com", password="") is None
+        assert (await session.scalars(select(col(User.password_hash)))).one() == ""
+
+
+async def test_an_org_of_a_name_is_made_once(database: Database) -> None:
+    async with database.session() as session:
+        first = await accounts.org_named(session, "Operators")
+        await session.commit()
+        assert await accounts.org_named(session, "Operators") == first
+        assert await accounts.org_named(session, "Others") != first

@@ -1,0 +1,213 @@
+"""The schema: migrations both ways, what `/ready` says of another version's, and what guards an SQLite file."""
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic import command
+from psycopg import sql
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.pool import NullPool
+from sqlmodel import SQLModel
+
+from omni_app.errors import Unavailable
+from omni_app.storage import accounts, keys, ledger, meta
+from omni_app.storage.database import (
+    BACKUPS_KEPT,
+    Database,
+    DatabaseError,
+    _alembic_config,
+    backup_before_upgrade,
+    current_revision,
+    hold_sqlite_lock,
+    sync_url,
+    upgrade,
+)
+from omni_app.storage.tables import ModelChange, ModelRow
+from tests.product import ROOT, free_port
+from tests.servers.postgres import Postgres
+from tests.storage.facts import attempt, record
+
+PASSWORD = "seven lamps on a quiet harbour"
+
+
+def table_names(url: str) -> set[str]:
+    engine = create_engine(sync_url(url), poolclass=NullPool)
+    names = set(inspect(engine).get_table_names())
+    engine.dispose()
+    return names
+
+
+def execute(url: str, statement: str) -> None:
+    engine = create_engine(sync_url(url), poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def test_migrations_make_every_table_of_the_code(database_url: str) -> None:
+    assert table_names(database_url) == set(SQLModel.metadata.tables) | {"alembic_version"}
+
+
+def test_migrations_say_the_same_as_the_tables_of_the_code(database_url: str) -> None:
+    command.check(_alembic_config(sync_url(database_url)))
+
+
+def test_migrations_go_down_to_nothing_and_up_again(database_url: str) -> None:
+    command.downgrade(_alembic_config(sync_url(database_url)), "base")
+    assert table_names(database_url) == {"alembic_version"}
+    assert current_revision(database_url) is None
+    upgrade(database_url)
+    assert table_names(database_url) > {"requests", "api_keys"}
+
+
+def test_upgrading_what_is_up_to_date_changes_nothing(database_url: str) -> None:
+    before = current_revision(database_url)
+    upgrade(database_url)
+    assert current_revision(database_url) == before
+
+
+async def test_a_migrated_database_is_ready(database: Database) -> None:
+    assert await database.ping() == ""
+    assert await database.schema_problem() == ""
+
+
+async def test_a_database_without_tables_is_told_to_be_upgraded(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
+    assert "older" in await database.schema_problem()
+    assert "alembic upgrade head" in await database.schema_problem()
+    await database.close()
+
+
+async def test_a_newer_schema_is_neither_served_nor_migrated(database: Database, database_url: str) -> None:
+    execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    assert "newer" in await database.schema_problem()
+    with pytest.raises(DatabaseError, match="newer"):
+        upgrade(database_url)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_a_database_that_is_away_is_told_as_such(kind: str, tmp_path: Path) -> None:
+    away = {
+        "sqlite": f"sqlite:///{tmp_path / 'no' / 'folder.db'}",
+        "postgres": f"postgresql://omni@127.0.0.1:{free_port()}/omni",
+    }
+    database = Database(away[kind])
+    assert "does not answer" in await database.ping()
+    with pytest.raises(Unavailable) as refused:
+        async with database.reading() as session:
+            await session.execute(text("SELECT 1"))
+    assert refused.value.headers["Retry-After"]
+    with pytest.raises(DatabaseError, match="DATABASE_URL"):
+        upgrade(away[kind])
+    await database.close()
+
+
+async def test_a_connection_that_postgres_ended_is_replaced(
+    postgres_database: Database, postgres: Postgres, postgres_name: str
+) -> None:
+    assert await postgres_database.ping() == ""
+    postgres.take_away(postgres_name)
+    assert "does not answer" in await postgres_database.ping()
+    postgres.give_back(postgres_name)
+    assert await postgres_database.ping() == ""
+
+
+async def fill_every_table(database: Database) -> None:
+    """At least one row in each."""
+    async with database.session() as session:
+        person = await accounts.sign_up(session, email="a@example.com", password=PASSWORD, org_name="A")
+        await accounts.open_session(session, user_id=person.user_id)
+        await keys.create_key(session, org_id=person.org_id, name="k", kind="live", hasher=keys.KeyHasher("pepper"))
+        await meta.write_meta(session, "m", "1")
+        session.add(ModelRow(model_id="p/m", provider="p", model_name="m", data={}, cost_input=1, cost_output=1))
+        session.add(ModelChange(model_id="p/m", field="enabled", old=True, new=False, source="test"))
+        await ledger.insert_records(session, [record()], [attempt()])
+        await session.commit()
+
+
+async def test_supabases_public_roles_see_no_row_of_any_table(
+    postgres: Postgres, postgres_database: Database, postgres_url: str, postgres_name: str
+) -> None:
+    await fill_every_table(postgres_database)
+    for role in ("anon", "authenticated"):
+        name = sql.Identifier(role)
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(name))
+            connection.execute(sql.SQL("CREATE ROLE {}").format(name))
+            connection.execute(sql.SQL("GRANT ALL ON ALL TABLES IN SCHEMA public TO {}").format(name))
+            try:
+                for table in sorted(table_names(postgres_url)):
+                    count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
+                    assert connection.execute(count).fetchone() != (0,), f"nothing to see in {table}"
+                    connection.execute(sql.SQL("SET ROLE {}").format(name))
+                    assert connection.execute(count).fetchone() == (0,), table
+                    connection.execute("RESET ROLE")
+            finally:
+                connection.execute("RESET ROLE")
+                connection.execute(sql.SQL("DROP OWNED BY {}").format(name))
+                connection.execute(sql.SQL("DROP ROLE {}").format(name))
+
+
+def older_file(tmp_path: Path) -> str:
+    """An SQLite file with a row in it, of before our first revision."""
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE keepsake (word TEXT)")
+        connection.execute("INSERT INTO keepsake VALUES ('kept')")
+        connection.commit()
+    return f"sqlite:///{path}"
+
+
+def test_an_sqlite_file_is_copied_before_it_is_migrated(tmp_path: Path) -> None:
+    copy = backup_before_upgrade(older_file(tmp_path), tmp_path)
+    assert copy is not None
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT word FROM keepsake").fetchall() == [("kept",)]
+
+
+def test_the_last_few_copies_are_kept(tmp_path: Path) -> None:
+    url = older_file(tmp_path)
+    made = [backup_before_upgrade(url, tmp_path) for _ in range(BACKUPS_KEPT + 2)]
+    assert sorted((tmp_path / "backups").iterdir()) == made[2:]
+
+
+def test_nothing_is_copied_when_there_is_nothing_to_migrate(database_url: str, tmp_path: Path) -> None:
+    assert backup_before_upgrade(database_url, tmp_path) is None
+    assert backup_before_upgrade(f"sqlite:///{tmp_path / 'not-there.db'}", tmp_path) is None
+    assert not (tmp_path / "backups").exists()
+
+
+HOLD = "import sys; from omni_app.storage.database import hold_sqlite_lock as h; h(sys.argv[1]); print(); input()"
+
+
+def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'omni.db'}"
+    command_line = [sys.executable, "-c", HOLD, url]
+    with subprocess.Popen(command_line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdout and first.stdout.readline() == b"\n"
+        with pytest.raises(DatabaseError, match="another Omni-Model Router process"):
+            hold_sqlite_lock(url)
+        first.kill()
+    descriptor = hold_sqlite_lock(url)
+    assert descriptor is not None
+    with open(descriptor), pytest.raises(DatabaseError):
+        hold_sqlite_lock(url)
+
+
+def test_there_is_nothing_to_lock_for_postgres_or_memory() -> None:
+    assert hold_sqlite_lock("postgresql://omni@127.0.0.1/omni") is None
+    assert hold_sqlite_lock("sqlite:///:memory:") is None
+
+
+async def test_a_meta_value_is_empty_until_written_and_grows_with_every_bump(database: Database) -> None:
+    async with database.session() as session:
+        assert await meta.read_meta(session, "version") == ""
+        for expected in ("1", "2", "3"):
+            await meta.bump(session, "version")
+            await session.commit()
+            assert await meta.read_meta(session, "version") == expected

@@ -1,0 +1,294 @@
+"""API keys: their form, what is kept of them, and who is let in when the database changes or is away."""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select, update
+from sqlmodel import col
+
+from omni_app.errors import InvalidApiKey, Unavailable
+from omni_app.routing.types import KeyKind
+from omni_app.storage import keys
+from omni_app.storage.accounts import org_named
+from omni_app.storage.database import DATABASE_ERRORS, Database
+from omni_app.storage.keys import ALPHABET, KEY_PATTERN, ApiKey, KeyCache, KeyHasher, checksum_ok, generate_key
+from omni_app.storage.tables import ApiKeyRow, utc_now
+from tests.servers.postgres import Postgres
+
+HASHER = KeyHasher("pepper for tests")
+kinds = st.sampled_from(["live", "test"])
+
+
+async def new_key(database: Database, *, kind: KeyKind = "live", org: str = "Engines") -> tuple[ApiKey, str]:
+    async with database.session() as session:
+        made = await keys.create_key(
+            session, org_id=await org_named(session, org), name="CI", kind=kind, hasher=HASHER
+        )
+        await session.commit()
+        return made
+
+
+async def revoke(database: Database, key: ApiKey) -> bool:
+    async with database.session() as session:
+        done = await keys.revoke_key(session, org_id=key.org_id, key_id=key.id)
+        await session.commit()
+        return done
+
+
+async def change(database: Database, key_id: UUID, **values: object) -> None:
+    async with database.session() as session:
+        await session.execute(update(ApiKeyRow).where(col(ApiKeyRow.id) == key_id).values(**values))
+        await session.commit()
+
+
+def age(cache: KeyCache, seconds: float) -> None:
+    """Makes everything that the cache knows older."""
+    for digest, (key, read_at_s) in cache._known.items():
+        cache._known[digest] = (key, read_at_s - seconds)
+
+
+# The form
+
+
+@given(kinds)
+def test_a_new_key_has_the_form_that_secret_scanners_look_for_and_its_checksum_is_right(kind: KeyKind) -> None:
+    key = generate_key(kind)
+    assert KEY_PATTERN.fullmatch(key) and key.startswith(f"omr_{kind}_") and len(key) == 47
+    assert checksum_ok(key)
+
+
+@given(kinds, st.integers(min_value=9, max_value=46), st.sampled_from(ALPHABET))
+def test_one_wrong_character_is_always_noticed(kind: KeyKind, place: int, other: str) -> None:
+    key = generate_key(kind)
+    typed = key[:place] + other + key[place + 1 :]
+    assert checksum_ok(typed) == (typed == key)
+
+
+@given(kinds, st.integers(min_value=9, max_value=45))
+def test_two_swapped_characters_are_always_noticed(kind: KeyKind, place: int) -> None:
+    key = generate_key(kind)
+    typed = key[:place] + key[place + 1] + key[place] + key[place + 2 :]
+    assert checksum_ok(typed) == (typed == key)
+
+
+@given(st.text() | st.from_regex(KEY_PATTERN, fullmatch=True))
+def test_what_we_did_not_make_is_no_key(text: str) -> None:
+    assert not checksum_ok(text)
+
+
+@pytest.mark.parametrize("wrong", [" {}", "{}\n", "{}x", "Bearer {}", "{}\0"])
+def test_a_key_with_something_around_it_is_no_key(wrong: str) -> None:
+    assert not checksum_ok(wrong.format(generate_key("live")))
+
+
+def test_keys_do_not_repeat_and_a_live_key_does_not_pass_as_a_test_key() -> None:
+    assert len({generate_key("live") for _ in range(1_000)}) == 1_000
+    assert not checksum_ok(generate_key("live").replace("omr_live_", "omr_test_"))
+
+
+def test_a_digest_depends_on_the_key_and_on_the_pepper() -> None:
+    key = generate_key("live")
+    digests = {hasher.digest(one) for hasher in (HASHER, KeyHasher("other")) for one in (key, generate_key("live"))}
+    assert len(digests) == 4 and all(len(one) == 64 for one in digests)
+    assert HASHER.digest(key) == HASHER.digest(key)
+
+
+# The rows
+
+
+async def test_of_a_key_only_what_may_be_shown_is_kept(database: Database) -> None:
+    key, secret = await new_key(database)
+    async with database.session() as session:
+        row = (await session.scalars(select(ApiKeyRow))).one()
+    assert secret not in repr(row.model_dump())
+    assert (key.prefix, key.last4) == (secret[:9], secret[-4:])
+    assert row.digest == HASHER.digest(secret)
+    assert (key.kind, key.hidden, key.revoked_at, key.last_used_at, key.allowed_models) == ("live", False, *[None] * 3)
+
+
+async def test_an_org_lists_its_own_visible_unrevoked_keys_newest_first(database: Database) -> None:
+    first, _ = await new_key(database)
+    gone, _ = await new_key(database)
+    second, _ = await new_key(database, kind="test")
+    await new_key(database, org="Others")
+    assert await revoke(database, gone)
+    async with database.session() as session:
+        hidden = await keys.playground_key(session, org_id=first.org_id, kind="live", hasher=HASHER)
+        await session.commit()
+        assert [key.id for key in await keys.list_keys(session, org_id=first.org_id)] == [second.id, first.id]
+        everything = await keys.list_keys(session, org_id=first.org_id, include_hidden=True)
+        assert [key.id for key in everything] == [hidden.id, second.id, first.id]
+        assert sorted(org for org, _ in await keys.all_keys(session)) == ["Engines"] * 3 + ["Others"]
+
+
+async def test_a_key_is_revoked_once_and_by_its_own_org_or_the_operator(database: Database) -> None:
+    key, _ = await new_key(database)
+    stranger, _ = await new_key(database, org="Others")
+    assert not await revoke(database, replace(key, org_id=stranger.org_id))
+    assert not await revoke(database, replace(key, id=uuid4()))
+    assert await revoke(database, key)
+    assert not await revoke(database, key)
+    async with database.session() as session:
+        assert await keys.revoke_key(session, org_id=None, key_id=stranger.id)
+
+
+async def test_the_playgrounds_key_is_one_row_per_kind_and_cannot_be_revoked(database: Database) -> None:
+    key, _ = await new_key(database)
+    async with database.session() as session:
+        made = [
+            await keys.playground_key(session, org_id=key.org_id, kind=kind, hasher=HASHER)
+            for kind in ("live", "test", "live", "test")
+        ]
+        await session.commit()
+    assert made[:2] == made[2:] and made[0].id != made[1].id and all(one.hidden for one in made)
+    assert not await revoke(database, made[0])
+
+
+# Who is let in
+
+
+async def test_a_key_opens_the_door_for_its_org(database: Database) -> None:
+    key, secret = await new_key(database)
+    cache = KeyCache(database, HASHER)
+    assert await cache.authenticate(secret) == key
+    assert await cache.authenticate(secret) == key
+
+
+@pytest.mark.parametrize("presented", ["", "omr_live_", "sk-something", "omr_live_" + "0" * 38])
+async def test_a_malformed_key_is_refused_without_asking_the_database(presented: str) -> None:
+    cache = KeyCache(Database(f"postgresql://omni@127.0.0.1:1/{'away'}"), HASHER)
+    with pytest.raises(InvalidApiKey) as refused:
+        await cache.authenticate(presented)
+    assert refused.value.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_an_unknown_key_and_a_key_under_another_pepper_are_refused(database: Database) -> None:
+    _, secret = await new_key(database)
+    with pytest.raises(InvalidApiKey):
+        await KeyCache(database, HASHER).authenticate(generate_key("live"))
+    with pytest.raises(InvalidApiKey):
+        await KeyCache(database, KeyHasher("another pepper")).authenticate(secret)
+
+
+async def test_a_revoked_key_is_refused_by_every_worker_after_its_next_poll(database: Database) -> None:
+    key, secret = await new_key(database)
+    workers = [KeyCache(database, HASHER) for _ in range(2)]
+    for worker in workers:
+        await worker.poll()
+        await worker.authenticate(secret)
+    await revoke(database, key)
+    for worker in workers:
+        await worker.poll()
+        with pytest.raises(InvalidApiKey):
+            await worker.authenticate(secret)
+
+
+async def test_the_running_cache_refuses_a_revoked_key_within_two_seconds(sqlite_database: Database) -> None:
+    key, secret = await new_key(sqlite_database)
+    cache = KeyCache(sqlite_database, HASHER)
+    running = asyncio.create_task(cache.run())
+    await cache.authenticate(secret)
+    await revoke(sqlite_database, key)
+    with pytest.raises(InvalidApiKey):
+        async with asyncio.timeout(2):
+            while True:
+                await cache.authenticate(secret)
+                await asyncio.sleep(0.02)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_a_key_that_is_read_while_it_is_revoked_is_not_remembered(sqlite_database: Database) -> None:
+    key, secret = await new_key(sqlite_database)
+    cache = KeyCache(sqlite_database, HASHER)
+    await cache.poll()
+    reading = asyncio.create_task(cache.authenticate(secret))
+    for _ in range(200):  # wherever the reading is when the revocation is seen
+        await asyncio.sleep(0)
+    await revoke(sqlite_database, key)
+    await cache.poll()
+    with suppress(InvalidApiKey):
+        await reading
+    with pytest.raises(InvalidApiKey):
+        await cache.authenticate(secret)
+
+
+async def test_an_expired_key_is_refused_though_it_is_remembered(database: Database) -> None:
+    key, secret = await new_key(database)
+    cache = KeyCache(database, HASHER)
+    await change(database, key.id, expires_at=utc_now() + timedelta(seconds=0.3))
+    await cache.authenticate(secret)
+    await asyncio.sleep(0.3)
+    with pytest.raises(InvalidApiKey):
+        await cache.authenticate(secret)
+
+
+async def test_the_models_a_key_may_use_come_with_it(database: Database) -> None:
+    key, secret = await new_key(database)
+    await change(database, key.id, allowed_models=["openai/gpt-4o", "local/smollm2"])
+    found = await KeyCache(database, HASHER).authenticate(secret)
+    assert found.allowed_models == {"openai/gpt-4o", "local/smollm2"}
+
+
+async def test_a_hidden_key_never_opens_the_door(database: Database) -> None:
+    key, _ = await new_key(database)
+    async with database.session() as session:
+        _, secret = await keys.create_key(
+            session, org_id=key.org_id, name="Playground", kind="live", hasher=HASHER, hidden=True
+        )
+        await session.commit()
+    with pytest.raises(InvalidApiKey):
+        await KeyCache(database, HASHER).authenticate(secret)
+
+
+async def test_with_the_database_away_known_keys_pass_for_a_while_and_unknown_ones_are_told_to_wait(
+    postgres_database: Database, postgres: Postgres, postgres_name: str
+) -> None:
+    _, known = await new_key(postgres_database)
+    _, unknown = await new_key(postgres_database)
+    cache = KeyCache(postgres_database, HASHER)
+    await cache.poll()
+    await cache.authenticate(known)
+    postgres.take_away(postgres_name)
+    age(cache, keys.REFRESH_S + 1)
+    assert await cache.authenticate(known)
+    with pytest.raises(Unavailable) as refused:
+        await cache.authenticate(unknown)
+    assert refused.value.headers["Retry-After"]
+    with pytest.raises(DATABASE_ERRORS):
+        await cache.poll()
+    age(cache, keys.CACHE_S)
+    with pytest.raises(Unavailable):
+        await cache.authenticate(known)
+    postgres.give_back(postgres_name)
+    assert await cache.authenticate(known)
+    assert await cache.authenticate(unknown)
+
+
+async def test_a_poll_writes_down_when_keys_were_used_but_not_at_every_poll(database: Database) -> None:
+    key, secret = await new_key(database)
+    cache = KeyCache(database, HASHER)
+    cache._noted_at_s = time.monotonic() - keys.LAST_USED_STEP_S - 1
+
+    async def noted() -> object:
+        async with database.session() as session:
+            return (await session.scalars(select(col(ApiKeyRow.last_used_at)))).one()
+
+    await cache.poll()
+    assert await noted() is None
+    before = utc_now()
+    await cache.authenticate(secret)
+    await cache.poll()
+    first = await noted()
+    assert before <= first <= utc_now()  # type: ignore[operator]
+    await cache.authenticate(secret)
+    await cache.poll()
+    assert await noted() == first
