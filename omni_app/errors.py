@@ -13,6 +13,7 @@
     ├── NoEligibleModel          422  no_eligible_model
     ├── RateLimited              429  rate_limited
     ├── ProviderError            502  provider_error (504: the chain timed out; 503: every breaker is open)
+    │   └── StreamInterrupted    502  stream_interrupted (an event of a stream that had begun)
     └── Unavailable              503  unavailable
 
 Raised where they happen, turned into HTTP once, in `omni_app.api.responses`. A message is written for
@@ -129,6 +130,12 @@ class ProviderError(OmniError):
 
     code = "provider_error"
     status = 502
+
+
+class StreamInterrupted(ProviderError):
+    """A model broke off in the middle of its answer: too late for another one to take over."""
+
+    code = "stream_interrupted"
 
 
 class Unavailable(OmniError):

@@ -1,7 +1,10 @@
-"""`POST /v1/chat` and `POST /v1/agent-step`."""
+"""`POST /v1/chat` and `POST /v1/agent-step`, plain and streamed."""
 
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -9,9 +12,11 @@ from starlette.routing import Route
 from omni_app.api.auth import Doorkeeper
 from omni_app.api.chat_schema import AGENT_STEP_FIELDS, CHAT_FIELDS, parse_chat
 from omni_app.api.json_body import read_json_object
-from omni_app.api.responses import json_response, money, request_id
+from omni_app.api.responses import error_body, json_response, money, request_id
+from omni_app.api.sse import EventStream, event
 from omni_app.errors import InvalidRequest
-from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest
+from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened
+from omni_app.providers.base import Delta
 from omni_app.services import Services
 
 MAX_TIMEOUT_MS = 3_600_000
@@ -30,18 +35,57 @@ def routes(services: Services) -> list[Route]:
             body, fields=fields, endpoint=endpoint, key_kind=caller.kind, timeout_s=deadline_s(request)
         )
 
+    async def answer(request: Request, *, endpoint: str) -> Response:
+        caller, chat_request = await read(request, endpoint=endpoint)
+        steps = step_fields(chat_request) if chat_request.agent_step else {}
+        if chat_request.stream:
+            return await streamed(services, caller, chat_request, request, steps)
+        found = await services.gateway.chat(caller, chat_request, request_id=request_id(request))
+        return json_response(answer_body(found) | steps, headers=answer_headers(found))
+
     async def chat(request: Request) -> Response:
-        caller, chat_request = await read(request, endpoint="chat")
-        answer = await services.gateway.chat(caller, chat_request, request_id=request_id(request))
-        return json_response(answer_body(answer), headers=answer_headers(answer))
+        return await answer(request, endpoint="chat")
 
     async def agent_step(request: Request) -> Response:
-        caller, step = await read(request, endpoint="agent-step")
-        answer = await services.gateway.chat(caller, step, request_id=request_id(request))
-        body = answer_body(answer) | {"session_id": step.session_id or None, "step_id": step.step_id or None}
-        return json_response(body, headers=answer_headers(answer))
+        return await answer(request, endpoint="agent-step")
 
     return [Route("/v1/chat", chat, methods=["POST"]), Route("/v1/agent-step", agent_step, methods=["POST"])]
+
+
+def step_fields(request: ChatRequest) -> dict[str, Any]:
+    """An agent step's ids, echoed."""
+    return {"session_id": request.session_id or None, "step_id": request.step_id or None}
+
+
+async def streamed(
+    services: Services, caller: Caller, chat_request: ChatRequest, request: Request, steps: Mapping[str, Any]
+) -> Response:
+    """The answer as events: `delta {text | tool_call}` as they come, `done` with the whole answer, or `error`."""
+    model = ""
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        nonlocal model
+        pieces = services.gateway.stream(caller, chat_request, request_id=request_id(request))
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if isinstance(piece, Opened):
+                    model = piece.deployment.id
+                elif isinstance(piece, Delta):
+                    yield event("delta", orjson.dumps(delta_body(piece)))
+                else:
+                    yield event("done", orjson.dumps({**answer_body(piece), **steps}))
+
+    stream = EventStream(
+        events(),
+        on_error=lambda error: event("error", orjson.dumps(error_body(error, request))),
+        headers_of=lambda: {"x-omni-model": model} if model else {},
+    )
+    return await stream.opened()
+
+
+def delta_body(delta: Delta) -> dict[str, Any]:
+    """One piece: text or a tool call's delta."""
+    return {"tool_call": delta.tool_call} if delta.tool_call is not None else {"text": delta.text}
 
 
 def deadline_s(request: Request) -> float | None:

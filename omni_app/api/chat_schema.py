@@ -215,12 +215,6 @@ def _metadata(value: Any, path: str) -> dict[str, Any]:
     return metadata
 
 
-def _not_yet_streaming(value: Any, path: str) -> bool:
-    if _boolean(value, path):
-        raise wrong(path, "streaming is not available yet: leave it out or send false")
-    return False
-
-
 CHAT_FIELDS: Mapping[str, Check] = {
     "messages": _messages,
     "priority": lambda value, path: Priority(_choice(value, path, tuple(Priority))),
@@ -235,7 +229,7 @@ CHAT_FIELDS: Mapping[str, Check] = {
     "tool_choice": _tool_choice,
     "response_format": _response_format,
     "metadata": _metadata,
-    "stream": _not_yet_streaming,
+    "stream": _boolean,
 }
 """Field -> its check. A field that is not here is refused by name; `null` counts as left out."""
 
@@ -276,6 +270,7 @@ def parse_chat(
         step_id=values.get("step_id", ""),
         agent_step="step_id" in fields,
         timeout_s=timeout_s,
+        stream=values.get("stream", False),
         sandbox_fail=_sandbox_fail(metadata, key_kind),
     )
 

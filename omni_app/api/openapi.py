@@ -88,7 +88,9 @@ CHAT_PROPERTIES: Schema = {
         f"({', '.join(SANDBOX_FAULTS)}), or at every model with the prefix `all:`",
         maxProperties=64,
     ),
-    "stream": _described("boolean", "Only false for now"),
+    "stream": _described(
+        "boolean", "Answer as server-sent events: `delta`, then `done` with the whole answer, or `error`"
+    ),
 }
 
 CHAT_REQUEST = _object(CHAT_PROPERTIES, required=("messages",), closed=True)

@@ -27,11 +27,15 @@ def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] |
 
 def error_response(error: OmniError, request: Request) -> Response:
     """The error shape of every path: `{"error": {"code", "message"}, "request_id"}`."""
+    return json_response(error_body(error, request), status=error.status, headers=error.headers)
+
+
+def error_body(error: OmniError, request: Request) -> dict[str, Any]:
+    """The error shape as plain data."""
     shape: dict[str, Any] = {"code": error.code, "message": error.message}
     if error.param:
         shape["param"] = error.param
-    body = {"error": shape, "request_id": request_id(request)}
-    return json_response(body, status=error.status, headers=error.headers)
+    return {"error": shape, "request_id": request_id(request)}
 
 
 def request_id(request: Request) -> str:

@@ -5,14 +5,25 @@ Which faults move on to the next model is data (`AFTER_FAULT`), not code.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import Enum
 
-from omni_app.errors import InvalidRequest, OmniError, ProviderError
+from omni_app.errors import InvalidRequest, OmniError, ProviderError, StreamInterrupted
 from omni_app.gateway.health import Health
-from omni_app.gateway.types import Attempt, ChatRequest
-from omni_app.providers.base import Completion, FaultKind, Provider, ProviderFault, ProviderRequest, Timeouts, Usage
+from omni_app.gateway.types import Attempt, ChatRequest, Opened, Whole
+from omni_app.providers.base import (
+    Completion,
+    Delta,
+    FaultKind,
+    Provider,
+    ProviderFault,
+    ProviderRequest,
+    Timeouts,
+    Usage,
+)
+from omni_app.providers.usage import counted
 from omni_app.routing.cost import actual_cost
 from omni_app.routing.types import Deployment, Step
 
@@ -57,50 +68,116 @@ class Walk:
     on_attempt: Callable[[Attempt], None]
     clock: Callable[[], float] = time.monotonic
     attempts: list[Attempt] = field(default_factory=list)
+    _fault: ProviderFault = field(
+        default_factory=lambda: ProviderFault(
+            FaultKind.TOTAL_TIMEOUT, "the deadline had passed before a model could be called"
+        )
+    )
+    """What the newest failed attempt met."""
 
-    async def run(self, chain: Iterable[tuple[Deployment, Step]]) -> tuple[Completion, Deployment]:
-        """The first whole answer, and who gave it. Raises what `chain_failed` makes of the last fault."""
+    async def run(self, chain: Iterable[tuple[Deployment, Step]]) -> Whole:
+        """The first whole answer. Raises what `chain_failed` makes of the last fault."""
+        for deployment, step in self._tried(chain):
+            try:
+                return Whole(await self._attempt(deployment, step), deployment)
+            except ProviderFault as fault:
+                self._fault = fault
+        raise chain_failed(tuple(self.attempts), self._fault)
+
+    async def stream(self, chain: Iterable[tuple[Deployment, Step]]) -> AsyncGenerator[Opened | Delta | Whole, None]:
+        """Who answers, the pieces, the whole answer. Another model takes over until the first piece has come.
+
+        Raises `StreamInterrupted` after it, else what `chain_failed` makes of the last fault.
+        """
+        for deployment, step in self._tried(chain):
+            opened = False
+            try:
+                async with aclosing(self._stream_attempt(deployment, step)) as pieces:
+                    async for piece in pieces:
+                        if not opened:
+                            opened = True
+                            yield Opened(deployment)
+                        yield Whole(piece, deployment) if isinstance(piece, Completion) else piece
+                return
+            except ProviderFault as fault:
+                if opened:
+                    raise StreamInterrupted(f"{deployment.id} broke off: {fault.detail}") from fault
+                self._fault = fault
+        raise chain_failed(tuple(self.attempts), self._fault)
+
+    def _tried(self, chain: Iterable[tuple[Deployment, Step]]) -> Iterator[tuple[Deployment, Step]]:
+        """The steps that are worth trying, given what the ones before them met."""
         larger_than = 0
-        fault = ProviderFault(FaultKind.TOTAL_TIMEOUT, "the deadline had passed before a model could be called")
         for deployment, step in chain:
             if deployment.context_window <= larger_than:
                 continue
             if self.clock() >= self.deadline_s:
-                break
-            try:
-                return await self._attempt(deployment, step), deployment
-            except ProviderFault as met:
-                fault = met
-            after = AFTER_FAULT[fault.kind]
+                return
+            yield deployment, step
+            after = AFTER_FAULT[self._fault.kind]
             if after is After.STOP:
-                break
+                return
             if after is After.LARGER_WINDOW:
                 larger_than = deployment.context_window
-        raise chain_failed(tuple(self.attempts), fault)
 
     async def _attempt(self, deployment: Deployment, step: Step) -> Completion:
-        started_s = self.clock()
-        played = self._played_fault()
-        provider = self.providers["sandbox" if played else deployment.provider]
-        self.health.probing(deployment.id, now_s=started_s)
+        attempt = self._begin(deployment, step)
         try:
-            async with asyncio.timeout(self.deadline_s - started_s):
-                completion = await provider.complete(self._call(deployment, step, played, started_s))
+            async with asyncio.timeout(self.deadline_s - attempt.started_s):
+                completion = await attempt.provider.complete(attempt.call)
         except TimeoutError:
             fault = ProviderFault(FaultKind.TOTAL_TIMEOUT, "the request's deadline passed")
-        except ProviderFault as met:
-            fault = met
+            raise self._failed(attempt, fault) from None
+        except ProviderFault as fault:
+            raise self._failed(attempt, fault) from None
         except asyncio.CancelledError:
-            self._note(deployment, started_s, outcome="cancelled")
+            self._note(attempt, outcome="cancelled")
             raise
-        else:
-            latency_ms = self._note(deployment, started_s, outcome="ok", usage=completion.usage)
-            self.health.succeeded(deployment.id, latency_ms=latency_ms)
-            return completion
-        self._note(deployment, started_s, outcome=fault.kind.value, detail=fault.detail, usage=fault.usage)
-        if not played:
-            self.health.failed(deployment.id, fault, now_s=self.clock())
-        raise fault
+        self._succeeded(attempt, completion)
+        return completion
+
+    async def _stream_attempt(self, deployment: Deployment, step: Step) -> AsyncGenerator[Delta | Completion, None]:
+        """As `_attempt`; the provider keeps the deadline, for none may span a `yield`."""
+        attempt = self._begin(deployment, step)
+        said: list[str] = []
+        completed = False
+        try:
+            async with aclosing(attempt.provider.stream(attempt.call)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Completion):
+                        completed = True
+                        self._succeeded(attempt, piece)
+                    else:
+                        said.append(piece.text)
+                    yield piece
+        except ProviderFault as fault:
+            raise self._failed(attempt, fault) from None
+        except (asyncio.CancelledError, GeneratorExit):
+            if not completed:
+                usage = counted(attempt.call, "".join(said)) if said else None
+                self._note(attempt, outcome="cancelled", usage=usage)
+            raise
+
+    def _begin(self, deployment: Deployment, step: Step) -> "_Attempt":
+        started_s = self.clock()
+        played = self._played_fault()
+        self.health.probing(deployment.id, now_s=started_s)
+        return _Attempt(
+            deployment=deployment,
+            provider=self.providers["sandbox" if played else deployment.provider],
+            call=self._call(deployment, step, played, started_s),
+            started_s=started_s,
+        )
+
+    def _succeeded(self, attempt: "_Attempt", completion: Completion) -> None:
+        latency_ms = self._note(attempt, outcome="ok", usage=completion.usage)
+        self.health.succeeded(attempt.deployment.id, latency_ms=latency_ms)
+
+    def _failed(self, attempt: "_Attempt", fault: ProviderFault) -> ProviderFault:
+        self._note(attempt, outcome=fault.kind.value, detail=fault.detail, usage=fault.usage)
+        if not attempt.call.sandbox_fail:
+            self.health.failed(attempt.deployment.id, fault, now_s=self.clock())
+        return fault
 
     def _played_fault(self) -> str:
         """The fault that the caller asked for at this attempt; the sandbox plays it in any model's place."""
@@ -121,11 +198,11 @@ class Walk:
             sandbox_fail=played,
         )
 
-    def _note(
-        self, deployment: Deployment, started_s: float, *, outcome: str, detail: str = "", usage: Usage | None = None
-    ) -> int:
-        latency_ms = round((self.clock() - started_s) * 1000)
-        attempt = Attempt(
+    def _note(self, attempt: "_Attempt", *, outcome: str, detail: str = "", usage: Usage | None = None) -> int:
+        """Keeps an attempt that has ended; gives its latency in ms."""
+        deployment = attempt.deployment
+        latency_ms = round((self.clock() - attempt.started_s) * 1000)
+        ended = Attempt(
             model=deployment.id,
             provider=deployment.provider,
             outcome=outcome,
@@ -134,9 +211,19 @@ class Walk:
             usage=usage,
             cost=actual_cost(deployment.price, usage) if usage else 0,
         )
-        self.attempts.append(attempt)
-        self.on_attempt(attempt)
+        self.attempts.append(ended)
+        self.on_attempt(ended)
         return latency_ms
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One call under way."""
+
+    deployment: Deployment
+    provider: Provider
+    call: ProviderRequest
+    started_s: float
 
 
 def chain_failed(attempts: tuple[Attempt, ...], fault: ProviderFault) -> OmniError:

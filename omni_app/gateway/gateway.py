@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,9 +12,9 @@ from omni_app.gateway.fallback import Walk
 from omni_app.gateway.health import Health
 from omni_app.gateway.metering import Story
 from omni_app.gateway.situation import Situations
-from omni_app.gateway.types import Answer, Caller, ChatRequest, new_request_id
+from omni_app.gateway.types import Answer, Caller, ChatRequest, Opened, Whole, new_request_id
 from omni_app.limits.base import Limiter, Verdict
-from omni_app.providers.base import Completion, Provider
+from omni_app.providers.base import Delta, Provider
 from omni_app.registry import Registry
 from omni_app.routing.classify import classify
 from omni_app.routing.decide import decide
@@ -94,7 +95,33 @@ class Gateway:
     async def chat(self, caller: Caller, request: ChatRequest, *, request_id: str = "") -> Answer:
         """Serves one request and records it. Raises an `OmniError`; a failed request is recorded too."""
         started_s = self.clock()
-        story = Story(
+        story = self._story(caller, request, request_id)
+        with self._recording_failure(story, started_s):
+            whole = await self._walk(story, started_s).run(self._affordable(story))
+        return self._served(story, whole, started_s)
+
+    async def stream(
+        self, caller: Caller, request: ChatRequest, *, request_id: str = ""
+    ) -> AsyncGenerator[Opened | Delta | Answer, None]:
+        """As `chat`, piece by piece: who answers, the pieces, the whole answer. Closing it cancels the provider's call.
+
+        Raises `StreamInterrupted` when a model breaks off after its first piece; any other error comes before it.
+        """
+        started_s = self.clock()
+        story = self._story(caller, request, request_id)
+        whole: Whole | None = None
+        with self._recording_failure(story, started_s):
+            async with aclosing(self._walk(story, started_s).stream(self._affordable(story))) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Whole):
+                        whole = piece
+                    else:
+                        yield piece
+        if whole is not None:
+            yield self._served(story, whole, started_s)
+
+    def _story(self, caller: Caller, request: ChatRequest, request_id: str) -> Story:
+        return Story(
             request_id=request_id or new_request_id(),
             caller=caller,
             request=request,
@@ -102,23 +129,25 @@ class Gateway:
             baseline=self.premium(caller.kind),
             created_at=self.now(),
         )
+
+    @contextmanager
+    def _recording_failure(self, story: Story, started_s: float) -> Iterator[None]:
+        """Whatever keeps the request from its answer is recorded before it goes on its way."""
         try:
-            completion, answered_by = await self._answered(story, started_s)
+            yield
         except OmniError as error:
             self.spool.finish(story.failed(error.code, latency_ms=self._elapsed_ms(started_s)))
             raise
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             self.spool.finish(story.failed("cancelled", latency_ms=self._elapsed_ms(started_s)))
             raise
-        latency_ms = self._elapsed_ms(started_s)
-        self.spool.finish(story.served(completion, answered_by, latency_ms=latency_ms))
-        return story.answer(completion, answered_by, latency_ms=latency_ms)
 
-    async def _answered(self, story: Story, started_s: float) -> tuple[Completion, Deployment]:
+    def _walk(self, story: Story, started_s: float) -> Walk:
+        """The walk down the chain, once its first line is on disk. Raises the refusal when nothing is eligible."""
         if story.decision.selected is None:
             raise self._refusal(story)
         self.spool.admit(story.admission())
-        walk = Walk(
+        return Walk(
             providers=self.providers,
             health=self.health,
             request=story.request,
@@ -127,7 +156,11 @@ class Gateway:
             clock=self.clock,
             attempts=story.attempts,
         )
-        return await walk.run(self._affordable(story))
+
+    def _served(self, story: Story, whole: Whole, started_s: float) -> Answer:
+        latency_ms = self._elapsed_ms(started_s)
+        self.spool.finish(story.served(whole.completion, whole.answered_by, latency_ms=latency_ms))
+        return story.answer(whole.completion, whole.answered_by, latency_ms=latency_ms)
 
     def _elapsed_ms(self, started_s: float) -> int:
         return round((self.clock() - started_s) * 1000)

@@ -111,8 +111,23 @@ class Story:
         )
 
     def failed(self, error_code: str, *, latency_ms: int) -> RequestRecord:
-        """The record of a request that got no answer; what failed attempts cost stays in it."""
-        return self._record(latency_ms=latency_ms, success=False, error_code=error_code)
+        """The record of a request without a whole answer; what its attempts cost stays in it.
+
+        When the last attempt produced tokens (a stream that broke, a client that left), the row names its model.
+        """
+        last = self.attempts[-1] if self.attempts else None
+        if last is None or last.usage is None:
+            return self._record(latency_ms=latency_ms, success=False, error_code=error_code)
+        return self._record(
+            latency_ms=latency_ms,
+            success=False,
+            error_code=error_code,
+            model=last.model,
+            provider=last.provider,
+            tokens_input=last.usage.input,
+            tokens_output=last.usage.output,
+            estimated=last.usage.estimated,
+        )
 
     def _record(self, **outcome: Any) -> RequestRecord:
         return RequestRecord(

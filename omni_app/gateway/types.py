@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from omni_app.providers.base import FaultKind, Usage
-from omni_app.routing.types import Decision, KeyKind, LatencyPref, Message, Priority
+from omni_app.providers.base import Completion, FaultKind, Usage
+from omni_app.routing.types import Decision, Deployment, KeyKind, LatencyPref, Message, Priority
 
 
 def new_request_id() -> str:
@@ -48,6 +48,7 @@ class ChatRequest:
     pinned: tuple[str, ...] = ()
     agent_step: bool = False
     timeout_s: float | None = None
+    stream: bool = False
     sandbox_fail: str = ""
 
 
@@ -66,6 +67,21 @@ class Attempt:
     @property
     def failed(self) -> bool:
         return self.outcome != "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A stream has begun: this deployment is answering, and no other one can take over any more."""
+
+    deployment: Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole answer, and the deployment that gave it."""
+
+    completion: Completion
+    answered_by: Deployment
 
 
 @dataclass(frozen=True, slots=True)

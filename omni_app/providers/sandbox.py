@@ -7,7 +7,7 @@ faults on demand, so that fallback can be seen.
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,7 @@ class Sandbox:
         await self._wait(delay_s(request), request)
         return simulate(request)
 
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
         """The same answer, word by word: a third of the delay before the first, the rest between them."""
         if request.sandbox_fail:
             await self.complete(request)

@@ -109,7 +109,7 @@ def excluded(ranking: Ranking) -> Sequence[tuple[Row, Exclusion]]:
 
 def why_selected(case: Case, ranking: Ranking) -> str:
     """One sentence: the task, the model, what it costs here, and what it is measured against."""
-    row, cost = ranking.rows[ranking.order[0]], ranking.costs[ranking.order[0]]
+    row, cost = ranking.rows[ranking.order[0]], likely_cost(ranking.order[0], case, ranking)
     simulated = " (simulated)" if row.deployment.simulated else ""
     told = f"{row.id}{simulated} costs about {dollars(cost)} here"
     if case.request.pinned:
@@ -119,8 +119,15 @@ def why_selected(case: Case, ranking: Ranking) -> str:
     return f"Chosen for {task_words(case)}: {told}{_beside_others(case, ranking)}{_held_back(case, ranking)}."
 
 
+def likely_cost(place: int, case: Case, ranking: Ranking) -> int:
+    """The expected cost as people are told it: never above what `max_cost` lets the answer cost."""
+    cost = ranking.costs[place]
+    return cost if case.request.max_cost is None else min(cost, worst_case(ranking.rows[place], case))
+
+
 def _beside_others(case: Case, ranking: Ranking) -> str:
-    rows, costs, first = ranking.rows, ranking.costs, ranking.order[0]
+    rows, first = ranking.rows, ranking.order[0]
+    costs = [likely_cost(place, case, ranking) for place in range(len(rows))]
     top = max(ranking.order, key=lambda place: rows[place].task_quality)
     if rows[first].task_quality < rows[top].task_quality:
         return f", {beside(costs[first], costs[top])} {rows[top].id}{_traded(rows[first], rows[top], case)}"

@@ -12,7 +12,7 @@ from math import ceil
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Label, Select, SQLColumnExpression, and_, case, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, col
@@ -193,7 +193,7 @@ async def usage(session: AsyncSession, *, org_id: UUID, start: datetime, end: da
     scope = _of_org(org_id, start, end, mode)
     model = case((col(RequestRow.model) == "", NO_MODEL), else_=col(RequestRow.model))
     by_model = await _grouped(session, model, scope)
-    by_task = await _grouped(session, col(RequestRow.task).expression, scope)
+    by_task = await _grouped(session, col(RequestRow.task), scope)
     by_day = await _grouped(session, time_bucket(session, "day"), scope, by_key=True)
     answered = select(func.count()).where(scope, col(RequestRow.success).is_(True))
     return UsageReport(
@@ -232,12 +232,12 @@ def time_bucket(session: AsyncSession, bucket: str) -> ColumnElement[str]:
 
 
 async def _grouped(
-    session: AsyncSession, key: ColumnElement[str], scope: ColumnElement[bool], *, by_key: bool = False
+    session: AsyncSession, key: SQLColumnExpression[str], scope: ColumnElement[bool], *, by_key: bool = False
 ) -> list[UsageGroup]:
     """Exact sums per key; the dearest first, or in the key's own order."""
     cost = func.sum(col(RequestRow.cost))
     answered_ms = case((col(RequestRow.success).is_(True), col(RequestRow.latency_ms)))
-    label = key.label("key")
+    label: Label[str] = key.label("key")
     query = (
         select(
             label,

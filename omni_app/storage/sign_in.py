@@ -89,7 +89,7 @@ class SupabaseSignIn:
                 await client.auth.sign_in_with_password({"email": address, "password": password})
         except AuthError as error:
             if isinstance(error, AuthApiError) and (
-                error.code in WRONG_CODES or error.status == 400 and not error.code
+                error.code in WRONG_CODES or (error.status == 400 and not error.code)
             ):
                 return None
             raise _refusal(error) from None

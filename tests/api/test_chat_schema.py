@@ -128,6 +128,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"messages": HELLO, "metadata": {"sandbox_fail": "explode"}}, "metadata.sandbox_fail"),
     ({"messages": HELLO, "metadata": {"sandbox_fail": ["error"]}}, "metadata.sandbox_fail"),
     ({"messages": HELLO, "stream": "yes"}, "stream"),
+    ({"messages": HELLO, "stream": 1}, "stream"),
     ({"messages": HELLO, "session_id": "s"}, "session_id"),
 ]
 

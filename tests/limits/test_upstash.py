@@ -45,11 +45,11 @@ async def limiting(
 
 async def test_the_shim_speaks_upstashs_protocol(upstash: UpstashServer, subject: str) -> None:
     async with Redis(url=upstash.url, token=TOKEN, allow_telemetry=False) as client:
-        assert await client.set(subject, "wörds") is True
+        await client.set(subject, "wörds")
         assert await client.get(subject) == "wörds"
         assert await client.get("nothing") is None
         assert await client.eval("return {1, 'two', {3}}") == [1, "two", [3]]
-        with pytest.raises(UpstashError, match="(?i)unknown command"):
+        with pytest.raises(UpstashError, match=r"(?i)unknown command"):
             await client.execute(["NONSENSE"])
     async with Redis(url=upstash.url, token="wrong", allow_telemetry=False, rest_retries=0) as client:
         with pytest.raises(UpstashError, match="WRONGPASS"):
@@ -165,9 +165,10 @@ async def test_a_wrong_token_is_no_reason_to_fail_requests(upstash: UpstashServe
 
 
 async def test_one_failure_does_not_open_the_breaker(moody: UpstashServer, subject: str) -> None:
+    moods: tuple[Mood, ...] = ("hangs up", "well", "hangs up", "well")
     async with limiting(moody.url) as limiter:
-        for mood in ("hangs up", "well", "hangs up", "well"):
-            moody.mood = mood  # type: ignore[assignment]
+        for mood in moods:
+            moody.mood = mood
             verdict = await limiter.hit(subject, limit=100, window_s=60)
             assert verdict.mode == ("shared" if mood == "well" else "local")
 

@@ -76,7 +76,9 @@ def only(task: Task, probability: float = 0.94) -> dict[Task, float]:
 
 def asking(task: Task = Task.CODING, *, tokens: int = 200, **more: object) -> RouteRequest:
     """A live request of a task, with `tokens` expected and four times that as the bound."""
-    known = RouteRequest(only(task), input_tokens=tokens, input_tokens_bound=4 * tokens, key_kind="live", difficulty=0.3)
+    known = RouteRequest(
+        only(task), input_tokens=tokens, input_tokens_bound=4 * tokens, key_kind="live", difficulty=0.3
+    )
     return replace(known, **more)  # type: ignore[arg-type]  # checked by the dataclass's own fields
 
 

@@ -44,7 +44,7 @@ class Postgres:
 
     def create(self, name: str, *, template: str = "template1") -> str:
         """A new database, empty or a copy of `template`; gives its URL."""
-        statement: LiteralString = "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY"
+        statement: LiteralString = "CREATE DATABASE {} TEMPLATE {} STRATEGY WAL_LOG"
         self.run(sql.SQL(statement).format(sql.Identifier(name), sql.Identifier(template)))
         return self.url(name)
 

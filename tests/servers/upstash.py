@@ -100,7 +100,9 @@ class UpstashServer:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
-        pool = BlockingConnectionPool(host="127.0.0.1", port=self._redis_port, protocol=2, max_connections=8, timeout=30)
+        pool = BlockingConnectionPool(
+            host="127.0.0.1", port=self._redis_port, protocol=2, max_connections=8, timeout=30
+        )
         async with AsyncRedis(connection_pool=pool) as client:
             client.response_callbacks.clear()  # answers as they are on the wire
             self._client = client

@@ -18,7 +18,9 @@ def admission(request_id: str = "req_1") -> Admission:
 
 def attempt(request_id: str = "req_1", position: int = 0) -> AttemptRecord:
     """One call that went well."""
-    return AttemptRecord(request_id, position, "openai/gpt-4o", "openai", "ok", "", 812, 1_200, 345, 6_450_000_000, NOON)
+    return AttemptRecord(
+        request_id, position, "openai/gpt-4o", "openai", "ok", "", 812, 1_200, 345, 6_450_000_000, NOON
+    )
 
 
 def record(request_id: str = "req_1") -> RequestRecord:

@@ -1,5 +1,6 @@
 """The schema: migrations both ways, what `/ready` says of another version's, and what guards an SQLite file."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -195,8 +196,9 @@ def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path: Path) -
         first.kill()
     descriptor = hold_sqlite_lock(url)
     assert descriptor is not None
-    with open(descriptor), pytest.raises(DatabaseError):
+    with pytest.raises(DatabaseError):
         hold_sqlite_lock(url)
+    os.close(descriptor)
 
 
 def test_there_is_nothing_to_lock_for_postgres_or_memory() -> None:

@@ -28,9 +28,7 @@ kinds = st.sampled_from(["live", "test"])
 
 async def new_key(database: Database, *, kind: KeyKind = "live", org: str = "Engines") -> tuple[ApiKey, str]:
     async with database.session() as session:
-        made = await keys.create_key(
-            session, org_id=await org_named(session, org), name="CI", kind=kind, hasher=HASHER
-        )
+        made = await keys.create_key(session, org_id=await org_named(session, org), name="CI", kind=kind, hasher=HASHER)
         await session.commit()
         return made
 
@@ -177,6 +175,18 @@ async def test_an_unknown_key_and_a_key_under_another_pepper_are_refused(databas
         await KeyCache(database, KeyHasher("another pepper")).authenticate(secret)
 
 
+async def refused_after_s(cache: KeyCache, secret: str) -> float:
+    """How long the key still opens the door; 10 seconds at most."""
+    started_s = time.monotonic()
+    while (waited_s := time.monotonic() - started_s) < 10:
+        try:
+            await cache.authenticate(secret)
+        except InvalidApiKey:
+            break
+        await asyncio.sleep(0.02)
+    return waited_s
+
+
 async def test_a_revoked_key_is_refused_by_every_worker_after_its_next_poll(database: Database) -> None:
     key, secret = await new_key(database)
     workers = [KeyCache(database, HASHER) for _ in range(2)]
@@ -196,11 +206,7 @@ async def test_the_running_cache_refuses_a_revoked_key_within_two_seconds(sqlite
     running = asyncio.create_task(cache.run())
     await cache.authenticate(secret)
     await revoke(sqlite_database, key)
-    with pytest.raises(InvalidApiKey):
-        async with asyncio.timeout(2):
-            while True:
-                await cache.authenticate(secret)
-                await asyncio.sleep(0.02)
+    assert await refused_after_s(cache, secret) < 2
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
@@ -235,7 +241,7 @@ async def test_the_models_a_key_may_use_come_with_it(database: Database) -> None
     key, secret = await new_key(database)
     await change(database, key.id, allowed_models=["openai/gpt-4o", "local/smollm2"])
     found = await KeyCache(database, HASHER).authenticate(secret)
-    assert found.allowed_models == {"openai/gpt-4o", "local/smollm2"}
+    assert found.allowed_models == frozenset({"openai/gpt-4o", "local/smollm2"})
 
 
 async def test_a_hidden_key_never_opens_the_door(database: Database) -> None:
@@ -252,14 +258,14 @@ async def test_a_hidden_key_never_opens_the_door(database: Database) -> None:
 async def test_with_the_database_away_known_keys_pass_for_a_while_and_unknown_ones_are_told_to_wait(
     postgres_database: Database, postgres: Postgres, postgres_name: str
 ) -> None:
-    _, known = await new_key(postgres_database)
-    _, unknown = await new_key(postgres_database)
+    known_key, known = await new_key(postgres_database)
+    unknown_key, unknown = await new_key(postgres_database)
     cache = KeyCache(postgres_database, HASHER)
     await cache.poll()
     await cache.authenticate(known)
     postgres.take_away(postgres_name)
     age(cache, keys.REFRESH_S + 1)
-    assert await cache.authenticate(known)
+    assert await cache.authenticate(known) == known_key
     with pytest.raises(Unavailable) as refused:
         await cache.authenticate(unknown)
     assert refused.value.headers["Retry-After"]
@@ -269,12 +275,12 @@ async def test_with_the_database_away_known_keys_pass_for_a_while_and_unknown_on
     with pytest.raises(Unavailable):
         await cache.authenticate(known)
     postgres.give_back(postgres_name)
-    assert await cache.authenticate(known)
-    assert await cache.authenticate(unknown)
+    assert await cache.authenticate(known) == known_key
+    assert await cache.authenticate(unknown) == unknown_key
 
 
 async def test_a_poll_writes_down_when_keys_were_used_but_not_at_every_poll(database: Database) -> None:
-    key, secret = await new_key(database)
+    _, secret = await new_key(database)
     cache = KeyCache(database, HASHER)
     cache._noted_at_s = time.monotonic() - keys.LAST_USED_STEP_S - 1
 

@@ -310,9 +310,7 @@ async def test_a_series_has_a_group_per_bucket_with_requests_oldest_first(
     moments = [march + timedelta(hours=13, minutes=8), march - TICK, march, march + timedelta(hours=13, minutes=7.99)]
     await write(database, [replace(record(str(n)), created_at=one) for n, one in enumerate(moments)])
     async with database.session() as session:
-        found = await ledger.series(
-            session, org_id=ORG, start=march - DAY, end=march + DAY, mode="live", bucket=bucket
-        )
+        found = await ledger.series(session, org_id=ORG, start=march - DAY, end=march + DAY, mode="live", bucket=bucket)
     assert [one.key for one in found] == keys
     assert sum(one.requests for one in found) == 4
 

@@ -1,10 +1,10 @@
 """The spool: what it took is in the database exactly once, whatever dies, breaks, fills up or goes away meanwhile."""
 
 import asyncio
-import os
 import resource
 import subprocess
 import sys
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
@@ -104,7 +104,7 @@ def test_noise_is_no_fact(noise: bytes) -> None:
     "body", [b'["later_kind",{"request_id":"r"}]', b'["admit",{"created_at":"2025-01-01T00:00:00Z"}]', b"[]", b"7"]
 )
 def test_a_whole_line_that_this_version_does_not_know_is_no_fact(body: bytes) -> None:
-    assert decode(b"%08x %b\n" % (spool_module.zlib.crc32(body), body)) is None
+    assert decode(b"%08x %b\n" % (zlib.crc32(body), body)) is None
 
 
 # Draining
@@ -261,9 +261,7 @@ async def test_requests_are_taken_while_the_database_is_away_and_drained_when_it
     await database.close()
 
 
-async def test_rows_wait_for_a_schema_that_is_not_there_and_are_not_set_aside(
-    spool: Spool, database: Database
-) -> None:
+async def test_rows_wait_for_a_schema_that_is_not_there_and_are_not_set_aside(spool: Spool, database: Database) -> None:
     put(spool, "req_1")
     async with database.session() as session:
         await session.execute(text("ALTER TABLE requests RENAME TO elsewhere"))
@@ -338,7 +336,7 @@ async def test_a_full_disk_refuses_requests_until_there_is_room_and_leaves_no_ha
     spool: Spool, sqlite_database: Database
 ) -> None:
     put(spool, "req_1")
-    taken = os.stat(segments(spool.directory)[0]).st_size
+    taken = segments(spool.directory)[0].stat().st_size
     refusals: list[Unavailable] = []
     with full_disk(taken + 50):
         for _ in range(2):
@@ -349,7 +347,7 @@ async def test_a_full_disk_refuses_requests_until_there_is_room_and_leaves_no_ha
         problem = spool.problem()
     assert len(refusals) == 2 and all(one.headers["Retry-After"] for one in refusals)
     assert "disk" in problem
-    assert os.stat(segments(spool.directory)[0]).st_size == taken
+    assert segments(spool.directory)[0].stat().st_size == taken
     assert spool.problem() == "", "the disk has room again"
     put(spool, "req_3")
     drainer = Drainer(spool, sqlite_database)

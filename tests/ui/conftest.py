@@ -26,11 +26,15 @@ class Tab:
     """One browser tab: a state tree, the cookie it was opened with, and the address it shows."""
 
     cookie: str = ""
-    root: Any = field(default_factory=lambda: rx.State(_reflex_internal_init=True))
+    root: Any = field(default_factory=lambda: rx.State(_reflex_internal_init=True))  # type: ignore[call-arg]
 
     def at(self, path: str, **query: str) -> "Tab":
         url = f"http://127.0.0.1:8000{path}" + (f"?{urlencode(query)}" if query else "")
-        router = {"headers": {"cookie": self.cookie, "origin": "http://127.0.0.1:8000"}, "asPath": url, "pathname": path}
+        router = {
+            "headers": {"cookie": self.cookie, "origin": "http://127.0.0.1:8000"},
+            "asPath": url,
+            "pathname": path,
+        }
         self.root.router = RouterData.from_router_data(router | {"ip": "127.0.0.1"})
         return self
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from omni_app.origin import session_cookie
 from omni_app.services import Services
 from omni_app.storage import accounts, keys
+from omni_app.storage.database import Database
 from omni_app.ui.pages.keys import KeysState
 from omni_app.ui.pages.overview import OverviewState
 from omni_app.ui.session import AppState, cookie_value
@@ -76,9 +77,9 @@ async def test_the_token_is_in_no_variable_that_reaches_the_browser(services: Se
 
 async def test_a_database_that_is_away_is_said_on_the_page(services: Services, sign_up: Any) -> None:
     person = await sign_up("ada@example.com")
-    await services.database.close()
-    services.database.__init__("sqlite:////nowhere/omni.db")  # type: ignore[misc]
+    there, services.database = services.database, Database("postgresql://127.0.0.1:9/nobody")
     await person.tab.fire(KeysState, "load")
+    services.database = there
     assert "database does not answer" in person.tab.state(AppState).problem
 
 

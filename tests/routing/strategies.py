@@ -1,0 +1,49 @@
+"""Any deployments and requests, for the properties that hold for all of them."""
+
+from hypothesis import strategies as st
+
+from omni_app.routing.types import Deployment, LatencyPref, Price, Priority, Rating, RouteRequest, Task
+from tests.routing.models import only
+
+percentiles = st.integers(0, 20).map(lambda twentieth: twentieth / 20)
+"""Coarse on purpose: ties must happen."""
+
+
+@st.composite
+def deployments(draw: st.DrawFn, *, number: int = 0) -> Deployment:
+    """A deployment that can do everything but make images."""
+    provider = draw(st.sampled_from(["alpha", "beta", "gamma"]))
+    rated = draw(st.dictionaries(st.sampled_from(list(Task)), percentiles.map(lambda value: Rating(value, "test"))))
+    return Deployment(
+        id=f"{provider}/model-{number}",
+        provider=provider,
+        model_name=f"model-{number}",
+        price=Price(draw(st.integers(0, 10**8)), draw(st.integers(0, 10**8))),
+        context_window=draw(st.sampled_from([4_096, 128_000, 1_000_000])),
+        max_output_tokens=draw(st.sampled_from([512, 4_096, 65_536])),
+        ratings=rated,
+        overall=Rating(draw(percentiles), "test"),
+        prior_latency_ms=draw(st.integers(1, 100_000)),
+        supports_functions=True,
+        supports_vision=True,
+        supports_response_schema=True,
+    )
+
+
+registries = st.integers(1, 7).flatmap(
+    lambda count: st.tuples(*(deployments(number=number) for number in range(count))),
+)
+
+requests = st.builds(
+    RouteRequest,
+    task_scores=st.sampled_from([Task.CHAT, Task.CODING, Task.REASONING, Task.AGENT_STEP]).map(only),
+    input_tokens=st.integers(0, 20_000),
+    input_tokens_bound=st.integers(20_000, 80_000),
+    key_kind=st.just("live"),
+    max_tokens=st.none() | st.integers(1, 100_000),
+    priority=st.sampled_from(list(Priority)),
+    latency_pref=st.sampled_from(list(LatencyPref)),
+    max_cost=st.none() | st.integers(1, 10**13),
+    difficulty=st.floats(0, 1),
+    subtask=st.sampled_from(["", "mathematics", "knowledge"]),
+)
