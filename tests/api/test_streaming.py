@@ -1,0 +1,169 @@
+"""Streams over a real server on a real port: order, fallback, interruption, and a client that goes away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from omni_app.api.app import create_api
+from omni_app.api.sse import EventStream
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.storage import ledger
+from tests.api.conftest import HELLO, Running, run, settings_for
+from tests.servers.asgi import serving
+
+CODE = {"messages": [{"role": "user", "content": "Write a Python function that reverses a linked list."}]}
+
+
+def parsed(text: str) -> list[tuple[str, Any]]:
+    """Events as (name, data)."""
+    events = []
+    for block in text.strip().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if fields:
+            events.append((fields["event"], orjson.loads(fields["data"])))
+    return events
+
+
+class ScriptedStream:
+    """The sandbox's place in a test: says the pieces, then breaks, hangs or ends."""
+
+    name, simulated = "sandbox", True
+
+    def __init__(self, *pieces: str, then: ProviderFault | float | None = None) -> None:
+        self.pieces, self.then = pieces, then
+        self.closed = asyncio.Event()
+
+    def unavailable_reason(self) -> str:
+        return ""
+
+    async def complete(self, request: ProviderRequest) -> Completion:
+        raise ProviderFault(FaultKind.SERVER_ERROR, "streams only")
+
+    async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
+        try:
+            for piece in self.pieces:
+                yield Delta(text=piece)
+            if isinstance(self.then, ProviderFault):
+                raise self.then
+            if self.then:
+                await asyncio.sleep(self.then)
+            yield Completion(text="".join(self.pieces), usage=Usage(10, len(self.pieces)))
+        finally:
+            self.closed.set()
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.fixture
+async def product(tmp_path: Path) -> AsyncIterator[Running]:
+    async for running in run(settings_for(tmp_path)):
+        async with (
+            serving(create_api(running.services)) as url,
+            httpx.AsyncClient(base_url=url, headers={"X-API-Key": running.key}) as client,
+        ):
+            yield replace(running, client=client)
+
+
+async def stream(product: Running, body: dict[str, Any], path: str = "/v1/chat") -> httpx.Response:
+    return await product.client.post(path, json={**body, "stream": True})
+
+
+async def rows(product: Running) -> list[ledger.RequestRecord]:
+    await product.services.drainer.flush()
+    async with product.services.database.session() as session:
+        return await ledger.recent_requests(session, org_id=product.org_id, mode="test")
+
+
+async def test_a_stream_says_what_its_plain_twin_says(product: Running) -> None:
+    plain = (await product.client.post("/v1/chat", json=CODE)).json()
+    answer = await stream(product, CODE)
+    events = parsed(answer.text)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["x-omni-model"] == plain["model_used"]
+    assert {name for name, _ in events[:-1]} == {"delta"} and len(events) > 5
+    name, done = events[-1]
+    assert name == "done"
+    assert "".join(data["text"] for _, data in events[:-1]) == done["output"] == plain["output"]
+    same = ("model_used", "cost", "tokens", "task_type", "finish_reason", "savings_estimate")
+    assert {key: done[key] for key in same} == {key: plain[key] for key in same}
+    assert [row.cost for row in await rows(product)][0] == [row.cost for row in await rows(product)][1]
+
+
+async def test_an_agent_step_streams_its_ids(product: Running) -> None:
+    answer = await stream(product, {**HELLO, "session_id": "s", "step_id": "1"}, "/v1/agent-step")
+    assert parsed(answer.text)[-1][1]["session_id"] == "s"
+
+
+async def test_before_the_first_piece_another_model_takes_over(product: Running) -> None:
+    events = parsed((await stream(product, {**CODE, "metadata": {"sandbox_fail": "error"}})).text)
+    name, done = events[-1]
+    assert name == "done" and [one["outcome"] for one in done["attempts"]] == ["server_error", "ok"]
+
+
+async def test_an_error_before_the_first_piece_is_a_plain_http_error(product: Running) -> None:
+    answer = await stream(product, {**CODE, "metadata": {"sandbox_fail": "all:error"}})
+    assert answer.status_code == 502 and answer.json()["error"]["code"] == "provider_error"
+    assert (await stream(product, {"messages": []})).status_code == 400
+
+
+async def test_a_stream_that_breaks_ends_with_an_error_event_and_never_cleanly(product: Running) -> None:
+    broken = ScriptedStream("one ", "two ", then=ProviderFault(FaultKind.INTERRUPTED, "cut", usage=Usage(10, 2)))
+    product.services.providers["sandbox"] = broken
+    events = parsed((await stream(product, CODE)).text)
+    assert [name for name, _ in events] == ["delta", "delta", "error"]
+    assert events[-1][1]["error"]["code"] == "stream_interrupted"
+    (row,) = await rows(product)
+    assert (row.success, row.error_code, row.tokens_output) == (False, "stream_interrupted", 2)
+    assert row.cost > 0, "what was produced is billed by the provider, so it is in the ledger"
+
+
+async def test_a_client_that_leaves_cancels_the_providers_call_and_leaves_a_row(product: Running) -> None:
+    slow = ScriptedStream("one ", "two ", then=30.0)
+    product.services.providers["sandbox"] = slow
+    body = {**CODE, "stream": True}
+    async with product.client.stream("POST", "/v1/chat", json=body) as answer:
+        async for _ in answer.aiter_text():
+            break
+    async with asyncio.timeout(3):
+        await slow.closed.wait()
+    await asyncio.sleep(0.1)
+    (row,) = await rows(product)
+    assert (row.success, row.error_code) == (False, "cancelled")
+    assert row.cost > 0 and row.estimated
+
+
+async def test_a_slow_first_piece_is_bridged_by_comments() -> None:
+    async def events() -> AsyncIterator[bytes]:
+        await asyncio.sleep(0.25)
+        yield b"data: late\n\n"
+
+    sent: list[bytes] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+
+    async def receive() -> Any:
+        await asyncio.sleep(10)
+
+    answer = EventStream(
+        events(),  # type: ignore[arg-type]
+        on_error=lambda error: b"",
+        headers_of=dict,
+        keep_alive_s=0.1,
+    )
+    await (await answer.opened())({"type": "http"}, receive, send)
+    assert b"".join(sent).startswith(b": keep-alive\n\n: keep-alive\n\n")
+    assert b"".join(sent).endswith(b"data: late\n\n")
+
+
+async def test_fifty_streams_at_once_are_whole_and_counted(product: Running) -> None:
+    answers = await asyncio.gather(*(stream(product, CODE) for _ in range(50)))
+    assert all(parsed(answer.text)[-1][0] == "done" for answer in answers)
+    assert len(await rows(product)) == 50
