@@ -11,6 +11,7 @@
     ├── Conflict                 409  conflict
     ├── IdempotencyMismatch      422  idempotency_mismatch
     ├── NoEligibleModel          422  no_eligible_model
+    │   └── PromptTooLong        422  no_eligible_model (400 context_length_exceeded on OpenAI's routes)
     ├── RateLimited              429  rate_limited
     ├── ProviderError            502  provider_error (504: the chain timed out; 503: every breaker is open)
     │   └── StreamInterrupted    502  stream_interrupted (an event of a stream that had begun)
@@ -116,6 +117,10 @@ class NoEligibleModel(OmniError):
 
     code = "no_eligible_model"
     status = 422
+
+
+class PromptTooLong(NoEligibleModel):
+    """The prompt fits no model's context window."""
 
 
 class RateLimited(OmniError):

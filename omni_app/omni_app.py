@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from omni_app.api.app import create_api, serves
 from omni_app.services import build_services
 from omni_app.settings import load_settings
-from omni_app.ui.front import Front, read_site
+from omni_app.ui.front import Front, log_browser_error, log_event_error, read_site
 from omni_app.ui.session import backstage
 from omni_app.ui.site import GUARDED, add_pages, head
 
@@ -50,6 +50,13 @@ async def run_services() -> AsyncIterator[None]:
         await services.stop()
 
 
-app = FastApp(head_components=head(), reset_style=False, toaster=None, html_lang="en")
+app = FastApp(
+    head_components=head(),
+    reset_style=False,
+    toaster=None,
+    html_lang="en",
+    backend_exception_handler=log_event_error,
+    frontend_exception_handler=log_browser_error,
+)
 app.register_lifespan_task(run_services)
 add_pages(app)

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from omni_app.api import account, chat, documents, health, models, router_debug, usage
+from omni_app.api import account, chat, completions, documents, health, models, router_debug, usage
 from omni_app.api.responses import on_http_error, on_omni_error, on_unexpected_error
 from omni_app.errors import OmniError
 from omni_app.gateway.types import new_request_id
@@ -34,6 +34,7 @@ def create_api(services: Services) -> ASGIApp:
     """The whole API over already built services."""
     routes = [
         *chat.routes(services),
+        *completions.routes(services),
         *usage.routes(services),
         *models.routes(services),
         *router_debug.routes(services),

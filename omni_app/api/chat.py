@@ -16,7 +16,9 @@ from omni_app.api.responses import error_body, json_response, money, request_id
 from omni_app.api.sse import EventStream, event
 from omni_app.errors import InvalidRequest
 from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened
+from omni_app.money import usd_text
 from omni_app.providers.base import Delta
+from omni_app.routing.types import Task
 from omni_app.services import Services
 
 MAX_TIMEOUT_MS = 3_600_000
@@ -37,7 +39,7 @@ def routes(services: Services) -> list[Route]:
 
     async def answer(request: Request, *, endpoint: str) -> Response:
         caller, chat_request = await read(request, endpoint=endpoint)
-        steps = step_fields(chat_request) if chat_request.agent_step else {}
+        steps = step_fields(chat_request) if chat_request.task is Task.AGENT_STEP else {}
         if chat_request.stream:
             return await streamed(services, caller, chat_request, request, steps)
         found = await services.gateway.chat(caller, chat_request, request_id=request_id(request))
@@ -130,5 +132,10 @@ def attempt_body(attempt: Attempt) -> dict[str, Any]:
 
 
 def answer_headers(answer: Answer) -> dict[str, str]:
-    """What a proxy or a log wants without reading the body."""
-    return {"x-omni-model": answer.model, "x-omni-fallbacks": str(len(answer.attempts) - 1)}
+    """What a proxy or a log wants without reading the body. The overhead is what we added to the models' own time."""
+    return {
+        "x-omni-model": answer.model,
+        "x-omni-cost-usd": usd_text(answer.cost),
+        "x-omni-overhead-ms": str(max(0, answer.latency_ms - sum(one.latency_ms for one in answer.attempts))),
+        "x-omni-fallbacks": str(len(answer.attempts) - 1),
+    }

@@ -7,7 +7,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from omni_app.errors import NoEligibleModel, OmniError, ProviderError, RateLimited
+from omni_app.errors import NoEligibleModel, OmniError, PromptTooLong, ProviderError, RateLimited
 from omni_app.gateway.fallback import Walk
 from omni_app.gateway.health import Health
 from omni_app.gateway.metering import Story
@@ -18,7 +18,7 @@ from omni_app.providers.base import Delta, Provider
 from omni_app.registry import Registry
 from omni_app.routing.classify import classify
 from omni_app.routing.decide import decide
-from omni_app.routing.shortlist import RoutingTable
+from omni_app.routing.shortlist import Limit, RoutingTable
 from omni_app.routing.tokens import estimate_tokens
 from omni_app.routing.types import (
     Decision,
@@ -29,7 +29,6 @@ from omni_app.routing.types import (
     RouteRequest,
     Snapshot,
     Step,
-    Task,
 )
 from omni_app.storage.spool import Spool
 from omni_app.storage.tables import utc_now
@@ -192,7 +191,9 @@ class Gateway:
         now_s = self.clock()
         calm = self._situations.snapshot_without_breakers(today=self.now().date())
         if self._decide_in(route_request(story.caller, story.request), calm).selected is None:
-            return NoEligibleModel(story.decision.no_eligible_reason)
+            too_small = story.decision.explanation.ranking.too_small
+            too_long = any(reason.limit is Limit.CONTEXT for _, reason in too_small)
+            return (PromptTooLong if too_long else NoEligibleModel)(story.decision.no_eligible_reason)
         wait_s = max(1, -int(-min(self.health.cooling(now_s=now_s).values(), default=1.0) // 1))
         return ProviderError(
             f"every model that could answer is cooling down after faults; try again in {wait_s} s",
@@ -217,7 +218,7 @@ def route_request(caller: Caller, request: ChatRequest) -> RouteRequest:
         priority=request.priority,
         latency_pref=request.latency_pref,
         max_cost=request.max_cost,
-        forced_task=Task.AGENT_STEP if request.agent_step else None,
+        forced_task=request.task,
         needs_functions=bool(tools),
         needs_vision=has_images,
         needs_response_schema=response_format.get("type") == "json_schema",

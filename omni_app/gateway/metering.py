@@ -55,6 +55,7 @@ class Story:
             finish_reason=completion.finish_reason,
             tool_calls=completion.tool_calls,
             images=completion.images,
+            logprobs=completion.logprobs,
             warnings=(*self.decision.warnings, *completion.warnings),
             simulated=answered_by.simulated,
         )

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from omni_app.providers.base import Completion, FaultKind, Usage
-from omni_app.routing.types import Decision, Deployment, KeyKind, LatencyPref, Message, Priority
+from omni_app.routing.types import Decision, Deployment, KeyKind, LatencyPref, Message, Priority, Task
 
 
 def new_request_id() -> str:
@@ -31,8 +31,9 @@ class ChatRequest:
     """One validated request, in OpenAI's message shape.
 
     `params` are the provider parameters of the allow-list (`temperature`, `tools`, `response_format`, …).
-    `max_cost` is in pico-dollars. `pinned` orders a chain of the caller's own. `sandbox_fail` is a fault for the
-    sandbox to play at the primary, or at every attempt with the prefix `all:`; test keys only.
+    `max_cost` is in pico-dollars. `pinned` orders a chain of the caller's own. `task` is set where the route says what
+    the request is, else it is detected. `sandbox_fail` is a fault for the sandbox to play at the primary, or at every
+    attempt with the prefix `all:`; test keys only.
     """
 
     messages: Sequence[Message]
@@ -46,7 +47,7 @@ class ChatRequest:
     session_id: str = ""
     step_id: str = ""
     pinned: tuple[str, ...] = ()
-    agent_step: bool = False
+    task: Task | None = None
     timeout_s: float | None = None
     stream: bool = False
     sandbox_fail: str = ""
@@ -103,6 +104,7 @@ class Answer:
     finish_reason: str
     tool_calls: tuple[Mapping[str, Any], ...]
     images: tuple[Mapping[str, str], ...]
+    logprobs: Mapping[str, Any] | None
     warnings: tuple[str, ...]
     simulated: bool
 

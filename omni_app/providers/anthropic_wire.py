@@ -15,6 +15,7 @@ from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault,
 from omni_app.providers.faults import fault_of
 from omni_app.providers.gathering import Gathering
 from omni_app.providers.openai_wire import event_object, parsed
+from omni_app.providers.parameters import accepted
 from omni_app.providers.transport import Reply, Transport
 from omni_app.providers.usage import counted, sane_tokens
 from omni_app.routing.types import Message
@@ -28,6 +29,8 @@ FINISH_REASONS: Mapping[Any, str] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+UNKNOWN = ("seed", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "reasoning_effort")
+"""Parameters that this format has no word for."""
 JSON_INSTRUCTION = "Answer with one JSON object and nothing else."
 
 
@@ -94,14 +97,15 @@ class AnthropicWire:
 
 def message_body(request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The JSON to send, and what had to be left out or changed."""
-    params, deployment = request.params, request.deployment
+    params, dropped = accepted(request, unknown=UNKNOWN)
+    deployment = request.deployment
     system, messages = split_system(request.messages)
     body: dict[str, Any] = {
         "model": deployment.upstream_model or deployment.model_name,
         "messages": messages,
-        "max_tokens": params.get("max_tokens") or deployment.max_output_tokens,
+        "max_tokens": request.params.get("max_tokens") or deployment.max_output_tokens,
     }
-    warnings: list[str] = []
+    warnings = list(dropped)
     if params.get("response_format", {}).get("type") in ("json_object", "json_schema"):
         system = [*system, json_instruction(params["response_format"])]
         warnings.append("response_format is asked for in words: this lane does not enforce it")
@@ -111,24 +115,16 @@ def message_body(request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, .
         body["stop_sequences"] = params["stop"]
     if "tools" in params:
         body["tools"] = [tool(one["function"]) for one in params["tools"]]
-        if "tool_choice" in params:
-            body["tool_choice"] = tool_choice(params["tool_choice"])
-    if "seed" in params:
-        warnings.append("seed was dropped: anthropic does not take it")
-    _sampling(body, request, warnings)
+        if "tool_choice" in params or "parallel_tool_calls" in params:
+            body["tool_choice"] = tool_choice(params.get("tool_choice", "auto"))
+        if params.get("parallel_tool_calls") is False and body["tool_choice"]["type"] != "none":
+            body["tool_choice"]["disable_parallel_tool_use"] = True
+    _sampling(body, params, warnings)
     return body, tuple(warnings)
 
 
-def _sampling(body: dict[str, Any], request: ProviderRequest, warnings: list[str]) -> None:
+def _sampling(body: dict[str, Any], params: Mapping[str, Any], warnings: list[str]) -> None:
     """Temperature goes from 0 to 1 here, and newer models take one of the two sampling parameters at most."""
-    params = request.params
-    if not request.deployment.sees_temperature:
-        warnings += [
-            f"{name} was dropped: {request.deployment.id} does not take it"
-            for name in ("temperature", "top_p")
-            if name in params
-        ]
-        return
     if "temperature" in params:
         body["temperature"] = min(1.0, params["temperature"])
         if params["temperature"] > 1:

@@ -64,6 +64,8 @@ class Completion:
     """`{"b64_json": …}` or `{"url": …}`."""
     warnings: tuple[str, ...] = ()
     """Parameters that had to be dropped, in words."""
+    logprobs: Mapping[str, Any] | None = None
+    """OpenAI's `logprobs` of the choice, where they were asked for and the provider gives them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,14 @@ is imported in a thread on first use, told not to retry, and bounded by our own 
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.openai_wire import FINISH_REASONS, last_user_text, read_tool_calls, read_usage
+from omni_app.providers.parameters import accepted
 from omni_app.providers.transport import cleaned
 from omni_app.providers.usage import counted
-
-SENT_ON = frozenset({"temperature", "top_p", "seed", "stop", "tools", "tool_choice", "response_format", "max_tokens"})
 
 BY_EXCEPTION: Mapping[str, FaultKind] = {
     "ContextWindowExceededError": FaultKind.CONTEXT_LENGTH,
@@ -53,15 +52,18 @@ class LiteLLMLane:
         litellm = await asyncio.to_thread(imported)
         if request.deployment.makes_images:
             return await self._images(litellm, request)
+        taken, warnings = accepted(request)
+        if "max_tokens" in request.params:
+            taken["max_tokens"] = request.params["max_tokens"]
         answer = await self._call(
             litellm.acompletion,
             request,
             messages=[dict(message) for message in request.messages],
             max_retries=0,
             drop_params=True,
-            **{name: request.params[name] for name in SENT_ON & request.params.keys()},
+            **taken,
         )
-        return self._read(answer, request)
+        return replace(self._read(answer, request), warnings=warnings)
 
     async def _images(self, litellm: Any, request: ProviderRequest) -> Completion:
         prompt = last_user_text(request.messages)

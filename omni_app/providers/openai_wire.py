@@ -10,13 +10,11 @@ import orjson
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.faults import BY_CODE, error_object, fault_of, kind_of
 from omni_app.providers.gathering import Gathering
+from omni_app.providers.parameters import accepted
 from omni_app.providers.transport import Reply, Transport, cleaned
 from omni_app.providers.usage import counted, sane_tokens
 from omni_app.routing.types import Message
 
-SENT_ON = ("temperature", "top_p", "seed", "stop", "tools", "tool_choice", "response_format")
-"""Parameters that go out under their own name."""
-SAMPLING = frozenset({"temperature", "top_p"})
 FINISH_REASONS: Mapping[Any, str] = {
     "stop": "stop",
     "length": "length",
@@ -78,11 +76,11 @@ class OpenAIWire:
             "model": deployment.upstream_model or deployment.model_name,
             "messages": [self._message(message) for message in request.messages],
         }
-        dropped = [name for name in SAMPLING if name in request.params and not deployment.sees_temperature]
-        body |= {name: request.params[name] for name in SENT_ON if name in request.params and name not in dropped}
+        taken, warnings = accepted(request)
+        body |= taken
         if "max_tokens" in request.params:
             body[self.limit_field] = request.params["max_tokens"]
-        return body, tuple(f"{name} was dropped: {deployment.id} does not take it" for name in sorted(dropped))
+        return body, warnings
 
     def _message(self, message: Message) -> Message:
         """`developer` is OpenAI's own word for `system`."""
@@ -247,7 +245,15 @@ def read_completion(reply: Reply, request: ProviderRequest, warnings: tuple[str,
     usage = read_usage(value.get("usage"), request, text, calls)
     if not isinstance(text, str) or (not text and not calls and finish != "length"):
         raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)
-    return Completion(text=text, usage=usage, finish_reason=finish, tool_calls=calls, warnings=warnings)
+    logprobs = choices[0].get("logprobs")
+    return Completion(
+        text=text,
+        usage=usage,
+        finish_reason=finish,
+        tool_calls=calls,
+        warnings=warnings,
+        logprobs=logprobs if isinstance(logprobs, dict) else None,
+    )
 
 
 def read_tool_calls(value: Any) -> tuple[Mapping[str, Any], ...]:

@@ -16,6 +16,9 @@ from omni_app.routing.size import least_worst_cost
 from omni_app.routing.types import Case, Priority
 from omni_app.routing.wording import dollars, percent
 
+NOISE = 1e-12
+"""Differences of scores below this are rounding: equal scores fall to the cheaper model."""
+
 ChangeKind = Literal[
     "cost_weight_below", "cost_weight_above", "price_falls", "price_rises", "max_cost_below", "priority"
 ]
@@ -44,7 +47,7 @@ def changes(case: Case, ranking: Ranking, table: RoutingTable) -> tuple[Change, 
     prices: Iterator[Change] = iter(())
     weights: Iterator[Change] = iter(())
     if case.request.priority is Priority.CHEAP:
-        prices = cheap_price_changes(ranking)
+        prices = cost_price_changes(ranking)
     elif case.request.priority is not Priority.BEST:
         weights, prices = weight_changes(ranking), scored_price_changes(ranking)
     return (*weights, *prices, *limit_changes(case, ranking), *priority_changes(case, ranking, table))
@@ -76,33 +79,43 @@ def crossing(ranking: Ranking, rival: int) -> float | None:
         return None
     cost_lead = cost_term(ranking, first) - cost_term(ranking, rival)
     rest_lead = (ranking.scores[first] - ranking.scores[rival] - weight * cost_lead) / (1 - weight)
-    if cost_lead * rest_lead >= 0:
+    if min(abs(cost_lead), abs(rest_lead)) < NOISE or cost_lead * rest_lead > 0:
         return None
     return rest_lead / (rest_lead - cost_lead)
 
 
 def scored_price_changes(ranking: Ranking) -> Iterator[Change]:
     """The smallest fall of a rival's price, and the rise of the first one's own, that would choose another model."""
-    weight = ranking.shortlist.weights.cost
-    if weight <= 0 or not rivals(ranking):
+    if ranking.shortlist.weights.cost <= 0 or not rivals(ranking):
         return
-    scale, first, runner_up = ranking.shortlist.cost_scale, ranking.order[0], rivals(ranking)[0]
-    falls = []
-    for rival in rivals(ranking):
-        gap = (ranking.scores[first] - ranking.scores[rival]) / weight
-        norm = scale.norm(ranking.costs[rival]) - gap
-        if norm > 0 and ranking.costs[rival]:
-            falls.append((scale.value(norm) / ranking.costs[rival], rival))
+    first, runner_up = ranking.order[0], rivals(ranking)[0]
+    if ranking.scores[first] - ranking.scores[runner_up] < NOISE:
+        yield from cost_price_changes(ranking)
+        return
+    falls = [(factor, rival) for rival in rivals(ranking) if (factor := closing_factor(ranking, rival)) is not None]
     if falls:
         factor, rival = max(falls)
         yield price_fall(ranking, rival, factor)
-    norm = scale.norm(ranking.costs[first]) + (ranking.scores[first] - ranking.scores[runner_up]) / weight
+    scale = ranking.shortlist.cost_scale
+    norm = scale.norm(ranking.costs[first]) + gap_in_cost_terms(ranking, runner_up)
     if norm < 1 and ranking.costs[first]:
         yield price_rise(ranking, runner_up, scale.value(norm) / ranking.costs[first])
 
 
-def cheap_price_changes(ranking: Ranking) -> Iterator[Change]:
-    """Under `cheap` the runner-up wins when its price falls below the first one's, or the first one's rises above."""
+def closing_factor(ranking: Ranking, rival: int) -> float | None:
+    """The factor of its price at which the rival draws level with the first; None when even a free one would lose."""
+    scale, cost = ranking.shortlist.cost_scale, ranking.costs[rival]
+    norm = scale.norm(cost) - gap_in_cost_terms(ranking, rival)
+    return scale.value(norm) / cost if norm > NOISE and cost else None
+
+
+def gap_in_cost_terms(ranking: Ranking, rival: int) -> float:
+    """How much the cost term of the rival must gain, or that of the first lose, until their scores are equal."""
+    return (ranking.scores[ranking.order[0]] - ranking.scores[rival]) / ranking.shortlist.weights.cost
+
+
+def cost_price_changes(ranking: Ranking) -> Iterator[Change]:
+    """Where cost alone decides (`cheap`, equal scores): the runner-up wins once it costs less than the first one."""
     if not rivals(ranking):
         return
     first, runner_up = ranking.order[0], rivals(ranking)[0]

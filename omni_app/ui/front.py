@@ -6,6 +6,7 @@ The pages are static files that hold no data; their data comes over the socket, 
 
 import base64
 import hashlib
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from omni_app.origin import allowed_origins, is_https, session_cookie
 from omni_app.settings import Settings
+from omni_app.ui.session import log_unexpected
+
+log = logging.getLogger(__name__)
 
 Header = tuple[bytes, bytes]
 
@@ -127,6 +131,16 @@ class Front:
 
     def _has_cookie(self, scope: Scope) -> bool:
         return bool(cookie_parser(Headers(scope=scope).get("cookie", "")).get(self._cookie))
+
+
+def log_event_error(exception: Exception) -> None:
+    """Reflex's own errors while it handles an event, which no handler of ours saw."""
+    log_unexpected("an event", exception)
+
+
+def log_browser_error(exception: Exception) -> None:
+    """An error that a browser reports; anybody can send one, so it is one short line."""
+    log.warning("a browser reports: %.300r", str(exception))
 
 
 def _caching(scope: Scope, status: int) -> list[Header]:

@@ -11,6 +11,7 @@ Any client of the websocket can call any event handler with any argument. So eac
 
 import inspect
 import logging
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from http.cookies import CookieError, SimpleCookie
@@ -30,6 +31,7 @@ from omni_app.storage.accounts import Identity
 log = logging.getLogger(__name__)
 
 MAX_COOKIE_LENGTH = 8_192
+UNEXPECTED = "Something went wrong on our side. Try again; if it stays, tell whoever runs this server."
 Handler = Callable[..., Awaitable[Any]]
 
 
@@ -123,8 +125,8 @@ def authed(handler: Handler) -> Handler:
                 await self._adopt(who)
                 self.problem = ""
             return await handler(self, who, *values)
-        except OmniError as error:
-            return await _tell(self, error)
+        except Exception as error:  # noqa: BLE001 the outermost edge of an event
+            return await _tell(self, handler, error)
 
     return _with_verdict(guarded, handler, checks, "authed")
 
@@ -136,7 +138,12 @@ def public(handler: Handler) -> Handler:
     @wraps(handler)
     async def guarded(self: Any, *args: Any, **arguments: Any) -> Any:
         values = _checked(handler, checks, args, arguments)
-        return None if values is None else await handler(self, *values)
+        if values is None:
+            return None
+        try:
+            return await handler(self, *values)
+        except Exception as error:  # noqa: BLE001 the outermost edge of an event
+            return await _tell(self, handler, error)
 
     return _with_verdict(guarded, handler, checks, "public")
 
@@ -154,14 +161,25 @@ async def _to_login(state: Any) -> Any:
     return rx.redirect("/login/?" + urlencode({"error": "ended", "next": path}))
 
 
-async def _tell(state: Any, error: OmniError) -> None:
-    """Shows an error on the page, in the words that the API would use."""
-    message = error.message[:1].upper() + error.message[1:]
+async def _tell(state: Any, handler: Handler, error: Exception) -> None:
+    """Shows an error on the page, in the words that the API would use; an unexpected one is logged without its text."""
+    message = UNEXPECTED
+    if isinstance(error, OmniError):
+        message = error.message[:1].upper() + error.message[1:]
+    else:
+        log_unexpected(handler.__qualname__, error)
     if _may_change(state):
         state.problem = message
         return
     async with state:
         state.problem = message
+
+
+def log_unexpected(where: str, error: BaseException) -> None:
+    """The error's type and place: its text could hold what somebody typed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "no place"
+    log.error("%s failed: %s at %s", where, type(error).__name__, place)
 
 
 def _may_change(state: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import reflex as rx
 
-from omni_app.ui.components.basics import button_link, empty
+from omni_app.ui.components.basics import button_link
 from omni_app.ui.components.shell import APP_PAGES, public_page
 from omni_app.ui.pages import auth, keys, landing, models, overview, playground, requests, start, usage
 
@@ -50,7 +50,12 @@ def add_pages(app: rx.App) -> None:
 def missing_page() -> rx.Component:
     """What an unknown address shows."""
     return public_page(
-        empty("There is no such page", "The address may be old or mistyped.", button_link("Go to the start", "/")),
+        rx.el.div(
+            rx.el.h1("There is no such page"),
+            rx.el.p("The address may be old or mistyped."),
+            button_link("Go to the start", "/", kind="primary"),
+            class_name="empty",
+        ),
         class_name="narrow",
     )
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from omni_app.api.chat_schema import AGENT_STEP_FIELDS, CHAT_FIELDS, parse_chat
 from omni_app.errors import InvalidRequest
 from omni_app.gateway.types import ChatRequest
-from omni_app.routing.types import LatencyPref, Priority
+from omni_app.routing.types import LatencyPref, Priority, Task
 
 HELLO = [{"role": "user", "content": "Hello"}]
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
@@ -149,7 +149,7 @@ def test_a_live_key_cannot_make_the_sandbox_fail() -> None:
 def test_an_agent_step_has_its_two_fields() -> None:
     body = {"messages": HELLO, "session_id": "run-1", "step_id": "3"}
     step = parse_chat(body, fields=AGENT_STEP_FIELDS, endpoint="agent-step", key_kind="test")
-    assert (step.session_id, step.step_id, step.agent_step) == ("run-1", "3", True)
+    assert (step.session_id, step.step_id, step.task) == ("run-1", "3", Task.AGENT_STEP)
 
 
 def test_ids_hold_only_printable_text() -> None:

@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni_app.routing.cost import actual_cost, expected_cost, output_that_fits, savings, worst_cost
@@ -16,6 +16,7 @@ class Billed:
     images: int = 0
 
 
+MONEY = settings(max_examples=1000, deadline=None)
 PICO = st.integers(min_value=0, max_value=10**9)
 TOKENS = st.integers(min_value=0, max_value=10**7)
 PRICES = st.builds(
@@ -63,18 +64,21 @@ def test_an_image_has_no_baseline_among_models_that_make_none() -> None:
     assert savings(Price(10, 10, image=100), Billed(images=1), cost=40) == 60
 
 
+@MONEY
 @given(PRICES, USAGES)
 def test_the_actual_cost_is_never_above_the_worst_case_of_the_same_tokens(price: Price, usage: Billed) -> None:
     given_tokens = max(usage.input, usage.cached_input + usage.cache_write)
     assert 0 <= actual_cost(price, usage) <= worst_cost(price, given_tokens, usage.output, images=usage.images)
 
 
+@MONEY
 @given(PRICES, USAGES, st.integers(0, 10**6))
 def test_more_tokens_never_cost_less(price: Price, usage: Billed, more: int) -> None:
     grown = Billed(usage.input + more, usage.output + more, usage.cached_input, usage.cache_write, usage.images)
     assert actual_cost(price, grown) >= actual_cost(price, usage)
 
 
+@MONEY
 @given(PRICES, USAGES, USAGES)
 def test_costs_add_up_exactly(price: Price, one: Billed, other: Billed) -> None:
     plain = [Billed(usage.input, usage.output) for usage in (one, other)]
@@ -82,6 +86,7 @@ def test_costs_add_up_exactly(price: Price, one: Billed, other: Billed) -> None:
     assert sum(actual_cost(price, usage) for usage in plain) == actual_cost(price, both)
 
 
+@MONEY
 @given(PRICES, TOKENS, st.integers(0, 10**15))
 def test_the_output_that_fits_is_the_most_that_fits(price: Price, tokens: int, budget: int) -> None:
     fits = output_that_fits(price, input_tokens=tokens, budget=budget)

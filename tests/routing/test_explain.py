@@ -10,7 +10,7 @@ from omni_app.routing.wording import beside, count_of, dollars, exact_dollars, l
 from tests.routing.models import CODER, GENIUS, MODELS, QUICK, SOLID, TINY, TODAY, UNRATED, asking, decided
 from tests.routing.strategies import registries, requests
 
-SOME = settings(max_examples=200, deadline=None)
+SOME = settings(max_examples=100, deadline=None)
 
 
 def change_of(decision: Decision, kind: str) -> Change | None:
@@ -22,8 +22,8 @@ def change_of(decision: Decision, kind: str) -> Change | None:
 
 def test_the_reason_names_task_model_cost_and_what_it_is_measured_against() -> None:
     assert decided(asking()).reason == (
-        "Chosen for coding: gamma/coder costs about $0.0013 here, 17 times less than alpha/genius at 96 % of its coding "
-        "rating and about 4,000 ms sooner."
+        "Chosen for coding: gamma/coder costs about $0.0013 here, 17 times less than alpha/genius "
+        "at 96 % of its coding rating and about 4,000 ms sooner."
     )
 
 
@@ -96,7 +96,7 @@ def test_beyond_the_stated_cost_weight_the_named_model_wins(
 ) -> None:
     decision = decided(request, *models)
     change = change_of(decision, kind)
-    assume(change is not None and 1e-3 < abs(change.value - decision.weights.cost))
+    assume(change is not None and abs(change.value - decision.weights.cost) > 1e-3)
     assert change is not None
     step = (change.value - decision.weights.cost) * 0.01
     short = decided(request, *models, policy=reweighted(decision.weights, change.value - step))

@@ -26,7 +26,7 @@ def test_every_preset_sums_to_one_and_fast_moves_weight_to_latency() -> None:
         for weights in (normal, fast):
             assert weights.cost + weights.latency + weights.task + weights.quality == pytest.approx(1)
         if priority in (Priority.BALANCED, Priority.QUALITY):
-            assert (fast.cost, fast.latency) == (pytest.approx(normal.cost - 0.1), pytest.approx(normal.latency + 0.1))
+            assert fast.cost == pytest.approx(normal.cost - 0.1) and fast.latency == pytest.approx(normal.latency + 0.1)
 
 
 def test_costs_are_placed_by_their_logarithm_between_the_policys_references() -> None:

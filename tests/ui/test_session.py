@@ -12,7 +12,7 @@ from omni_app.storage import accounts, keys
 from omni_app.storage.database import Database
 from omni_app.ui.pages.keys import KeysState
 from omni_app.ui.pages.overview import OverviewState
-from omni_app.ui.session import AppState, cookie_value
+from omni_app.ui.session import AppState, authed, cookie_value
 from tests.ui.conftest import Tab
 
 
@@ -81,6 +81,17 @@ async def test_a_database_that_is_away_is_said_on_the_page(services: Services, s
     await person.tab.fire(KeysState, "load")
     services.database = there
     assert "database does not answer" in person.tab.state(AppState).problem
+
+
+async def test_an_unexpected_error_is_said_without_its_text(sign_up: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(self: Any, who: accounts.Identity, /) -> None:
+        raise ZeroDivisionError("the prompt was: my secret")
+
+    person = await sign_up("ada@example.com")
+    await authed(broken)(person.tab.state(OverviewState))
+    assert "on our side" in person.tab.state(AppState).problem
+    assert "ZeroDivisionError" in caplog.text
+    assert "secret" not in caplog.text + person.tab.state(AppState).problem
 
 
 async def test_another_tree_is_not_touched(sign_up: Any) -> None:

@@ -119,7 +119,7 @@ def public_page(*children: Any, signed_in: Any = False, class_name: str = "") ->
                 theme_button(),
                 rx.cond(
                     signed_in,
-                    rx.el.a("Open the dashboard", href="/overview/", class_name="button primary"),
+                    rx.el.a("Dashboard", href="/overview/", class_name="button primary"),
                     rx.fragment(
                         rx.el.a("Log in", href="/login/", class_name="button quiet"),
                         rx.el.a("Sign up", href="/signup/", class_name="button primary"),

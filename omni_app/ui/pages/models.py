@@ -108,7 +108,8 @@ def rating_text(rating: Rating) -> str:
 
 def count_text(view: View, *, known: int, ready: int) -> str:
     """How many models there are for this mode, and how many can be used now."""
-    hint = " Set a provider’s key (OPENAI_API_KEY and the like) to use the others." if ready < known else ""
+    missing = view.mode == "live" and ready < known
+    hint = " Set a provider’s key (OPENAI_API_KEY and the like) to use the others." if missing else ""
     return f"{text.number(known)} models for {view.mode} keys, {text.number(ready)} of them ready.{hint}"
 
 

@@ -1,0 +1,245 @@
+"""`POST /v1/chat/completions` and `POST /v1/images/generations`: OpenAI's wire format in front of the same gateway."""
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from omni_app.api.auth import Doorkeeper
+from omni_app.api.chat import answer_headers, attempt_body, deadline_s
+from omni_app.api.checks import check_choice, check_string, check_whole, wrong
+from omni_app.api.json_body import read_json_object
+from omni_app.api.openai_schema import parse_completions, parse_model
+from omni_app.api.responses import error_body, json_response, money, request_id
+from omni_app.api.sse import EventStream, data_event
+from omni_app.errors import OmniError, PromptTooLong, ProviderError
+from omni_app.gateway.types import Answer, Caller, ChatRequest, Opened
+from omni_app.providers.base import Delta, Usage
+from omni_app.routing.types import Deployment, Task
+from omni_app.services import Services
+
+DONE = b"data: [DONE]\n\n"
+Endpoint = Callable[[Request], Awaitable[Response]]
+ERROR_TYPES: Mapping[int, str] = {
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+"""Status -> OpenAI's `error.type`; other 4xx are the request's fault, the rest the server's."""
+
+
+def routes(services: Services) -> list[Route]:
+    """The OpenAI-compatible endpoints."""
+    door = Doorkeeper(services.keys, services.gateway)
+    max_bytes = services.settings.max_body_bytes
+
+    def visible(caller: Caller) -> list[Deployment]:
+        allowed = caller.allowed_models
+        serving = services.gateway.registry.serving(caller.kind)
+        return [one for one in serving if allowed is None or one.id in allowed]
+
+    async def completions(request: Request) -> Response:
+        caller = await door.admit(request)
+        body = await read_json_object(request, max_bytes=max_bytes)
+        asked = parse_completions(
+            body, deployments=visible(caller), key_kind=caller.kind, timeout_s=deadline_s(request)
+        )
+        if asked.request.stream:
+            return await streamed(services, caller, asked.request, request, include_usage=asked.include_usage)
+        answer = await services.gateway.chat(caller, asked.request, request_id=request_id(request))
+        return json_response(completion_body(answer), headers=answer_headers(answer))
+
+    async def images(request: Request) -> Response:
+        caller = await door.admit(request)
+        body = await read_json_object(request, max_bytes=max_bytes)
+        wanted = parse_model(body.get("model"), visible(caller))
+        asked = ChatRequest(
+            messages=[{"role": "user", "content": image_prompt(body)}],
+            endpoint="images/generations",
+            priority=wanted.priority,
+            latency_pref=wanted.latency_pref,
+            pinned=wanted.pinned,
+            task=Task.IMAGE,
+            timeout_s=deadline_s(request),
+        )
+        answer = await services.gateway.chat(caller, asked, request_id=request_id(request))
+        made = {
+            "created": int(time.time()),
+            "data": [dict(image) for image in answer.images],
+            "omni": omni_body(answer),
+        }
+        return json_response(made, headers=answer_headers(answer))
+
+    return [
+        Route("/v1/chat/completions", in_openai_style(completions), methods=["POST"]),
+        Route("/v1/images/generations", in_openai_style(images), methods=["POST"]),
+    ]
+
+
+def in_openai_style(endpoint: Endpoint) -> Endpoint:
+    """The endpoint, with its errors as OpenAI's SDKs read them."""
+
+    async def guarded(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except OmniError as error:
+            body = openai_error(error, request)
+            return json_response(body, status=_status(error), headers=error.headers | _retry_advice(error))
+
+    return guarded
+
+
+def _status(error: OmniError) -> int:
+    return 400 if isinstance(error, PromptTooLong) else error.status
+
+
+def _retry_advice(error: OmniError) -> dict[str, str]:
+    """Our own chain is exhausted: an SDK that tried again would only multiply the attempts."""
+    return {"x-should-retry": "false"} if isinstance(error, ProviderError) else {}
+
+
+def openai_error(error: OmniError, request: Request) -> dict[str, Any]:
+    """The error shape with OpenAI's `type` and `param` beside our `code`."""
+    status = _status(error)
+    kind = ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    body = error_body(error, request)
+    code = "context_length_exceeded" if isinstance(error, PromptTooLong) else error.code
+    body["error"] = {"message": error.message, "type": kind, "param": error.param, "code": code}
+    return body
+
+
+def image_prompt(body: Mapping[str, Any]) -> str:
+    """The prompt of an image request. Raises `InvalidRequest`."""
+    prompt = check_string(body.get("prompt"), "prompt")
+    if not prompt.strip():
+        raise wrong("prompt", "must not be empty")
+    if body.get("n") is not None and check_whole(body["n"], "n", 1, 10) != 1:
+        raise wrong("n", "only 1 is supported: send the request again for another image")
+    if body.get("response_format") is not None:
+        check_choice(body["response_format"], "response_format", ("b64_json", "url"))
+    return prompt
+
+
+def omni_body(answer: Answer) -> dict[str, Any]:
+    """What the router did, beside OpenAI's own fields."""
+    return {
+        "task": answer.task,
+        "provider": answer.provider,
+        "cost": money(answer.cost),
+        "savings": None if answer.savings is None else money(answer.savings),
+        "premium_model": answer.premium_model or None,
+        "latency_ms": answer.latency_ms,
+        "attempts": [attempt_body(attempt) for attempt in answer.attempts],
+        "simulated": answer.simulated,
+        "estimated": answer.usage.estimated,
+        "warnings": list(answer.warnings),
+        "decision_id": answer.request_id,
+    }
+
+
+def usage_body(usage: Usage) -> dict[str, Any]:
+    """Tokens in OpenAI's dialect: cached ones inside the prompt's, reasoning inside the completion's."""
+    return {
+        "prompt_tokens": usage.input,
+        "completion_tokens": usage.output,
+        "total_tokens": usage.input + usage.output,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_input, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning, "audio_tokens": 0},
+    }
+
+
+def completion_body(answer: Answer) -> dict[str, Any]:
+    """A `chat.completion`."""
+    message: dict[str, Any] = {"role": "assistant", "content": answer.output, "refusal": None}
+    if answer.tool_calls:
+        message |= {"content": answer.output or None, "tool_calls": [dict(call) for call in answer.tool_calls]}
+    if answer.images:
+        message["images"] = [dict(image) for image in answer.images]
+    choice = {"index": 0, "message": message, "logprobs": answer.logprobs, "finish_reason": answer.finish_reason}
+    return {
+        "id": f"chatcmpl-{answer.request_id}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": answer.model,
+        "choices": [choice],
+        "usage": usage_body(answer.usage),
+        "system_fingerprint": None,
+        "omni": omni_body(answer),
+    }
+
+
+@dataclass(slots=True)
+class ChunkWriter:
+    """Writes one stream's chunks: all with the same id, the role on the first one."""
+
+    request_id: str
+    include_usage: bool
+    created: int = field(default_factory=lambda: int(time.time()))
+    model: str = ""
+
+    def opened(self, deployment: Deployment) -> bytes:
+        """The first chunk."""
+        self.model = deployment.id
+        return self._chunk({"role": "assistant", "content": "", "refusal": None})
+
+    def delta(self, delta: Delta) -> bytes:
+        """A piece of the answer."""
+        if delta.tool_call is not None:
+            return self._chunk({"tool_calls": [dict(delta.tool_call)]})
+        return self._chunk({"content": delta.text})
+
+    def ended(self, answer: Answer) -> bytes:
+        """The last chunks: why it ended and what the router did, the usage where it was asked for, `[DONE]`."""
+        last: dict[str, Any] = {"images": [dict(image) for image in answer.images]} if answer.images else {}
+        end = self._chunk(last, finish_reason=answer.finish_reason, omni=omni_body(answer))
+        usage = self._write({"choices": [], "usage": usage_body(answer.usage)}) if self.include_usage else b""
+        return end + usage + DONE
+
+    def _chunk(
+        self, delta: Mapping[str, Any], *, finish_reason: str | None = None, omni: Mapping[str, Any] | None = None
+    ) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        usage = {"usage": None} if self.include_usage else {}
+        return self._write({"choices": [choice], **usage, **({"omni": omni} if omni else {})})
+
+    def _write(self, fields: Mapping[str, Any]) -> bytes:
+        chunk = {
+            "id": f"chatcmpl-{self.request_id}",
+            "object": "chat.completion.chunk",
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": None,
+            **fields,
+        }
+        return data_event(orjson.dumps(chunk))
+
+
+async def streamed(
+    services: Services, caller: Caller, asked: ChatRequest, request: Request, *, include_usage: bool
+) -> Response:
+    """The answer as `chat.completion.chunk` events; a broken stream ends with an error event and no `[DONE]`."""
+    writer = ChunkWriter(request_id(request), include_usage)
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        async with aclosing(services.gateway.stream(caller, asked, request_id=writer.request_id)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Opened):
+                    yield writer.opened(piece.deployment)
+                elif isinstance(piece, Delta):
+                    yield writer.delta(piece)
+                else:
+                    yield writer.ended(piece)
+
+    stream = EventStream(
+        events(),
+        on_error=lambda error: data_event(orjson.dumps(openai_error(error, request))),
+        headers_of=lambda: {"x-omni-model": writer.model} if writer.model else {},
+    )
+    return await stream.opened()

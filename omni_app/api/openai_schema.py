@@ -1,0 +1,164 @@
+"""What the OpenAI-compatible routes accept: OpenAI's fields as strictly as ours, everything else ignored.
+
+Their clients send fields that we do not know; those never reach a provider, because only the allow-list does.
+Our own options travel in the object `omni`.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omni_app.api.chat_schema import AGENT_STEP_FIELDS, CHAT_FIELDS, MESSAGE_FIELDS, check_messages, sandbox_fail
+from omni_app.api.checks import (
+    Check,
+    check_boolean,
+    check_choice,
+    check_list,
+    check_number,
+    check_object,
+    check_whole,
+    wrong,
+)
+from omni_app.errors import NotFound
+from omni_app.gateway.types import ChatRequest
+from omni_app.providers.parameters import OPTIONAL
+from omni_app.routing.types import Deployment, KeyKind, LatencyPref, Priority, Task
+
+OMNI_FIELDS: Mapping[str, Check] = {
+    name: AGENT_STEP_FIELDS[name] for name in ("priority", "latency_pref", "max_cost", "session_id", "step_id")
+}
+MAX_MODELS = 10
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+
+def _messages(value: Any, path: str) -> list[dict[str, Any]]:
+    """Messages without the fields that only OpenAI's own answers have (`refusal`, `annotations`, …)."""
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        return check_messages(value, path)
+    known = [{name: one[name] for name in one.keys() & MESSAGE_FIELDS} for one in value]
+    return check_messages([{k: v for k, v in one.items() if v is not None} for one in known], path)
+
+
+def _one_choice(value: Any, path: str) -> int:
+    count = check_whole(value, path, 1, 128)
+    if count != 1:
+        raise wrong(path, "only 1 is supported: send the request again for another answer")
+    return count
+
+
+def _stream_options(value: Any, path: str) -> bool:
+    wanted = check_object(value, path).get("include_usage", False)
+    return check_boolean(wanted, f"{path}.include_usage")
+
+
+def _omni(value: Any, path: str) -> dict[str, Any]:
+    options = check_object(value, path)
+    for name in options.keys() - OMNI_FIELDS.keys():
+        raise wrong(f"{path}.{name[:80]}", "unknown field")
+    return {name: OMNI_FIELDS[name](one, f"{path}.{name}") for name, one in options.items() if one is not None}
+
+
+COMPLETION_FIELDS: Mapping[str, Check] = {
+    **{name: check for name, check in CHAT_FIELDS.items() if name not in OMNI_FIELDS},
+    "messages": _messages,
+    "n": _one_choice,
+    "max_completion_tokens": CHAT_FIELDS["max_tokens"],
+    "stream_options": _stream_options,
+    "parallel_tool_calls": check_boolean,
+    "frequency_penalty": lambda value, path: check_number(value, path, -2, 2),
+    "presence_penalty": lambda value, path: check_number(value, path, -2, 2),
+    "logprobs": check_boolean,
+    "top_logprobs": lambda value, path: check_whole(value, path, 0, 20),
+    "reasoning_effort": lambda value, path: check_choice(value, path, EFFORTS),
+    "omni": _omni,
+}
+"""Field -> its check; a field that is not here is ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completions:
+    """A parsed `/v1/chat/completions` request."""
+
+    request: ChatRequest
+    include_usage: bool
+
+
+def parse_completions(
+    body: Mapping[str, Any], *, deployments: Collection[Deployment], key_kind: KeyKind, timeout_s: float | None
+) -> Completions:
+    """The request. Raises `InvalidRequest` naming the first wrong field, `NotFound` for an unknown model."""
+    if body.get("messages") is None:
+        raise wrong("messages", "at least one message is required")
+    values = {
+        name: COMPLETION_FIELDS[name](value, name)
+        for name, value in body.items()
+        if value is not None and name in COMPLETION_FIELDS
+    }
+    if "tool_choice" in values and "tools" not in values:
+        raise wrong("tool_choice", "needs tools")
+    model = parse_model(body.get("model"), deployments)
+    options = {"priority": model.priority, "latency_pref": model.latency_pref, **values.get("omni", {})}
+    metadata = values.get("metadata", {})
+    request = ChatRequest(
+        messages=values["messages"],
+        endpoint="chat/completions",
+        priority=options["priority"],
+        latency_pref=options["latency_pref"],
+        max_cost=options.get("max_cost"),
+        max_tokens=values.get("max_completion_tokens", values.get("max_tokens")),
+        params={name: values[name] for name in values.keys() & OPTIONAL},
+        metadata=metadata,
+        session_id=options.get("session_id", ""),
+        step_id=options.get("step_id", ""),
+        pinned=model.pinned,
+        task=Task.AGENT_STEP if "session_id" in options else None,
+        timeout_s=timeout_s,
+        stream=values.get("stream", False),
+        sandbox_fail=sandbox_fail(metadata, key_kind),
+    )
+    return Completions(request, include_usage=values.get("stream_options", False))
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `model` asks for: a way to choose, or a chain of the caller's own."""
+
+    priority: Priority = Priority.BALANCED
+    latency_pref: LatencyPref = LatencyPref.NORMAL
+    pinned: tuple[str, ...] = ()
+
+
+AUTO: Mapping[str, Wanted] = {
+    "auto": Wanted(),
+    "auto:balanced": Wanted(),
+    "auto:cheap": Wanted(priority=Priority.CHEAP),
+    "auto:fast": Wanted(latency_pref=LatencyPref.FAST),
+    "auto:best": Wanted(priority=Priority.BEST),
+    "auto:quality": Wanted(priority=Priority.QUALITY),
+}
+
+
+def parse_model(value: Any, deployments: Collection[Deployment]) -> Wanted:
+    """`auto`, `auto:…`, one model or a list of them. Raises `InvalidRequest` or `NotFound`."""
+    if value is None:
+        return AUTO["auto"]
+    if isinstance(value, str) and value in AUTO:
+        return AUTO[value]
+    names = [value] if isinstance(value, str) else check_list(value, "model", MAX_MODELS)
+    pinned = [pin(name, deployments) for name in names]
+    return Wanted(pinned=tuple(dict.fromkeys(pinned)))
+
+
+def pin(name: Any, deployments: Collection[Deployment]) -> str:
+    """The deployment that a name means: its id, or a bare model name as OpenAI's clients send it."""
+    if not isinstance(name, str):
+        raise wrong("model", f"must be {', '.join(AUTO)}, a model id or a list of model ids")
+    for deployment in deployments:
+        if deployment.id == name:
+            return deployment.id
+    for deployment in deployments:
+        if deployment.model_name == name:
+            return deployment.id
+    raise NotFound(
+        f"model: {name[:100]!r} is not served to this key; use auto, or an id of GET /v1/models", param="model"
+    )

@@ -1,0 +1,217 @@
+"""The unmodified openai SDK against our server on a real port: only `base_url` and the key are ours."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import openai
+import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from omni_app.api.app import create_api
+from omni_app.providers.base import FaultKind, ProviderFault, Usage
+from tests.api.conftest import Running, run, settings_for
+from tests.api.test_streaming import ScriptedStream
+from tests.servers.asgi import serving
+
+HELLO = [{"role": "user", "content": "Hello! How are you today?"}]
+CODE = [{"role": "user", "content": "Write a Python function that reverses a linked list."}]
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "strict": True,
+        "description": "The weather in a city",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "person",
+        "schema": {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+            "required": ["name", "age"],
+        },
+    },
+}
+
+
+@pytest.fixture
+async def product(tmp_path: Path) -> AsyncIterator[Running]:
+    async for running in run(settings_for(tmp_path)):
+        yield running
+
+
+@pytest.fixture
+async def client(product: Running) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with (
+        serving(create_api(product.services)) as url,
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=product.key) as client,
+    ):
+        yield client
+
+
+async def test_a_plain_completion(client: openai.AsyncOpenAI) -> None:
+    answer = await client.chat.completions.create(model="auto", messages=HELLO, user="u-1", store=False)  # type: ignore[arg-type]
+    ChatCompletion.model_validate(answer.model_dump(), strict=True)
+    assert answer.choices[0].message.content and answer.choices[0].finish_reason == "stop"
+    assert answer.usage and answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+    assert answer.model.startswith("sandbox/")
+    assert answer.model_extra and answer.model_extra["omni"]["task"] == "chat"
+    assert answer.model_extra["omni"]["simulated"] is True
+
+
+async def test_headers_tell_the_model_and_its_cost(client: openai.AsyncOpenAI) -> None:
+    raw = await client.chat.completions.with_raw_response.create(model="auto", messages=CODE)  # type: ignore[arg-type]
+    omni = raw.parse().model_extra["omni"]  # type: ignore[index]
+    assert float(raw.headers["x-omni-cost-usd"]) == omni["cost"]
+    assert raw.headers["x-omni-model"] == raw.parse().model
+    assert int(raw.headers["x-omni-overhead-ms"]) < 100
+    assert raw.headers["x-ratelimit-limit"] == "100"
+
+
+async def test_a_stream_equals_its_plain_twin(client: openai.AsyncOpenAI) -> None:
+    plain = await client.chat.completions.create(model="auto", messages=CODE)  # type: ignore[arg-type]
+    stream = await client.chat.completions.create(  # type: ignore[call-overload]
+        model="auto", messages=CODE, stream=True, stream_options={"include_usage": True}
+    )
+    chunks: list[ChatCompletionChunk] = [chunk async for chunk in stream]
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert len({chunk.id for chunk in chunks}) == 1
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == plain.choices[0].message.content
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert chunks[-1].choices == [] and chunks[-1].usage == plain.usage
+    assert chunks[-2].model_extra["omni"]["cost"] == plain.model_extra["omni"]["cost"]  # type: ignore[index]
+
+
+async def test_without_asking_there_is_no_usage_chunk(client: openai.AsyncOpenAI) -> None:
+    stream = await client.chat.completions.create(model="auto", messages=CODE, stream=True)  # type: ignore[call-overload]
+    chunks = [chunk async for chunk in stream]
+    assert all(chunk.choices and chunk.usage is None for chunk in chunks)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_tools_are_called_and_answered(client: openai.AsyncOpenAI, streaming: bool) -> None:
+    ask = [{"role": "user", "content": "What is the weather in Paris?"}]
+    if streaming:
+        async with client.chat.completions.stream(model="auto", messages=ask, tools=[TOOL]) as stream:  # type: ignore[list-item]
+            answer: ChatCompletion = await stream.get_final_completion()  # type: ignore[assignment]
+    else:
+        answer = await client.chat.completions.create(model="auto", messages=ask, tools=[TOOL])  # type: ignore[call-overload]
+    assert answer.choices[0].finish_reason == "tool_calls"
+    (call,) = answer.choices[0].message.tool_calls or ()
+    assert call.type == "function" and call.function.name == "weather" and '"city"' in call.function.arguments
+    replied = [
+        *ask,
+        answer.choices[0].message.model_dump(exclude_none=True),
+        {"role": "tool", "tool_call_id": call.id, "content": "Sunny"},
+    ]
+    final = await client.chat.completions.create(model="auto", messages=replied, tools=[TOOL])  # type: ignore[call-overload]
+    assert final.choices[0].message.content
+
+
+async def test_a_json_schema_is_kept(client: openai.AsyncOpenAI) -> None:
+    answer = await client.chat.completions.create(model="auto", messages=CODE, response_format=SCHEMA)  # type: ignore[call-overload]
+    import json
+
+    assert json.loads(answer.choices[0].message.content or "").keys() == {"name", "age"}
+
+
+async def test_an_image_part_goes_to_a_model_that_sees(client: openai.AsyncOpenAI) -> None:
+    look = [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Describe this picture."},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
+            ],
+        }
+    ]
+    answer = await client.chat.completions.create(model="auto", messages=look)  # type: ignore[arg-type]
+    assert (await client.models.retrieve(answer.model)).model_extra["supports_vision"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("model", ["sandbox/premium", "premium"])
+async def test_a_model_can_be_pinned(client: openai.AsyncOpenAI, model: str) -> None:
+    answer = await client.chat.completions.create(model=model, messages=HELLO)  # type: ignore[arg-type]
+    assert answer.model == "sandbox/premium"
+
+
+async def test_a_list_of_models_is_the_callers_own_chain(client: openai.AsyncOpenAI) -> None:
+    answer = await client.chat.completions.create(
+        model=["sandbox/premium", "sandbox/coder"],  # type: ignore[arg-type]
+        messages=HELLO,  # type: ignore[arg-type]
+        metadata={"sandbox_fail": "error"},
+    )
+    assert answer.model == "sandbox/coder"
+
+
+@pytest.mark.parametrize("model", ["auto:cheap", "auto:fast", "auto:best", "auto:quality"])
+async def test_auto_has_presets(client: openai.AsyncOpenAI, model: str) -> None:
+    answer = await client.chat.completions.create(model=model, messages=CODE)  # type: ignore[arg-type]
+    expected = {"auto:cheap": "sandbox/swift", "auto:best": "sandbox/premium"}
+    assert answer.model == expected.get(model, answer.model)
+
+
+async def test_our_options_travel_in_omni(client: openai.AsyncOpenAI) -> None:
+    answer = await client.chat.completions.create(
+        model="auto",
+        messages=CODE,  # type: ignore[arg-type]
+        extra_body={"omni": {"priority": "best", "session_id": "s1"}},
+    )
+    assert answer.model == "sandbox/premium" and answer.model_extra["omni"]["task"] == "agent_step"  # type: ignore[index]
+
+
+async def test_errors_raise_the_sdks_classes(client: openai.AsyncOpenAI, product: Running) -> None:
+    once = client.with_options(max_retries=0)
+    with pytest.raises(openai.NotFoundError):
+        await once.chat.completions.create(model="no-such-model", messages=HELLO)  # type: ignore[arg-type]
+    with pytest.raises(openai.BadRequestError) as bad:
+        await once.chat.completions.create(model="auto", messages=HELLO, temperature=5)  # type: ignore[arg-type]
+    assert bad.value.param == "temperature" and bad.value.type == "invalid_request_error"
+    with pytest.raises(openai.AuthenticationError):
+        await once.with_options(api_key="nonsense").chat.completions.create(model="auto", messages=HELLO)  # type: ignore[arg-type]
+    with pytest.raises(openai.BadRequestError) as long:
+        endless = [{"role": "user", "content": "word " * 900_000}]
+        await once.chat.completions.create(model="auto", messages=endless)  # type: ignore[arg-type]
+    assert long.value.code == "context_length_exceeded"
+
+
+async def test_an_exhausted_chain_is_not_tried_again_by_the_sdk(client: openai.AsyncOpenAI, product: Running) -> None:
+    with pytest.raises(openai.InternalServerError):
+        await client.chat.completions.create(
+            model="auto",
+            messages=CODE,  # type: ignore[arg-type]
+            metadata={"sandbox_fail": "all:error"},
+        )
+    await product.services.drainer.flush()
+    from omni_app.storage import ledger
+
+    async with product.services.database.session() as session:
+        assert len(await ledger.recent_requests(session, org_id=product.org_id, mode="test")) == 1
+
+
+async def test_a_broken_stream_raises_and_never_ends_cleanly(client: openai.AsyncOpenAI, product: Running) -> None:
+    cut = ProviderFault(FaultKind.INTERRUPTED, "cut", usage=Usage(10, 2))
+    product.services.providers["sandbox"] = ScriptedStream("one ", "two ", then=cut)
+    said = ""
+    with pytest.raises(openai.APIError, match="broke off"):
+        async for chunk in await client.chat.completions.create(model="auto", messages=CODE, stream=True):  # type: ignore[call-overload]
+            said += chunk.choices[0].delta.content or ""
+    assert said == "one two "
+
+
+async def test_images_are_made_in_openais_form(client: openai.AsyncOpenAI) -> None:
+    made = await client.images.generate(model="auto", prompt="A red fox in the snow")
+    assert made.data and (made.data[0].b64_json or "").startswith("iVBOR")
+
+
+async def test_models_are_listed(client: openai.AsyncOpenAI) -> None:
+    models = [model async for model in client.models.list()]
+    assert "sandbox/premium" in {model.id for model in models}
