@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
-from omni_app.providers.faults import fault_of
+from omni_app.providers.faults import as_documented, fault_of
 from omni_app.providers.gathering import Gathering
 from omni_app.providers.openai_wire import event_object, parsed
 from omni_app.providers.parameters import accepted
@@ -156,6 +156,8 @@ def split_system(messages: Sequence[Message]) -> tuple[list[str], list[dict[str,
             continue
         speaker = "assistant" if role == "assistant" else "user"
         blocks = tool_result(message) if role == "tool" else spoken(message)
+        if not blocks:
+            continue  # Anthropic refuses a turn without content.
         if turns and turns[-1]["role"] == speaker:
             turns[-1]["content"] += blocks
         else:
@@ -223,6 +225,11 @@ def tool_choice(choice: Any) -> dict[str, Any]:
 
 def read_message(value: Mapping[str, Any], request: ProviderRequest, warnings: tuple[str, ...] = ()) -> Completion:
     """The answer of a 200. Raises `ProviderFault` when it holds none."""
+    with as_documented():
+        return _read_message(value, request, warnings)
+
+
+def _read_message(value: Mapping[str, Any], request: ProviderRequest, warnings: tuple[str, ...]) -> Completion:
     blocks = value.get("content")
     if not isinstance(blocks, list):
         raise ProviderFault(FaultKind.MALFORMED, "the answer has no content")
@@ -230,9 +237,9 @@ def read_message(value: Mapping[str, Any], request: ProviderRequest, warnings: t
     text = "".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
     calls = tuple(
         {
-            "id": str(block.get("id")),
+            "id": str(block["id"]),
             "type": "function",
-            "function": {"name": str(block.get("name")), "arguments": orjson.dumps(block.get("input") or {}).decode()},
+            "function": {"name": str(block["name"]), "arguments": orjson.dumps(block.get("input") or {}).decode()},
         }
         for block in blocks
         if block.get("type") == "tool_use"
@@ -267,19 +274,28 @@ async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> Asyn
         if not line.startswith(b"data:"):
             continue
         event = event_object(line[5:].strip())
-        kind = event.get("type")
-        if kind == "message_stop":
+        if event.get("type") == "message_stop":
             return
-        if kind == "message_start":
-            usage |= (event.get("message") or {}).get("usage") or {}
-        elif kind == "message_delta":
-            usage |= {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
-            reason = (event.get("delta") or {}).get("stop_reason")
-            gathering.finish_reason = FINISH_REASONS.get(reason, "stop") if reason else ""
-            gathering.usage = read_usage(usage, gathering.request, gathering.text, tuple(gathering.calls))
-        elif kind in ("content_block_start", "content_block_delta"):
-            for delta in read_block(event, gathering, calls):
-                yield delta
+        with as_documented():
+            deltas = list(read_event(event, gathering, usage, calls))
+        for delta in deltas:
+            yield delta
+
+
+def read_event(
+    event: Mapping[str, Any], gathering: Gathering, usage: dict[str, Any], calls: dict[Any, int]
+) -> Iterator[Delta]:
+    """What one event adds: to the answer, to its usage, or how it ended."""
+    kind = event.get("type")
+    if kind == "message_start":
+        usage |= (event.get("message") or {}).get("usage") or {}
+    elif kind == "message_delta":
+        usage |= {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
+        reason = (event.get("delta") or {}).get("stop_reason")
+        gathering.finish_reason = FINISH_REASONS.get(reason, "stop") if reason else ""
+        gathering.usage = read_usage(usage, gathering.request, gathering.text, tuple(gathering.calls))
+    elif kind in ("content_block_start", "content_block_delta"):
+        yield from read_block(event, gathering, calls)
 
 
 def read_block(event: Mapping[str, Any], gathering: Gathering, calls: dict[Any, int]) -> Iterator[Delta]:
@@ -290,6 +306,6 @@ def read_block(event: Mapping[str, Any], gathering: Gathering, calls: dict[Any, 
         yield gathering.add_text(block["text"])
     elif kind == "tool_use":
         calls[index] = len(gathering.calls)
-        yield gathering.open_call(str(block.get("id") or ""), str(block.get("name")))
+        yield gathering.open_call(str(block.get("id") or ""), str(block["name"]))
     elif kind == "input_json_delta" and block.get("partial_json"):
         yield gathering.add_arguments(calls.get(index, -1), block["partial_json"])

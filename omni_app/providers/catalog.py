@@ -36,9 +36,10 @@ def build_providers(settings: Settings, transport: Transport) -> dict[str, Provi
         providers[name] = LiteLLMLane(
             name=name,
             prefix=prefix,
-            base_url=settings.provider_base_url(name),
+            base_url=f"{settings.provider_base_url(name)}/v1beta",
             api_key=settings.provider_key(name),
             key_variable=PROVIDER_KEY_VARIABLES[name],
+            transport=transport,
         )
     providers["local"] = LocalModel(transport, enabled=settings.local_model == "on")
     providers["sandbox"] = Sandbox(speed=settings.sandbox_speed)

@@ -1,6 +1,7 @@
 """From a provider's HTTP error to a `ProviderFault`: what the status and the body's words mean for the next step."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -60,6 +61,9 @@ BY_WORDS: tuple[tuple[str, FaultKind], ...] = (
     ("content policy", FaultKind.CONTENT_POLICY),
     ("content management policy", FaultKind.CONTENT_POLICY),
     ("safety system", FaultKind.CONTENT_POLICY),
+    ("maximum number of tokens allowed", FaultKind.CONTEXT_LENGTH),
+    ("api key not valid", FaultKind.AUTHENTICATION),
+    ("credit balance", FaultKind.AUTHENTICATION),
 )
 """Words of a 400's message, where the provider gives no code."""
 
@@ -92,12 +96,27 @@ def kind_of(status: int, error: Mapping[str, Any]) -> FaultKind:
 
 
 def error_object(body: bytes) -> Mapping[str, Any]:
-    """`{"error": {…}}` or `{"error": "text"}` of a body; empty when it holds neither."""
+    """The error that a body tells of; empty when it tells of none."""
     try:
-        value = orjson.loads(body)
+        return error_in(orjson.loads(body))
     except orjson.JSONDecodeError:
         return {}
-    error = value.get("error") if isinstance(value, dict) else None
+
+
+def error_in(value: Any) -> Mapping[str, Any]:
+    """`{"error": {…}}`, `{"error": "text"}` or Mistral's `{"object": "error", …}`; empty when it is none of them."""
+    if not isinstance(value, dict):
+        return {}
+    error = value if value.get("object") == "error" else value.get("error")
     if isinstance(error, str):
         return {"message": error}
     return error if isinstance(error, dict) else {}
+
+
+@contextmanager
+def as_documented() -> Iterator[None]:
+    """Around the reading of an answer: a field of another type than the format has is a `ProviderFault`."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ProviderFault(FaultKind.MALFORMED, "a field of the answer is not what it should be") from error

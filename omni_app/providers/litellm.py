@@ -1,19 +1,24 @@
 """The only door to LiteLLM: for providers that need a translation we do not have (Gemini).
 
-LiteLLM costs about 3 to 6 ms of CPU a call, retries by itself, has no real deadline and takes seconds to import; so it
-is imported in a thread on first use, told not to retry, and bounded by our own deadline. Cost is computed by us.
+LiteLLM translates, and we carry: its own HTTP client sends a request again after a lost connection, follows redirects
+and reads answers of any size, so it is given ours (`Carrier`). A call costs about 3 to 6 ms of CPU, and the import
+takes seconds: it happens in a thread, on first use. Cost is computed by us.
 """
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
-from omni_app.providers.openai_wire import FINISH_REASONS, last_user_text, read_tool_calls, read_usage
+import httpx
+
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Timeouts, Usage
+from omni_app.providers.faults import fault_of
+from omni_app.providers.openai_wire import FINISH_REASONS, last_user_text, read_images, read_tool_calls, read_usage
 from omni_app.providers.parameters import accepted
-from omni_app.providers.transport import cleaned
+from omni_app.providers.transport import Transport, cleaned
 from omni_app.providers.usage import counted
 
 BY_EXCEPTION: Mapping[str, FaultKind] = {
@@ -21,15 +26,30 @@ BY_EXCEPTION: Mapping[str, FaultKind] = {
     "ContentPolicyViolationError": FaultKind.CONTENT_POLICY,
     "UnsupportedParamsError": FaultKind.UNSUPPORTED_PARAMETER,
     "BadRequestError": FaultKind.BAD_REQUEST,
-    "UnprocessableEntityError": FaultKind.BAD_REQUEST,
-    "AuthenticationError": FaultKind.AUTHENTICATION,
-    "PermissionDeniedError": FaultKind.AUTHENTICATION,
-    "NotFoundError": FaultKind.MODEL_NOT_FOUND,
-    "RateLimitError": FaultKind.RATE_LIMITED,
-    "Timeout": FaultKind.TOTAL_TIMEOUT,
-    "APIConnectionError": FaultKind.REFUSED,
+    "APIConnectionError": FaultKind.MALFORMED,
+    "APIError": FaultKind.MALFORMED,
 }
-"""LiteLLM's exception classes (`litellm.exceptions`); the rest is the server's fault."""
+"""What LiteLLM finds wrong by itself (`litellm.exceptions`): in the request, or in an answer that it cannot read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier(httpx.AsyncBaseTransport):
+    """Sends what LiteLLM has written, once, through our own transport. Raises `ProviderFault`, also for a refusal."""
+
+    transport: Transport
+    timeouts: Timeouts
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        headers = {name: value for name, value in request.headers.items() if name not in CONNECTION_HEADERS}
+        body = await request.aread()
+        reply = await self.transport.post(str(request.url), headers=headers, body=body, timeouts=self.timeouts)
+        if reply.status != 200:
+            raise fault_of(reply)
+        return httpx.Response(200, headers={"Content-Type": "application/json"}, content=reply.body)
+
+
+CONNECTION_HEADERS = frozenset({"host", "connection", "accept-encoding", "content-length"})
+"""Headers that the transport writes itself."""
 
 
 @dataclass(slots=True)
@@ -41,6 +61,7 @@ class LiteLLMLane:
     base_url: str
     api_key: str
     key_variable: str
+    transport: Transport
     simulated: bool = False
 
     def unavailable_reason(self) -> str:
@@ -68,10 +89,8 @@ class LiteLLMLane:
     async def _images(self, litellm: Any, request: ProviderRequest) -> Completion:
         prompt = last_user_text(request.messages)
         answer = await self._call(litellm.aimage_generation, request, prompt=prompt, n=1)
-        images = tuple(
-            {name: one[name] for name in ("b64_json", "url") if one.get(name)} for one in answer.get("data") or []
-        )
-        if not any(images):
+        images = read_images(answer.get("data"))
+        if not images:
             raise ProviderFault(FaultKind.EMPTY, "the answer holds no image")
         tokens = counted(request, "").input
         return Completion(text="", usage=Usage(tokens, 0, images=len(images)), images=images)
@@ -80,28 +99,33 @@ class LiteLLMLane:
         """One call of LiteLLM, once, within our deadline; its answer as plain data."""
         deployment = request.deployment
         try:
-            async with asyncio.timeout(request.timeouts.total_s):
+            async with asyncio.timeout(request.timeouts.total_s), self._client(request) as client:
                 answer = await function(
                     model=f"{self.prefix}/{deployment.upstream_model or deployment.model_name}",
                     api_key=self.api_key,
                     api_base=self.base_url,
                     timeout=request.timeouts.total_s,
                     num_retries=0,
+                    client=client,
                     **arguments,
                 )
         except TimeoutError:
             raise ProviderFault(FaultKind.TOTAL_TIMEOUT, "no whole answer in time") from None
         except Exception as error:  # LiteLLM raises anything; no answer is a fault, whatever its name
-            raise self._fault(error) from error
+            raise carried(error) or own_fault(error) from error
         value: dict[str, Any] = answer.model_dump()
         return value
 
-    def _fault(self, error: Exception) -> ProviderFault:
-        kinds = (BY_EXCEPTION.get(one.__name__) for one in type(error).__mro__)
-        kind = next((kind for kind in kinds if kind), FaultKind.SERVER_ERROR)
-        status = getattr(error, "status_code", None)
-        text = cleaned(str(getattr(error, "message", "")) or type(error).__name__)
-        return ProviderFault(kind, text, http_status=status if isinstance(status, int) else None)
+    @asynccontextmanager
+    async def _client(self, request: ProviderRequest) -> AsyncIterator[Any]:
+        """LiteLLM's client over our transport, for one call."""
+        from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+        client = AsyncHTTPHandler(transport=Carrier(self.transport, request.timeouts), follow_redirects=False)
+        try:
+            yield client
+        finally:
+            await client.close()
 
     def _read(self, value: Mapping[str, Any], request: ProviderRequest) -> Completion:
         choices = value.get("choices") or []
@@ -112,18 +136,35 @@ class LiteLLMLane:
         calls = read_tool_calls(message.get("tool_calls"))
         finish = FINISH_REASONS.get(choices[0].get("finish_reason"), "stop")
         usage = read_usage(value.get("usage"), request, text, calls)
-        if not text and not calls and finish != "length":
+        if not text and not calls and finish not in ("length", "content_filter"):
             raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)
         return Completion(text=text, usage=usage, finish_reason=finish, tool_calls=calls)
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
         """The whole answer as one piece: LiteLLM reports cut streams as finished, so they are not used."""
         completion = await self.complete(request)
-        yield Delta(text=completion.text)
+        if completion.text:
+            yield Delta(text=completion.text)
+        for index, call in enumerate(completion.tool_calls):
+            yield Delta(tool_call={"index": index, **call})
         yield completion
 
     async def aclose(self) -> None:
-        """LiteLLM keeps its clients itself."""
+        """The transport is shared and closed by its owner."""
+
+
+def carried(error: BaseException | None) -> ProviderFault | None:
+    """Our own transport's fault, from under what LiteLLM made of it."""
+    while error is not None and not isinstance(error, ProviderFault):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def own_fault(error: Exception) -> ProviderFault:
+    """What LiteLLM itself found wrong."""
+    kinds = (BY_EXCEPTION.get(one.__name__) for one in type(error).__mro__)
+    kind = next((kind for kind in kinds if kind), FaultKind.SERVER_ERROR)
+    return ProviderFault(kind, cleaned(str(getattr(error, "message", "")) or type(error).__name__))
 
 
 def imported() -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
-from omni_app.providers.faults import BY_CODE, error_object, fault_of, kind_of
+from omni_app.providers.faults import as_documented, error_in, fault_of, kind_of
 from omni_app.providers.gathering import Gathering
 from omni_app.providers.parameters import accepted
 from omni_app.providers.transport import Reply, Transport, cleaned
@@ -122,11 +122,9 @@ class OpenAIWire:
         body = {"model": deployment.upstream_model or deployment.model_name, "prompt": prompt, "n": 1}
         reply = await self._post("/images/generations", body, request)
         value = parsed(reply)
-        images = [one for one in value.get("data") or [] if isinstance(one, dict)]
-        kept = tuple(
-            {name: one[name] for name in ("b64_json", "url") if isinstance(one.get(name), str)} for one in images
-        )
-        if not any(kept):
+        with as_documented():
+            kept = read_images(value.get("data"))
+        if not kept:
             raise ProviderFault(FaultKind.EMPTY, "the answer holds no image")
         usage = value.get("usage")
         usage = usage if isinstance(usage, dict) else {}
@@ -149,6 +147,12 @@ def last_user_text(messages: Any) -> str:
     return ""
 
 
+def read_images(value: Any) -> tuple[dict[str, str], ...]:
+    """The images of an answer, each with its data or its address; what has neither is left out."""
+    images = ({name: one[name] for name in ("b64_json", "url") if one.get(name)} for one in value or ())
+    return tuple(one for one in images if one)
+
+
 def parsed(reply: Reply) -> dict[str, Any]:
     """The JSON object of a successful answer. Raises `ProviderFault` when it is none, or is an error in disguise."""
     if not reply.body.strip():
@@ -159,8 +163,7 @@ def parsed(reply: Reply) -> dict[str, Any]:
         raise ProviderFault(FaultKind.MALFORMED, "the answer is not JSON") from None
     if not isinstance(value, dict):
         raise ProviderFault(FaultKind.MALFORMED, "the answer is not a JSON object")
-    error = error_object(reply.body)
-    if error:
+    if error := error_in(value):
         raise disguised_error(error)
     return value
 
@@ -169,8 +172,7 @@ def disguised_error(error: Mapping[str, Any]) -> ProviderFault:
     """The fault of an error object that came with status 200."""
     code = error.get("code")
     status = code if isinstance(code, int) else 502
-    kind = BY_CODE.get(code) if isinstance(code, str) else None
-    return ProviderFault(kind or kind_of(status, error), cleaned(str(error.get("message", "an error with status 200"))))
+    return ProviderFault(kind_of(status, error), cleaned(str(error.get("message", "an error with status 200"))))
 
 
 async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> AsyncGenerator[Delta, None]:
@@ -181,7 +183,9 @@ async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> Asyn
         data = line[5:].strip()
         if data == b"[DONE]":
             return
-        for delta in read_chunk(event_object(data), gathering):
+        with as_documented():
+            deltas = list(read_chunk(event_object(data), gathering))
+        for delta in deltas:
             yield delta
 
 
@@ -194,7 +198,7 @@ def event_object(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ProviderFault(FaultKind.MALFORMED, "an event of the stream is not a JSON object")
     if value.get("error"):
-        raise disguised_error(error_object(data))
+        raise disguised_error(error_in(value))
     return value
 
 
@@ -230,7 +234,11 @@ def read_call_delta(call: Mapping[str, Any], gathering: Gathering) -> Iterator[D
 
 def read_completion(reply: Reply, request: ProviderRequest, warnings: tuple[str, ...] = ()) -> Completion:
     """The answer of a 200. Raises `ProviderFault` when it holds none."""
-    value = parsed(reply)
+    with as_documented():
+        return _read_completion(parsed(reply), request, warnings)
+
+
+def _read_completion(value: Mapping[str, Any], request: ProviderRequest, warnings: tuple[str, ...]) -> Completion:
     choices = value.get("choices")
     if not isinstance(choices, list):
         raise ProviderFault(FaultKind.MALFORMED, "the answer has no choices")
@@ -243,7 +251,7 @@ def read_completion(reply: Reply, request: ProviderRequest, warnings: tuple[str,
     calls = read_tool_calls(message.get("tool_calls"))
     finish = FINISH_REASONS.get(choices[0].get("finish_reason"), "stop")
     usage = read_usage(value.get("usage"), request, text, calls)
-    if not isinstance(text, str) or (not text and not calls and finish != "length"):
+    if not isinstance(text, str) or (not text and not calls and finish not in ("length", "content_filter")):
         raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)
     logprobs = choices[0].get("logprobs")
     return Completion(
@@ -267,7 +275,7 @@ def read_tool_calls(value: Any) -> tuple[Mapping[str, Any], ...]:
         text = arguments if isinstance(arguments, str) else orjson.dumps(arguments or {}).decode()
         calls.append(
             {
-                "id": call.get("id") or f"call_{index}",
+                "id": str(call.get("id") or f"call_{index}"),
                 "type": "function",
                 "function": {"name": function["name"], "arguments": text},
             }
@@ -284,9 +292,15 @@ def read_usage(value: Any, request: ProviderRequest, text: Any, calls: tuple[Map
     tokens_in, tokens_out = sane_tokens(usage.get("prompt_tokens")), sane_tokens(usage.get("completion_tokens"))
     if not tokens_in or tokens_out is None or (tokens_out == 0 and text):
         return counted(request, str(text), calls)
-    prompt = usage.get("prompt_tokens_details") or {}
-    completion = usage.get("completion_tokens_details") or {}
+    prompt, completion = (_details(usage.get(f"{name}_tokens_details")) for name in ("prompt", "completion"))
     cached = min(sane_tokens(prompt.get("cached_tokens")) or 0, tokens_in)
     written = min(sane_tokens(prompt.get("cache_write_tokens")) or 0, tokens_in - cached)
-    reasoning = min(sane_tokens(completion.get("reasoning_tokens")) or 0, tokens_out)
+    reasoning = sane_tokens(completion.get("reasoning_tokens")) or 0
+    if reasoning and usage.get("total_tokens") == tokens_in + tokens_out + reasoning:
+        tokens_out += reasoning  # xAI counts reasoning beside the completion's tokens, and bills it as output.
+    reasoning = min(reasoning, tokens_out)
     return Usage(tokens_in, tokens_out, cached_input=cached, cache_write=written, reasoning=reasoning)
+
+
+def _details(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

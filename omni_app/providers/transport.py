@@ -21,7 +21,21 @@ MAX_ANSWER_BYTES = 8_388_608
 """Decoded; a larger answer is a fault."""
 MAX_CONNECTIONS = 1_000
 MAX_DETAIL = 300
-KEY_LIKE = re.compile(r"\b(?:sk|pk|gsk|key|omr|Bearer|AIza|xai)[-_ A-Za-z0-9]{6,}\S*|[A-Za-z0-9+/_-]{40,}")
+MAX_READ_DETAIL = 4_000
+KEY_LIKE = re.compile(
+    r"""
+      \b(?:sk|pk|rk|gsk|xai|omr|hf)[-_][^\s"',;]{4,}  # sk-…, sk-ant-…, gsk_…, and what is left of a masked one
+    | \bkey[-_](?=[^\s"',;]*\d)[^\s"',;]{6,}         # key-1f2e…, but not key-value
+    | \b(?:AIza|AQ\.|eyJ)[^\s"',;]{8,}              # Google's keys, JSON web tokens
+    | \b(?:Bearer|Basic)\s+(?=\S*\d|\S{20})\S+
+    | \b(?:api[-_]?key|key|token|secret)=[^\s"'&,;]+
+    | [^\s"']*\*{3,}[^\s"']*                        # abcd****wxyz
+    | [A-Za-z0-9]{32,}
+    | (?=[^\s]*\d)[A-Za-z0-9+/_-]{40,}
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What may be a key: the prefixes that providers use, and every run too long for a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +186,7 @@ def connection_fault(error: Exception) -> ProviderFault:
 
 def cleaned(text: str) -> str:
     """A provider's error text, fit for a caller and a log: one line, short, nothing that looks like a key."""
-    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    line = " ".join("".join(one if one.isprintable() else " " for one in text[:MAX_READ_DETAIL]).split())
     return KEY_LIKE.sub("[removed]", line)[:MAX_DETAIL]
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.errors import InvalidApiKey, Unavailable
@@ -212,19 +214,42 @@ async def test_the_running_cache_refuses_a_revoked_key_within_two_seconds(sqlite
         await running
 
 
-async def test_a_key_that_is_read_while_it_is_revoked_is_not_remembered(sqlite_database: Database) -> None:
+class HeldDatabase(Database):
+    """A database whose next answer, once `hold` is set, is on its way until `let_go` is set."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.hold = False
+        self.was_read = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        async with super().session() as session:
+            yield session
+        if self.hold:
+            self.hold = False
+            self.was_read.set()
+            await self.let_go.wait()
+
+
+async def test_a_key_that_is_revoked_while_its_row_is_on_the_way_is_not_remembered(
+    sqlite_database: Database, sqlite_url: str
+) -> None:
     key, secret = await new_key(sqlite_database)
-    cache = KeyCache(sqlite_database, HASHER)
+    held = HeldDatabase(sqlite_url)
+    cache = KeyCache(held, HASHER)
     await cache.poll()
+    held.hold = True
     reading = asyncio.create_task(cache.authenticate(secret))
-    for _ in range(200):  # wherever the reading is when the revocation is seen
-        await asyncio.sleep(0)
+    await held.was_read.wait()
     await revoke(sqlite_database, key)
     await cache.poll()
-    with suppress(InvalidApiKey):
-        await reading
+    held.let_go.set()
+    await reading  # this one request began before the revocation
     with pytest.raises(InvalidApiKey):
         await cache.authenticate(secret)
+    await held.close()
 
 
 async def test_an_expired_key_is_refused_though_it_is_remembered(database: Database) -> None:
