@@ -4,10 +4,10 @@ PYTHON_ENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run dev test e2e screenshots format lock clean
+.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: ## Make .venv with exactly the packages of requirements.txt (Python 3.11 to 3.13)
 	@scripts/install.sh
@@ -29,13 +29,19 @@ e2e: install-dev ## Only the tests in a real browser
 	@scripts/test-system.sh
 	@$(PYTHON_ENV) -m pytest -m e2e $(ARGS)
 
-screenshots: install-dev ## Pictures of every page, into test-results/screenshots
+screenshots: install-dev ## Pictures of every page, wide and narrow, light and dark, into test-results/pages
 	@scripts/test-system.sh
-	@$(PYTHON_ENV) -m scripts.screenshots
+	@$(PYTHON_ENV) -m pytest tests/e2e/test_looks.py
 
 format: install-dev ## Format the code, and mend what the linter can mend
 	@$(PYTHON_ENV) -m ruff check --fix --quiet || true
 	@$(PYTHON_ENV) -m ruff format
+
+catalog: install ## Build the packaged registry from its sources
+	@$(PYTHON_ENV) -m omni_app.registry.build
+
+catalog-check: install ## Is the packaged registry what its sources give? Which models end when?
+	@$(PYTHON_ENV) -m omni_app.registry.build --check
 
 lock: install-dev ## Write requirements*.txt from requirements*.in (ARGS=--upgrade takes newer versions)
 	@scripts/lock.sh $(ARGS)

@@ -28,8 +28,9 @@ class FastApp(rx.App):
     """A Reflex app whose API does not pass through Reflex."""
 
     def __call__(self) -> ASGIApp:
+        built_pages = super().__call__()  # with hot reload this builds them first
         site = read_site(get_web_dir() / "build" / "client")
-        pages = Front(super().__call__(), site=site, settings=settings, guarded=GUARDED)
+        pages = Front(built_pages, site=site, settings=settings, guarded=GUARDED)
 
         async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http" and serves(scope["path"]):

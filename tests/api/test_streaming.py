@@ -93,7 +93,7 @@ async def test_a_stream_says_what_its_plain_twin_says(product: Running) -> None:
     assert "".join(data["text"] for _, data in events[:-1]) == done["output"] == plain["output"]
     same = ("model_used", "cost", "tokens", "task_type", "finish_reason", "savings_estimate")
     assert {key: done[key] for key in same} == {key: plain[key] for key in same}
-    assert [row.cost for row in await rows(product)][0] == [row.cost for row in await rows(product)][1]
+    assert len({row.cost for row in await rows(product)}) == 1
 
 
 async def test_an_agent_step_streams_its_ids(product: Running) -> None:

@@ -48,7 +48,7 @@ class Watcher:
 
     def _socket(self, socket: WebSocket) -> None:
         for event in ("framesent", "framereceived"):
-            socket.on(event, lambda payload: self.frames.append(str(payload)))  # type: ignore[call-overload]
+            socket.on(event, lambda payload: self.frames.append(str(payload)))
 
 
 @pytest.fixture(scope="session")

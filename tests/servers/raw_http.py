@@ -112,6 +112,10 @@ class RawServer:
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
+    @property
+    def open_connections(self) -> int:
+        return len(self._tasks)
+
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=32 * 2**20)
         self.port = self._server.sockets[0].getsockname()[1]

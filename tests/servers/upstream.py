@@ -39,7 +39,7 @@ class Refusal(NamedTuple):
         if anthropic:
             told = {"type": self.anthropic_type, "message": self.message}
             return json_answer({"type": "error", "error": told, "request_id": "req_1"}, self.status, self.headers)
-        error: dict[str, Any] = {
+        error = {
             "message": self.message,
             "type": self.openai_type,
             "param": None,
@@ -159,6 +159,11 @@ class Upstream:
     def connections(self) -> int:
         """How many were opened."""
         return self._server.connections
+
+    @property
+    def open_connections(self) -> int:
+        """How many there are now."""
+        return self._server.open_connections
 
     @property
     def last_body(self) -> dict[str, Any]:
@@ -381,9 +386,9 @@ def message_events(value: Mapping[str, Any]) -> Iterator[bytes]:
             delta = {"type": "text_delta", "text": piece} if is_text else input_delta(piece)
             yield event({"type": "content_block_delta", "index": index, "delta": delta}, "content_block_delta")
         yield event({"type": "content_block_stop", "index": index}, "content_block_stop")
-    delta = {"stop_reason": value["stop_reason"], "stop_sequence": None}
+    ended = {"stop_reason": value["stop_reason"], "stop_sequence": None}
     counts = {"output_tokens": usage["output_tokens"]} if "output_tokens" in usage else {}
-    yield event({"type": "message_delta", "delta": delta, "usage": counts}, "message_delta")
+    yield event({"type": "message_delta", "delta": ended, "usage": counts}, "message_delta")
     yield event({"type": "message_stop"}, "message_stop")
 
 

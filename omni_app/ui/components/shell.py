@@ -129,7 +129,13 @@ def public_page(*children: Any, signed_in: Any = False, class_name: str = "") ->
             ),
             class_name="top",
         ),
-        rx.el.main(*children, id="content", class_name=class_name, custom_attrs={"tabIndex": "-1"}),
+        rx.el.main(
+            rx.cond(AppState.problem != "", notice(AppState.problem, tone="bad")),
+            *children,
+            id="content",
+            class_name=class_name,
+            custom_attrs={"tabIndex": "-1"},
+        ),
         alive(),
         class_name="public",
     )

@@ -1,0 +1,163 @@
+"""OpenAI's wire format, against a server that checks what it gets."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from openai.types.chat import ChatCompletion
+
+from omni_app.providers.base import FaultKind, Usage
+from omni_app.providers.openai_wire import OpenAIWire, read_completion
+from omni_app.providers.transport import Reply, Transport
+from tests.providers.asking import PICTURE, TOOL_TALK, WEATHER_TOOL, ask, fault_met, model, streamed, wire
+from tests.providers.golden import MISTRAL_PARTS, OPENAI_STYLE, Golden
+from tests.servers.upstream import TEXT, Upstream
+
+ALL_PARAMETERS = {
+    "max_tokens": 50,
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "seed": 7,
+    "stop": ["END"],
+    "tools": [WEATHER_TOOL],
+    "tool_choice": "auto",
+    "response_format": {"type": "json_object"},
+    "parallel_tool_calls": False,
+    "frequency_penalty": 0.1,
+    "presence_penalty": 0.2,
+    "logprobs": True,
+    "top_logprobs": 2,
+}
+
+
+async def test_sends_the_key_and_every_parameter_under_openais_names(transport: Transport) -> None:
+    async with Upstream() as upstream:
+        await wire("openai", upstream, transport).complete(ask(params=ALL_PARAMETERS))
+    body = upstream.last_body
+    assert body == {"model": "m", "messages": [{"role": "user", "content": "Say hello."}], **ALL_PARAMETERS}
+    assert upstream.calls[0].headers["authorization"] == f"Bearer {upstream.key}"
+    assert upstream.calls[0].headers["content-type"] == "application/json"
+
+
+async def test_the_longest_answer_goes_under_the_providers_own_name(transport: Transport) -> None:
+    async with Upstream() as upstream:
+        provider = replace(wire("openai", upstream, transport), limit_field="max_completion_tokens")
+        await provider.complete(ask(params={"max_tokens": 5}))
+    assert upstream.last_body["max_completion_tokens"] == 5
+    assert "max_tokens" not in upstream.last_body
+
+
+async def test_sampling_parameters_are_dropped_with_a_warning_for_models_that_refuse_them(transport: Transport) -> None:
+    reasoner = model("openai/thinker", sees_temperature=False)
+    params = {"temperature": 0.5, "top_p": 0.5, "seed": 1}
+    async with Upstream() as upstream:
+        answer = await wire("openai", upstream, transport).complete(ask(params=params, deployment=reasoner))
+    assert upstream.last_body.keys() == {"model", "messages", "seed"}
+    assert answer.warnings == (
+        "temperature was dropped: openai/thinker does not take it",
+        "top_p was dropped: openai/thinker does not take it",
+    )
+
+
+@pytest.mark.parametrize(("name", "role"), [("openai", "developer"), ("groq", "system")])
+async def test_developer_messages_are_system_messages_to_the_others(transport: Transport, name: str, role: str) -> None:
+    async with Upstream() as upstream:
+        provider = OpenAIWire(name, upstream.openai_url, upstream.key, "KEY", transport)
+        await provider.complete(ask([{"role": "developer", "content": "Be kind."}]))
+    assert upstream.last_body["messages"][0]["role"] == role
+
+
+async def test_the_models_name_upstream_is_sent_when_it_has_one(transport: Transport) -> None:
+    renamed = replace(model("groq/m"), upstream_model="vendor/m-2")
+    async with Upstream() as upstream:
+        await wire("openai", upstream, transport).complete(ask(deployment=renamed))
+    assert upstream.last_body["model"] == "vendor/m-2"
+
+
+async def test_a_tool_call_comes_back_and_its_result_goes_out(transport: Transport) -> None:
+    async with Upstream() as upstream:
+        provider = wire("openai", upstream, transport)
+        asked = await provider.complete(ask(params={"tools": [WEATHER_TOOL]}))
+        told = await provider.complete(ask(TOOL_TALK, {"tools": [WEATHER_TOOL]}))
+    assert asked.finish_reason == "tool_calls"
+    assert asked.tool_calls[0]["function"] == {"name": "get_weather", "arguments": '{"city": "Paris"}'}
+    assert upstream.last_body["messages"] == list(TOOL_TALK)
+    assert told.text == TEXT
+
+
+async def test_images_to_look_at_go_out_as_they_came(transport: Transport) -> None:
+    async with Upstream() as upstream:
+        await wire("openai", upstream, transport).complete(ask(PICTURE))
+    assert upstream.last_body["messages"] == list(PICTURE)
+
+
+async def test_an_image_model_is_asked_for_one_image_by_the_last_words(transport: Transport) -> None:
+    painter = model("openai/painter", makes_images=True)
+    async with Upstream() as upstream:
+        provider = wire("openai", upstream, transport)
+        answer = await provider.complete(ask(PICTURE, {"temperature": 1}, deployment=painter))
+        upstream.answer = {"created": 1, "data": [{"revised_prompt": "nothing else"}]}
+        empty = await fault_met(provider, ask(deployment=painter))
+    assert upstream.calls[0].path == "/v1/images/generations"
+    assert upstream.calls[0].body == {"model": "painter", "prompt": "What is this?", "n": 1}
+    assert answer.images[0]["b64_json"].startswith("iVBOR")
+    assert answer.usage == Usage(9, 0, images=1)
+    assert empty.kind is FaultKind.EMPTY
+
+
+async def test_a_plain_answer_is_read_whole(transport: Transport) -> None:
+    async with Upstream() as upstream:
+        answer = await wire("openai", upstream, transport).complete(ask())
+    assert (answer.text, answer.finish_reason, answer.usage) == (TEXT, "stop", Usage(12, 7))
+
+
+@pytest.mark.parametrize("golden", OPENAI_STYLE, ids=lambda golden: golden.provider)
+def test_golden_answers_are_what_openais_own_types_accept(golden: Golden) -> None:
+    parsed = ChatCompletion.model_validate(golden.body, strict=True)
+    assert parsed.usage is not None
+    assert parsed.usage.prompt_tokens == golden.tokens[0]
+    message = parsed.choices[0].message
+    assert (message.content or message.refusal or "") == golden.text
+
+
+@pytest.mark.parametrize("golden", [*OPENAI_STYLE, MISTRAL_PARTS], ids=lambda golden: golden.provider)
+async def test_golden_answers_are_read_right(golden: Golden, transport: Transport) -> None:
+    async with Upstream(answer=golden.body) as upstream:
+        answer = await wire("openai", upstream, transport).complete(ask())
+    usage = answer.usage
+    tokens = (usage.input, usage.output, usage.cached_input, usage.cache_write, usage.reasoning)
+    assert (answer.text, answer.finish_reason, tokens) == (golden.text, golden.finish_reason, golden.tokens)
+    assert not usage.estimated
+
+
+def test_logprobs_are_handed_on() -> None:
+    logprobs = {"content": [{"token": "Hi", "logprob": -0.1, "bytes": None, "top_logprobs": []}], "refusal": None}
+    choice = {"message": {"content": "Hi"}, "finish_reason": "stop", "logprobs": logprobs}
+    answer = read_completion(Reply(200, {}, json.dumps({"choices": [choice]}).encode()), ask())
+    assert answer.logprobs == logprobs
+
+
+async def test_a_stream_gives_each_piece_and_then_the_same_answer(transport: Transport) -> None:
+    async with Upstream() as upstream:
+        provider = wire("openai", upstream, transport)
+        deltas, whole = await streamed(provider, ask())
+        plain = await provider.complete(ask())
+    assert len(deltas) > 3
+    assert "".join(delta.text for delta in deltas) == whole.text
+    assert whole == plain
+    assert upstream.calls[0].body["stream_options"] == {"include_usage": True}
+
+
+async def test_a_streamed_tool_call_is_put_together(transport: Transport) -> None:
+    async with Upstream() as upstream:
+        deltas, whole = await streamed(wire("openai", upstream, transport), ask(params={"tools": [WEATHER_TOOL]}))
+    assert whole.tool_calls[0]["function"] == {"name": "get_weather", "arguments": '{"city": "Paris"}'}
+    assert deltas[0].tool_call is not None
+    assert deltas[0].tool_call["id"] == "call_1"
+
+
+def test_without_a_key_it_says_which_variable_to_set(transport: Transport) -> None:
+    assert (
+        OpenAIWire("groq", "http://x", "", "GROQ_API_KEY", transport).unavailable_reason() == "GROQ_API_KEY is not set"
+    )
+    assert OpenAIWire("groq", "http://x", "k", "GROQ_API_KEY", transport).unavailable_reason() == ""
