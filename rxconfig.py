@@ -10,6 +10,7 @@ from omni_app.origin import allowed_origins
 from omni_app.settings import load_settings
 
 settings = load_settings()
+tabs = rx.constants.StateManagerMode
 
 config = rx.Config(
     app_name="omni_app",
@@ -20,7 +21,8 @@ config = rx.Config(
     backend_port=settings.port,
     cors_allowed_origins=list(allowed_origins(settings)),
     redis_url=settings.reflex_redis_url or None,
-    state_manager_mode=rx.constants.StateManagerMode.MEMORY,
+    # What a tab shows stays in memory, never on disk; with more than one worker it lives in Redis.
+    state_manager_mode=tabs.REDIS if settings.reflex_redis_url else tabs.MEMORY,
     telemetry_enabled=False,
     show_built_with_reflex=False,
     disable_plugins=[rx.plugins.SitemapPlugin],

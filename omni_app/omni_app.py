@@ -23,6 +23,9 @@ services = build_services(settings)
 backstage.open(services)
 api = create_api(services)
 
+WELCOME = f"""Ready. Open {settings.origin} and sign up: the first page shows a key and a request to paste.
+Reading: {settings.origin}/docs (the API). Stop with Ctrl+C."""
+
 
 class FastApp(rx.App):
     """A Reflex app whose API does not pass through Reflex."""
@@ -45,6 +48,7 @@ class FastApp(rx.App):
 async def run_services() -> AsyncIterator[None]:
     """The services live as long as the server."""
     await services.start()
+    print(WELCOME, flush=True)  # noqa: T201 for the person at the terminal
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from omni_app.providers.transport import Transport
 from omni_app.registry import packaged_registry
 from omni_app.registry.store import load_registry, registry_version, seed_models
 from omni_app.settings import Settings
-from omni_app.storage.database import Database
+from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.keys import KeyCache, KeyHasher
 from omni_app.storage.sign_in import EmbeddedSignIn, SignIn, SupabaseSignIn
 from omni_app.storage.spool import Drainer, Spool
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 REGISTRY_POLL_S = 2.0
 """A changed price or model reaches every worker within this time."""
 CONNECT_RETRY_S = 1.0
+DRAIN_S = 10.0
 
 
 @dataclass(slots=True)
@@ -51,8 +52,8 @@ class Services:
 
     async def stop(self) -> None:
         """Stops it again: the ledger is drained first, then everything is closed."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(10):
+        with contextlib.suppress(*DATABASE_ERRORS):  # What is not drained now stays on disk for the next start.
+            async with asyncio.timeout(DRAIN_S):
                 await self.drainer.flush()
         for task in self._tasks:
             task.cancel()
@@ -77,7 +78,7 @@ class Services:
         """Seeds the models table, then follows it: the database rules over the packaged file."""
         seeded = False
         while True:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*DATABASE_ERRORS):
                 seeded = await self._sync_registry(seeded=seeded)
             await asyncio.sleep(REGISTRY_POLL_S if seeded else CONNECT_RETRY_S)
 

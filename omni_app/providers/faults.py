@@ -118,5 +118,5 @@ def as_documented() -> Iterator[None]:
     """Around the reading of an answer: a field of another type than the format has is a `ProviderFault`."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ProviderFault(FaultKind.MALFORMED, "a field of the answer is not what it should be") from error

@@ -114,9 +114,9 @@ class RouteRequest:
     task_scores: Mapping[Task, float]
     """Probability per task, summing to 1."""
     input_tokens: int
-    """Calibrated estimate of the prompt's tokens: used for the expected cost."""
+    """Calibrated estimate of the prompt's tokens: used for the expected cost and, with a margin, the context window."""
     input_tokens_bound: int
-    """A bound that is never below the truth: used for promises (`max_cost`, context window, budgets)."""
+    """A bound that is never below the truth: used for promises (`max_cost`, budgets)."""
     key_kind: KeyKind
     max_tokens: int | None = None
     priority: Priority = Priority.BALANCED

@@ -1,5 +1,6 @@
 """The database: one URL for SQLite or Postgres, an async engine, and what must hold of its schema before we serve."""
 
+import asyncio
 import fcntl
 import os
 import sqlite3
@@ -23,7 +24,7 @@ from omni_app.errors import Unavailable
 ROOT = Path(__file__).resolve().parent.parent.parent
 BACKUPS_KEPT = 5
 BUSY_TIMEOUT_MS = 5_000
-STATEMENT_TIMEOUT_MS = 10_000
+PATIENCE_S = 10.0
 POOL_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 3
 
@@ -64,15 +65,18 @@ class Database:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
-        """A session for background work; what is not committed is rolled back. Raises what the database raises."""
-        async with self._sessions() as session:
+        """A session; what is not committed is rolled back. Raises what the database raises (`DATABASE_ERRORS`).
+
+        A database that hangs is as good as gone: after `PATIENCE_S` the work is given up with `TimeoutError`.
+        """
+        async with asyncio.timeout(PATIENCE_S), self._sessions() as session:
             yield session
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """A session in whose name somebody waits for an answer: a database that is away becomes `Unavailable`."""
         try:
-            async with self._sessions() as session:
+            async with self.session() as session:
                 yield session
         except DATABASE_ERRORS as error:
             raise Unavailable(AWAY, headers={"Retry-After": "2"}) from error

@@ -20,7 +20,7 @@ CHAT = {"messages": [{"role": "user", "content": "Hi! Tell me something nice."}]
 CODE = {"messages": [{"role": "user", "content": "Write a Python function that reverses a linked list."}]}
 PROOF = {"messages": [{"role": "user", "content": "Prove that there are infinitely many primes, step by step."}]}
 STEP = {"messages": [{"role": "user", "content": "Use the tools to find the newest file, then read it."}]}
-SLOW = frozenset({"hang", "drip", "huge"})
+SLOW = frozenset({"hang", "drip", "drip_head", "stall", "huge"})
 """Manners that only a deadline ends: they have their own tests with the providers."""
 
 

@@ -1,6 +1,7 @@
 """A model to ask, a request to ask it with, and what came of it."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -101,3 +102,12 @@ async def streamed(provider: Any, request: ProviderRequest) -> tuple[list[Delta]
 
 def within(request: ProviderRequest, **seconds: float) -> ProviderRequest:
     return replace(request, timeouts=replace(request.timeouts, **seconds))
+
+
+async def eventually(condition: Callable[[], bool], *, within_s: float = 5) -> None:
+    """Returns when the condition holds; fails when it never does."""
+    for _ in range(round(within_s / 0.01)):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came true")

@@ -99,7 +99,6 @@ OPENAI_STYLE = (
                 "total_time": 0.09,
             },
             x_groq={"id": "req_01"},
-            service_tier="on_demand",
         ),
         "Hi.",
         "stop",

@@ -1,6 +1,7 @@
 import random
 import time
 import tomllib
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from omni_app.routing.classify import WEIGHTS, Classification, classify
 from omni_app.routing.reading.difficulty import BASE
 from omni_app.routing.reading.lexicon import MARKERS
 from omni_app.routing.reading.sightings import MOST
+from omni_app.routing.reading.words import _phrases, phrases_in
 from omni_app.routing.types import Message, Task
 
 TASKS = tomllib.loads(Path(__file__).with_name("tasks.toml").read_text(encoding="utf-8"))
@@ -217,6 +219,19 @@ def test_a_conversation_of_any_length_is_read_in_bounded_time() -> None:
     started = time.perf_counter()
     read(*messages[:-1], "Translate into German: good night")
     assert time.perf_counter() - started < 1
+
+
+def test_no_phrase_mixes_scripts_by_a_slip_of_the_keyboard() -> None:
+    apart = ["LATIN", "CYRILLIC", "ARABIC", "DEVANAGARI", "HANGUL"]
+    for phrase in _phrases():
+        found = {unicodedata.name(letter, "").split(" ")[0] for letter in phrase.text if letter.isalpha()}
+        assert len(found & set(apart)) <= 1, phrase.key
+
+
+def test_every_phrase_is_found_in_a_text_of_nothing_else() -> None:
+    for phrase in _phrases():
+        found = [one.key for one, _ in phrases_in(phrase.text, list(phrase.words))]
+        assert phrase.key in found or any(key.split(":")[1].startswith(phrase.text) for key in found), phrase.key
 
 
 def test_every_marker_is_used_and_every_weight_has_a_source() -> None:

@@ -371,6 +371,14 @@ def completion_events(value: Mapping[str, Any], body: Mapping[str, Any]) -> Iter
     yield b"data: [DONE]\n\n"
 
 
+GROWING = {
+    "text": ("text", "text_delta", "text"),
+    "thinking": ("thinking", "thinking_delta", "thinking"),
+    "tool_use": ("input", "input_json_delta", "partial_json"),
+}
+"""Anthropic's block -> its field that grows, its delta, and the delta's field."""
+
+
 def message_events(value: Mapping[str, Any]) -> Iterator[bytes]:
     """A message as Anthropic streams it."""
     usage = value.get("usage", {})
@@ -378,22 +386,18 @@ def message_events(value: Mapping[str, Any]) -> Iterator[bytes]:
     yield event({"type": "message_start", "message": started}, "message_start")
     yield event({"type": "ping"}, "ping")
     for index, block in enumerate(value.get("content", ())):
-        is_text = block["type"] == "text"
-        opened = {**block, "text": ""} if is_text else {**block, "input": {}}
+        grows, delta_type, delta_name = GROWING[block["type"]]
+        opened = {**block, grows: {} if grows == "input" else ""}
         start = {"type": "content_block_start", "index": index, "content_block": opened}
         yield event(start, "content_block_start")
-        for piece in pieces(block["text"] if is_text else json.dumps(block["input"])):
-            delta = {"type": "text_delta", "text": piece} if is_text else input_delta(piece)
+        for piece in pieces(json.dumps(block["input"]) if grows == "input" else block[grows]):
+            delta = {"type": delta_type, delta_name: piece}
             yield event({"type": "content_block_delta", "index": index, "delta": delta}, "content_block_delta")
         yield event({"type": "content_block_stop", "index": index}, "content_block_stop")
     ended = {"stop_reason": value["stop_reason"], "stop_sequence": None}
     counts = {"output_tokens": usage["output_tokens"]} if "output_tokens" in usage else {}
     yield event({"type": "message_delta", "delta": ended, "usage": counts}, "message_delta")
     yield event({"type": "message_stop"}, "message_stop")
-
-
-def input_delta(piece: str) -> dict[str, str]:
-    return {"type": "input_json_delta", "partial_json": piece}
 
 
 def unknown_field(body: Mapping[str, Any], known: frozenset[str]) -> str:

@@ -33,50 +33,43 @@ def word_set(text: str) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """One phrase of the lexicon; `rest` are its words after the first."""
+    """One phrase of the lexicon."""
 
     key: str
     """Marker and text: tells a phrase from the same words under another marker."""
     marker: str
     text: str
-    rest: list[str]
+    words: tuple[str, ...]
 
 
 def _phrases() -> list[Phrase]:
     """Every phrase of the lexicon once per marker, those of more words first."""
     found = {
-        (marker, text)
+        Phrase(f"{marker}:{text}", marker, text, tuple(WORD.findall(text)))
         for marker, lines in MARKERS.items()
         for phrase in lines.replace("\n", ",").split(",")
         if (text := plain(phrase.strip()))
     }
-    ordered = sorted(found, key=lambda pair: (-len(WORD.findall(pair[1])), pair))
-    return [Phrase(f"{marker}:{text}", marker, text, WORD.findall(text)[1:]) for marker, text in ordered]
+    return sorted(found, key=lambda phrase: (-len(phrase.words), phrase.key))
 
 
-def _by_start(*, words: int) -> dict[str, list[Phrase]]:
-    """Phrases in spaced scripts by their first `words` words: one = the single words, two = all the longer ones."""
-    groups: dict[str, list[Phrase]] = {}
-    for phrase in _phrases():
-        found = WORD.findall(phrase.text)
-        if not UNSPACED.match(phrase.text) and min(2, len(found)) == words:
-            groups.setdefault(" ".join(found[:words]), []).append(phrase)
-    return groups
-
-
-def _by_first_pair() -> dict[str, list[Phrase]]:
-    """Phrases in unspaced scripts by their first two characters (the only one, where there is one)."""
-    groups: dict[str, list[Phrase]] = {}
+def _indexed() -> tuple[dict[str, list[Phrase]], dict[str, list[Phrase]], dict[str, list[Phrase]]]:
+    """Phrases by their only word, by their first two words, and in unspaced scripts by their first two characters."""
+    one: dict[str, list[Phrase]] = {}
+    two: dict[str, list[Phrase]] = {}
+    pairs: dict[str, list[Phrase]] = {}
     for phrase in _phrases():
         if UNSPACED.match(phrase.text):
-            groups.setdefault(phrase.text[:2], []).append(phrase)
-    return groups
+            pairs.setdefault(phrase.text[:2], []).append(phrase)
+        elif len(phrase.words) == 1:
+            one.setdefault(phrase.words[0], []).append(phrase)
+        else:
+            two.setdefault(f"{phrase.words[0]} {phrase.words[1]}", []).append(phrase)
+    return one, two, pairs
 
 
-ONE_WORD = _by_start(words=1)
-TWO_WORDS = _by_start(words=2)
+ONE_WORD, TWO_WORDS, FIRST_PAIR = _indexed()
 STARTS = frozenset(start.split(" ")[0] for start in TWO_WORDS)
-FIRST_PAIR = _by_first_pair()
 
 
 def phrases_in(text: str, words: list[str]) -> Iterator[tuple[Phrase, int]]:
@@ -102,5 +95,5 @@ def phrases_in(text: str, words: list[str]) -> Iterator[tuple[Phrase, int]]:
 
 def _longest(phrases: Sequence[Phrase], words: Sequence[str], position: int) -> Sequence[Phrase]:
     """Those of the phrases, longer ones first, that stand at this position and are the longest to do so."""
-    standing = [phrase for phrase in phrases if words[position + 1 : position + 1 + len(phrase.rest)] == phrase.rest]
-    return [phrase for phrase in standing if len(phrase.rest) == len(standing[0].rest)]
+    standing = [phrase for phrase in phrases if (*words[position : position + len(phrase.words)],) == phrase.words]
+    return [phrase for phrase in standing if len(phrase.words) == len(standing[0].words)]

