@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from omni_app.api import account, chat, completions, documents, health, models, router_debug, usage
+from omni_app.api import account, chat, completions, documents, health, messages, models, router_debug, usage
 from omni_app.api.responses import on_http_error, on_omni_error, on_unexpected_error
 from omni_app.errors import OmniError
 from omni_app.gateway.types import new_request_id
@@ -35,6 +35,7 @@ def create_api(services: Services) -> ASGIApp:
     routes = [
         *chat.routes(services),
         *completions.routes(services),
+        *messages.routes(services),
         *usage.routes(services),
         *models.routes(services),
         *router_debug.routes(services),
@@ -102,7 +103,10 @@ class Envelope:
             *scope["omni_headers"],
             (b"allow", b"GET, POST, OPTIONS"),
             (b"access-control-allow-methods", b"GET, POST"),
-            (b"access-control-allow-headers", b"authorization, x-api-key, content-type, x-omni-timeout-ms"),
+            (
+                b"access-control-allow-headers",
+                b"authorization, x-api-key, content-type, x-omni-timeout-ms, anthropic-version",
+            ),
             (b"access-control-max-age", b"600"),
         ]
         await send({"type": "http.response.start", "status": 204, "headers": headers})

@@ -40,16 +40,11 @@ def routes(services: Services) -> list[Route]:
     door = Doorkeeper(services.keys, services.gateway)
     max_bytes = services.settings.max_body_bytes
 
-    def visible(caller: Caller) -> list[Deployment]:
-        allowed = caller.allowed_models
-        serving = services.gateway.registry.serving(caller.kind)
-        return [one for one in serving if allowed is None or one.id in allowed]
-
     async def completions(request: Request) -> Response:
         caller = await door.admit(request)
         body = await read_json_object(request, max_bytes=max_bytes)
         asked = parse_completions(
-            body, deployments=visible(caller), key_kind=caller.kind, timeout_s=deadline_s(request)
+            body, deployments=services.gateway.visible(caller), key_kind=caller.kind, timeout_s=deadline_s(request)
         )
         if asked.request.stream:
             return await streamed(services, caller, asked.request, request, include_usage=asked.include_usage)
@@ -59,7 +54,7 @@ def routes(services: Services) -> list[Route]:
     async def images(request: Request) -> Response:
         caller = await door.admit(request)
         body = await read_json_object(request, max_bytes=max_bytes)
-        wanted = parse_model(body.get("model"), visible(caller))
+        wanted = parse_model(body.get("model"), services.gateway.visible(caller))
         asked = ChatRequest(
             messages=[{"role": "user", "content": image_prompt(body)}],
             endpoint="images/generations",

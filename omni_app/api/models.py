@@ -11,7 +11,6 @@ from omni_app.api.auth import Doorkeeper
 from omni_app.api.query import query_values
 from omni_app.api.responses import json_response, money
 from omni_app.errors import NotFound
-from omni_app.gateway.types import Caller
 from omni_app.routing.types import Deployment, Rating
 from omni_app.services import Services
 
@@ -24,11 +23,6 @@ def routes(services: Services) -> list[Route]:
     """The list and the single model."""
     door = Doorkeeper(services.keys, services.gateway)
 
-    def visible(caller: Caller) -> list[Deployment]:
-        deployments = services.gateway.registry.serving(caller.kind)
-        allowed = caller.allowed_models
-        return [one for one in deployments if allowed is None or one.id in allowed]
-
     def body(deployment: Deployment) -> dict[str, Any]:
         reason = services.gateway.unavailable().get(deployment.id, "")
         return model_body(deployment, available=not reason)
@@ -36,14 +30,14 @@ def routes(services: Services) -> list[Route]:
     async def list_models(request: Request) -> Response:
         caller = await door.admit(request)
         provider = query_values(request, known=("provider",)).get("provider")
-        found = [one for one in visible(caller) if provider in (None, one.provider)]
+        found = [one for one in services.gateway.visible(caller) if provider in (None, one.provider)]
         return json_response({"object": "list", "data": [body(one) for one in found]})
 
     async def one_model(request: Request) -> Response:
         caller = await door.admit(request)
         query_values(request, known=())
         model_id = request.path_params["id"]
-        for deployment in visible(caller):
+        for deployment in services.gateway.visible(caller):
             if deployment.id == model_id:
                 return json_response(body(deployment))
         raise NotFound(f"no model {model_id[:100]!r} for this key; GET /v1/models lists them", param="model")

@@ -75,6 +75,11 @@ class Gateway:
         """Deployment id -> why it cannot be called: no provider key, or cooling down after faults."""
         return self._situations.snapshot(now_s=self.clock(), today=self.now().date()).unavailable
 
+    def visible(self, caller: Caller) -> list[Deployment]:
+        """The deployments that this caller may know of, available or not."""
+        allowed = caller.allowed_models
+        return [one for one in self.registry.serving(caller.kind) if allowed is None or one.id in allowed]
+
     def premium(self, kind: KeyKind) -> Deployment | None:
         """The baseline that savings are measured against."""
         return self._situations.premium(kind, self.premium_model)

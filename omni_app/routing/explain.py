@@ -17,6 +17,7 @@ from omni_app.routing.types import Candidate, Case, Priority, Task, Terms
 from omni_app.routing.wording import beside, count_of, dollars, exact_dollars, listed
 
 TASK_WORDS = {Task.IMAGE: "making images", Task.AGENT_STEP: "agent steps"}
+RATING_WORDS = {Task.AGENT_STEP: "agent"}
 """Where a task's own name does not read well in a sentence."""
 
 
@@ -111,7 +112,7 @@ def why_selected(case: Case, ranking: Ranking) -> str:
     """One sentence: the task, the model, what it costs here, and what it is measured against."""
     row, cost = ranking.rows[ranking.order[0]], likely_cost(ranking.order[0], case, ranking)
     simulated = " (simulated)" if row.deployment.simulated else ""
-    told = f"{row.id}{simulated} costs about {dollars(cost)} here"
+    told = f"{row.id}{simulated} costs {f'about {dollars(cost)}' if cost else 'nothing'} here"
     if case.request.pinned:
         return f"The request names it: {told}."
     if len(ranking.order) == 1:
@@ -145,7 +146,8 @@ def _traded(row: Row, top: Row, case: Case) -> str:
         sooner = f" and about {top.latency_ms - row.latency_ms:,.0f} ms sooner"
     if row.rating.prior or top.rating.prior:
         return f"{sooner} (not every rating here is measured: some are assumed)"
-    return f" at {row.task_quality / top.task_quality * 100:.0f} % of its {task_words(case)} rating{sooner}"
+    rating = RATING_WORDS.get(case.task, case.task.value)
+    return f" at {row.task_quality / top.task_quality * 100:.0f} % of its {rating} rating{sooner}"
 
 
 def _held_back(case: Case, ranking: Ranking) -> str:

@@ -11,10 +11,10 @@ NAMED = 3
 
 
 def dollars(pico: int) -> str:
-    """About two significant digits: `$0.00012`, `$3.10`; `nothing` for 0."""
+    """About two significant digits: `$0.00012`, `$3.10`; `$0` for nothing."""
     amount = usd(pico)
     if not amount:
-        return "nothing"
+        return "$0"
     if amount >= 1:
         return f"${amount:.2f}"
     return f"${Decimal(f'{amount:.1e}'):f}"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from omni_app.routing.tokens import is_image_part
 from omni_app.routing.types import Message
 
-MOST_MESSAGES = 200
-"""Messages looked at, counted from the end: bounds the time of a conversation of any length."""
+FIRST_MESSAGES, MOST_MESSAGES = 3, 200
+"""Messages looked at: the first ones, and so many of the last. Bounds the time of a conversation of any length."""
 HEAD, TAIL = 2400, 1600
 """Characters read of one message: its head and its tail."""
 
@@ -28,16 +28,19 @@ class Conversation:
 
 def read_conversation(messages: Sequence[Message]) -> Conversation:
     """The last two user messages, the first system prompt, and what the others say by being there."""
-    recent = messages[-MOST_MESSAGES:]
-    asked = [message for message in recent if message.get("role") == "user"][-2:]
-    answers = [message for message in recent if message.get("role") == "assistant"][-1:]
-    system = next((message for message in messages[:3] if message.get("role") in ("system", "developer")), None)
+    said: dict[str, list[Message]] = {}
+    calls = False
+    for message in (*messages[:FIRST_MESSAGES], *messages[FIRST_MESSAGES:][-MOST_MESSAGES:]):
+        said.setdefault(str(message.get("role")), []).append(message)
+        calls = calls or bool(message.get("tool_calls"))
+    asked, answers = said.get("user", []), said.get("assistant", [])
+    systems = said.get("system") or said.get("developer") or []
     return Conversation(
         request=cut(text_of(asked[-1])) if asked else "",
-        earlier=cut(text_of(asked[0])) if len(asked) > 1 else "",
-        system=cut(text_of(system)) if system else "",
-        has_tool_messages=any(message.get("role") == "tool" or message.get("tool_calls") for message in recent),
-        code_before=any("```" in cut(text_of(answer)) for answer in answers),
+        earlier=cut(text_of(asked[-2])) if len(asked) > 1 else "",
+        system=cut(text_of(systems[0])) if systems else "",
+        has_tool_messages=calls or "tool" in said,
+        code_before=bool(answers) and "```" in cut(text_of(answers[-1])),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from omni_app.routing.reading.words import WORD, word_set
 
+MARKERS = frozenset(["draw", "picture", "picture_request"])
 FIRST_WORDS = 8
 """`draw` counts among the first words only: `can you please draw me a …`."""
 REACH = 9
@@ -17,6 +18,8 @@ COUNTED = word_set("a an the some two three four five my our this his her me us"
 
 def asks_for_picture(words: Sequence[str], places: Mapping[str, Sequence[int]]) -> bool:
     """Whether a zone says to draw something or to make a picture. `places`: marker -> where its phrases begin."""
+    if places.keys().isdisjoint(MARKERS):
+        return False
     if "picture_request" in places or any(draws(words, place) for place in places.get("draw", ())):
         return True
     verbs = (*places.get("make", ()), *places.get("draw", ()))

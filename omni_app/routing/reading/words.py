@@ -4,7 +4,6 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from operator import add
 
 from omni_app.routing.reading.lexicon import MARKERS
@@ -70,6 +69,7 @@ def _indexed() -> tuple[dict[str, list[Phrase]], dict[str, list[Phrase]], dict[s
 
 ONE_WORD, TWO_WORDS, FIRST_PAIR = _indexed()
 STARTS = frozenset(start.split(" ")[0] for start in TWO_WORDS)
+FIRST_WORDS = STARTS | ONE_WORD.keys()
 
 
 def phrases_in(text: str, words: list[str]) -> Iterator[tuple[Phrase, int]]:
@@ -77,13 +77,11 @@ def phrases_in(text: str, words: list[str]) -> Iterator[tuple[Phrase, int]]:
 
     Where phrases begin at the same word only the longest is found, under each of its markers.
     """
-    for position, (word, following) in enumerate(zip_longest(words, words[1:], fillvalue="")):
-        if word in STARTS and (longer := TWO_WORDS.get(f"{word} {following}")):
-            found = _longest(longer, words, position) or ONE_WORD.get(word, ())
-        else:
-            found = ONE_WORD.get(word, ())
-        for phrase in found:
-            yield phrase, position
+    for position, word in enumerate(words):
+        if word in FIRST_WORDS:
+            longer = TWO_WORDS.get(" ".join(words[position : position + 2]), ()) if word in STARTS else ()
+            for phrase in _longest(longer, words, position) or ONE_WORD.get(word, ()):
+                yield phrase, position
     if not text.isascii() and UNSPACED.search(text):
         characters = set(text)
         characters.update(map(add, text, text[1:]))
@@ -95,5 +93,7 @@ def phrases_in(text: str, words: list[str]) -> Iterator[tuple[Phrase, int]]:
 
 def _longest(phrases: Sequence[Phrase], words: Sequence[str], position: int) -> Sequence[Phrase]:
     """Those of the phrases, longer ones first, that stand at this position and are the longest to do so."""
+    if not phrases:
+        return ()
     standing = [phrase for phrase in phrases if (*words[position : position + len(phrase.words)],) == phrase.words]
     return [phrase for phrase in standing if len(phrase.words) == len(standing[0].words)]

@@ -1,0 +1,193 @@
+"""What `POST /v1/messages` accepts: Anthropic's fields, turned into the shape that the gateway knows."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import orjson
+
+from omni_app.api.chat_schema import MAX_MESSAGES, MAX_PARTS, MAX_TOKENS, MAX_TOOLS, sandbox_fail
+from omni_app.api.checks import (
+    Check,
+    check_boolean,
+    check_choice,
+    check_id,
+    check_list,
+    check_number,
+    check_object,
+    check_string,
+    check_whole,
+    wrong,
+)
+from omni_app.api.openai_schema import parse_model
+from omni_app.gateway.types import ChatRequest
+from omni_app.routing.types import Deployment, KeyKind
+
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+"""Blocks of an earlier answer that only the model which wrote them can read; left out."""
+
+
+def parse_messages(
+    body: Mapping[str, Any], *, deployments: Collection[Deployment], key_kind: KeyKind, timeout_s: float | None
+) -> ChatRequest:
+    """The request. Raises `InvalidRequest` naming the first wrong field, `NotFound` for an unknown model."""
+    if body.get("messages") is None:
+        raise wrong("messages", "at least one message is required")
+    if body.get("max_tokens") is None:
+        raise wrong("max_tokens", "is required")
+    values = {name: FIELDS[name](value, name) for name, value in body.items() if value is not None and name in FIELDS}
+    model = parse_model(body.get("model"), deployments)
+    metadata = values.get("metadata", {})
+    params: dict[str, Any] = {name: values[name] for name in ("temperature", "top_p", "tools") if name in values}
+    if "stop_sequences" in values:
+        params["stop"] = values["stop_sequences"]
+    if "tool_choice" in values and "tools" in values:
+        params |= values["tool_choice"]
+    return ChatRequest(
+        messages=[*values.get("system", []), *values["messages"]],
+        endpoint="messages",
+        priority=model.priority,
+        latency_pref=model.latency_pref,
+        max_tokens=values["max_tokens"],
+        params=params,
+        metadata=metadata,
+        pinned=model.pinned,
+        timeout_s=timeout_s,
+        stream=values.get("stream", False),
+        sandbox_fail=sandbox_fail(metadata, key_kind),
+    )
+
+
+def _system(value: Any, path: str) -> list[dict[str, Any]]:
+    text = value if isinstance(value, str) else "\n\n".join(_texts(value, path))
+    return [{"role": "system", "content": text}] if text else []
+
+
+def _texts(value: Any, path: str) -> list[str]:
+    blocks = check_list(value, path, MAX_PARTS)
+    for index, block in enumerate(blocks):
+        check_choice(check_object(block, f"{path}[{index}]").get("type"), f"{path}[{index}].type", ("text",))
+    return [check_string(block.get("text"), f"{path}[{index}].text") for index, block in enumerate(blocks)]
+
+
+def _messages(value: Any, path: str) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    for index, message in enumerate(check_list(value, path, MAX_MESSAGES)):
+        here = f"{path}[{index}]"
+        role = check_choice(check_object(message, here).get("role"), f"{here}.role", ("user", "assistant"))
+        content = message.get("content")
+        if isinstance(content, str):
+            messages.append({"role": role, "content": content})
+        else:
+            blocks = check_list(content, f"{here}.content", MAX_PARTS)
+            messages += (_assistant if role == "assistant" else _user)(blocks, f"{here}.content")
+    return messages
+
+
+def _assistant(blocks: list[Any], path: str) -> list[dict[str, Any]]:
+    """The assistant's text and tool calls as one message."""
+    texts: list[str] = []
+    calls: list[dict[str, Any]] = []
+    for index, block in enumerate(blocks):
+        here = f"{path}[{index}]"
+        kind = check_object(block, here).get("type")
+        if kind == "text":
+            texts.append(check_string(block.get("text"), f"{here}.text"))
+        elif kind == "tool_use":
+            function = {
+                "name": check_id(block.get("name"), f"{here}.name"),
+                "arguments": orjson.dumps(check_object(block.get("input"), f"{here}.input")).decode(),
+            }
+            calls.append({"id": check_id(block.get("id"), f"{here}.id"), "type": "function", "function": function})
+        elif kind not in THOUGHTS:
+            raise wrong(f"{here}.type", "must be text or tool_use")
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
+    return [message | {"tool_calls": calls}] if calls else [message]
+
+
+def _user(blocks: list[Any], path: str) -> list[dict[str, Any]]:
+    """Tool results as messages of their own, then the user's text and images."""
+    results: list[dict[str, Any]] = []
+    parts: list[dict[str, Any]] = []
+    for index, block in enumerate(blocks):
+        here = f"{path}[{index}]"
+        kind = check_object(block, here).get("type")
+        if kind == "text":
+            parts.append({"type": "text", "text": check_string(block.get("text"), f"{here}.text")})
+        elif kind == "image":
+            parts.append(_image(block.get("source"), f"{here}.source"))
+        elif kind == "tool_result":
+            results.append(_tool_result(block, here))
+        else:
+            raise wrong(f"{here}.type", "must be text, image or tool_result")
+    return [*results, *([{"role": "user", "content": parts}] if parts else [])]
+
+
+def _tool_result(block: Mapping[str, Any], path: str) -> dict[str, Any]:
+    content = block.get("content", "")
+    text = content if isinstance(content, str) else "\n".join(_texts(content, f"{path}.content"))
+    if block.get("is_error") is True:
+        text = f"Error: {text}"
+    return {
+        "role": "tool",
+        "tool_call_id": check_id(block.get("tool_use_id"), f"{path}.tool_use_id"),
+        "content": text,
+    }
+
+
+def _image(source: Any, path: str) -> dict[str, Any]:
+    kind = check_choice(check_object(source, path).get("type"), f"{path}.type", ("base64", "url"))
+    if kind == "url":
+        url = check_string(source.get("url"), f"{path}.url")
+        if not url.startswith("https://"):
+            raise wrong(f"{path}.url", "must be an https:// URL")
+    else:
+        media = check_choice(source.get("media_type"), f"{path}.media_type", IMAGE_TYPES)
+        url = f"data:{media};base64,{check_string(source.get('data'), f'{path}.data')}"
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _tools(value: Any, path: str) -> list[dict[str, Any]]:
+    tools = []
+    for index, tool in enumerate(check_list(value, path, MAX_TOOLS)):
+        here = f"{path}[{index}]"
+        check_choice(check_object(tool, here).get("type", "custom"), f"{here}.type", ("custom",))
+        function = {
+            "name": check_id(tool.get("name"), f"{here}.name"),
+            "parameters": check_object(tool.get("input_schema"), f"{here}.input_schema"),
+        }
+        if tool.get("description") is not None:
+            function["description"] = check_string(tool["description"], f"{here}.description")
+        tools.append({"type": "function", "function": function})
+    return tools
+
+
+def _tool_choice(value: Any, path: str) -> dict[str, Any]:
+    """OpenAI's `tool_choice`, and `parallel_tool_calls` where it was turned off."""
+    kind = check_choice(check_object(value, path).get("type"), f"{path}.type", ("auto", "any", "none", "tool"))
+    if kind == "tool":
+        name = check_id(value.get("name"), f"{path}.name")
+        choice: Any = {"type": "function", "function": {"name": name}}
+    else:
+        choice = "required" if kind == "any" else kind
+    alone = {"parallel_tool_calls": False} if value.get("disable_parallel_tool_use") is True else {}
+    return {"tool_choice": choice, **alone}
+
+
+def _stops(value: Any, path: str) -> list[str]:
+    return [check_string(stop, f"{path}[{index}]") for index, stop in enumerate(check_list(value, path, 100))]
+
+
+FIELDS: Mapping[str, Check] = {
+    "messages": _messages,
+    "system": _system,
+    "max_tokens": lambda value, path: check_whole(value, path, 1, MAX_TOKENS),
+    "temperature": lambda value, path: check_number(value, path, 0, 1),
+    "top_p": lambda value, path: check_number(value, path, 0, 1),
+    "stop_sequences": _stops,
+    "stream": check_boolean,
+    "tools": _tools,
+    "tool_choice": _tool_choice,
+    "metadata": check_object,
+}
+"""Field -> its check; a field that is not here (`thinking`, `top_k`, `service_tier`, …) is ignored."""

@@ -1,0 +1,118 @@
+"""The unmodified anthropic SDK against our server on a real port, and our own Anthropic lane against our own door."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import pytest
+
+from omni_app.api.app import create_api
+from omni_app.providers.anthropic_wire import AnthropicWire
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.transport import Transport
+from omni_app.registry import packaged_registry
+from tests.api.conftest import Running, run, settings_for
+from tests.api.test_streaming import ScriptedStream
+from tests.servers.asgi import serving
+
+CODE: Any = [{"role": "user", "content": "Write a Python function that reverses a linked list."}]
+TOOL: Any = {
+    "name": "weather",
+    "description": "The weather in a city",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+
+
+@pytest.fixture
+async def product(tmp_path: Path) -> AsyncIterator[Running]:
+    async for running in run(settings_for(tmp_path)):
+        yield running
+
+
+@pytest.fixture
+async def url(product: Running) -> AsyncIterator[str]:
+    async with serving(create_api(product.services)) as url:
+        yield url
+
+
+@pytest.fixture
+async def client(product: Running, url: str) -> AsyncIterator[anthropic.AsyncAnthropic]:
+    async with anthropic.AsyncAnthropic(base_url=url, api_key=product.key) as client:
+        yield client
+
+
+async def test_a_plain_message(client: anthropic.AsyncAnthropic) -> None:
+    answer = await client.messages.create(model="auto", max_tokens=200, messages=CODE, system="Be brief.")
+    assert answer.content[0].type == "text" and answer.content[0].text
+    assert answer.stop_reason == "end_turn" and answer.model.startswith("sandbox/")
+    assert answer.usage.input_tokens > 0 and answer.usage.output_tokens > 0
+
+
+async def test_a_stream_equals_its_plain_twin(client: anthropic.AsyncAnthropic) -> None:
+    plain = await client.messages.create(model="auto", max_tokens=200, messages=CODE)
+    async with client.messages.stream(model="auto", max_tokens=200, messages=CODE) as stream:
+        streamed = await stream.get_final_message()
+    assert [block.to_dict() for block in streamed.content] == [block.to_dict() for block in plain.content]
+    assert streamed.stop_reason == plain.stop_reason
+    assert streamed.usage.output_tokens == plain.usage.output_tokens
+
+
+@pytest.mark.parametrize("how", ["plain", "streaming"])
+async def test_tools_are_called_and_answered(client: anthropic.AsyncAnthropic, how: str) -> None:
+    ask: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
+    if how == "streaming":
+        async with client.messages.stream(model="auto", max_tokens=200, messages=ask, tools=[TOOL]) as stream:
+            answer: Any = await stream.get_final_message()
+    else:
+        answer = await client.messages.create(model="auto", max_tokens=200, messages=ask, tools=[TOOL])
+    assert answer.stop_reason == "tool_use"
+    call = answer.content[-1]
+    assert (call.type, call.name) == ("tool_use", "weather") and "city" in call.input
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": "Sunny"}
+    replied: Any = [*ask, {"role": "assistant", "content": answer.content}, {"role": "user", "content": [result]}]
+    final = await client.messages.create(model="auto", max_tokens=200, messages=replied, tools=[TOOL])
+    assert final.content[0].type == "text" and final.content[0].text
+
+
+async def test_errors_raise_the_sdks_classes(client: anthropic.AsyncAnthropic) -> None:
+    once = client.with_options(max_retries=0)
+    with pytest.raises(anthropic.NotFoundError):
+        await once.messages.create(model="no-such-model", max_tokens=9, messages=CODE)
+    with pytest.raises(anthropic.BadRequestError, match="temperature"):
+        await once.messages.create(model="auto", max_tokens=9, messages=CODE, extra_body={"temperature": 9})
+    with pytest.raises(anthropic.AuthenticationError):
+        await once.with_options(api_key="nonsense").messages.create(model="auto", max_tokens=9, messages=CODE)
+
+
+async def test_a_broken_stream_raises(client: anthropic.AsyncAnthropic, product: Running) -> None:
+    cut = ProviderFault(FaultKind.INTERRUPTED, "cut", usage=Usage(10, 2))
+    product.services.providers["sandbox"] = ScriptedStream("one ", "two ", then=cut)
+
+    async def listen() -> None:
+        async with client.messages.stream(model="auto", max_tokens=200, messages=CODE) as stream:
+            await stream.get_final_message()
+
+    with pytest.raises(anthropic.APIError, match="broke off"):
+        await listen()
+
+
+async def test_our_own_anthropic_lane_reads_our_own_door(product: Running, url: str) -> None:
+    transport = Transport()
+    wire = AnthropicWire(base_url=url, api_key=product.key, key_variable="K", transport=transport)
+    deployment = packaged_registry().get("anthropic/claude-haiku-4-5")
+    assert deployment is not None
+    plain = await product.client.post("/v1/chat", json={"messages": CODE}, headers={"X-API-Key": product.key})
+    call = ProviderRequest(deployment, CODE, {"max_tokens": 500})
+    with pytest.raises(ProviderFault) as unknown:
+        await wire.complete(call)
+    assert unknown.value.kind is FaultKind.MODEL_NOT_FOUND, "a test key has no Anthropic model"
+    from dataclasses import replace
+
+    call = replace(call, deployment=replace(deployment, upstream_model="auto"))
+    said = [piece async for piece in wire.stream(call)]
+    whole = said[-1]
+    assert isinstance(whole, Completion) and whole.text == plain.json()["output"]
+    assert "".join(piece.text for piece in said if isinstance(piece, Delta)) == whole.text
+    assert await wire.complete(call) == whole
+    await transport.aclose()
