@@ -333,6 +333,51 @@ def document() -> Schema:
                 errors=CHATTING,
             )
         },
+        "/v1/chat/completions": {
+            "post": _operation(
+                "OpenAI's chat completions, plain and streamed: `model` is auto, auto:cheap, an id, or a list of ids",
+                _described("object", "OpenAI's `chat.completion`, with our figures in the object `omni`"),
+                body=_object(
+                    {
+                        "model": _described(["string", "array"], "auto, auto:cheap|fast|best|quality, an id, or ids"),
+                        "messages": {"type": "array", "minItems": 1},
+                        "stream": {"type": "boolean"},
+                        "omni": _described("object", "priority, latency_pref, max_cost, session_id, step_id"),
+                    },
+                    required=("messages",),
+                    description="OpenAI's fields; those that are not known are ignored",
+                ),
+                parameters=(deadline,),
+                errors=(*CHATTING, "404"),
+            )
+        },
+        "/v1/images/generations": {
+            "post": _operation(
+                "OpenAI's image generation, by a configured model that makes images",
+                _described("object", "`created`, `data` with `b64_json` or `url`, `omni`"),
+                body=_object({"prompt": {"type": "string"}, "model": {"type": "string"}}, required=("prompt",)),
+                parameters=(deadline,),
+                errors=(*CHATTING, "404"),
+            )
+        },
+        "/v1/messages": {
+            "post": _operation(
+                "Anthropic's messages, plain and streamed, routed like any other request",
+                _described("object", "Anthropic's `message`, with our figures in the object `omni`"),
+                body=_object(
+                    {
+                        "model": _described("string", "As for chat completions"),
+                        "max_tokens": {"type": "integer", "minimum": 1},
+                        "messages": {"type": "array", "minItems": 1},
+                        "stream": {"type": "boolean"},
+                    },
+                    required=("messages", "max_tokens"),
+                    description="Anthropic's fields; those that are not known are ignored",
+                ),
+                parameters=(deadline,),
+                errors=(*CHATTING, "404"),
+            )
+        },
         "/v1/router/debug": {
             "post": _operation(
                 "What /v1/chat would choose now, and why; calls no provider",
