@@ -76,7 +76,7 @@ def prepare_database(settings: Settings) -> None:
 
 def build_web_app(settings: Settings) -> None:
     """Builds the pages unless they are built from these very sources."""
-    wanted = web_fingerprint(settings)
+    wanted = web_fingerprint()
     if BUILD.is_dir() and BUILD_STAMP.is_file() and BUILD_STAMP.read_text() == wanted:
         return
     say("Building the web app (once; a minute on a slow machine) …")
@@ -90,9 +90,9 @@ def build_web_app(settings: Settings) -> None:
     BUILD_STAMP.write_text(wanted)
 
 
-def web_fingerprint(settings: Settings) -> str:
-    """A hash of everything the built pages depend on: sources, pinned packages and the public address."""
-    digest = hashlib.sha256(f"{settings.origin} {sys.version_info[:2]}".encode())
+def web_fingerprint() -> str:
+    """A hash of everything the built pages depend on: sources and pinned packages. One build serves any address."""
+    digest = hashlib.sha256(str(sys.version_info[:2]).encode())
     for path in sorted(_web_files()):
         digest.update(str(path.relative_to(ROOT)).encode())
         digest.update(path.read_bytes())
@@ -117,9 +117,9 @@ def server_command(settings: Settings) -> list[str]:
 
 
 def dev_command(settings: Settings) -> list[str]:
-    """Reflex's own development server: pages on the port after ours, API and socket on ours."""
-    ports = ["--backend-port", str(settings.port), "--frontend-port", str(settings.port + 1)]
-    return [sys.executable, "-m", "reflex", "run", "--env", "dev", "--backend-host", settings.host, *ports]
+    """Reflex's own server on our one port: pages, API and socket, rebuilt when a source changes."""
+    address = ["--backend-port", str(settings.port), "--backend-host", settings.host]
+    return [sys.executable, "-m", "reflex", "run", "--env", "preview", *address]
 
 
 def server_environment(settings: Settings, *, compiled: bool) -> dict[str, str]:

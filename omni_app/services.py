@@ -17,6 +17,7 @@ from omni_app.registry.store import load_registry, registry_version, seed_models
 from omni_app.settings import Settings
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.keys import KeyCache, KeyHasher
+from omni_app.storage.pause import pause
 from omni_app.storage.sign_in import EmbeddedSignIn, SignIn, SupabaseSignIn
 from omni_app.storage.spool import Drainer, Spool
 
@@ -44,18 +45,23 @@ class Services:
     drainer: Drainer
     gateway: Gateway
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self) -> None:
         """Starts the background work."""
-        for work in (self.keys.run, self.drainer.run, self._follow_registry, self._warm_up):
-            self._tasks.append(asyncio.create_task(work()))
+        for work in (self.keys.run, self.drainer.run, self._follow_registry):
+            self._tasks.append(asyncio.create_task(work(self._stopping)))
+        self._tasks.append(asyncio.create_task(self._warm_up()))
 
     async def stop(self) -> None:
-        """Stops it again: the ledger is drained first, then everything is closed."""
-        with contextlib.suppress(*DATABASE_ERRORS):  # What is not drained now stays on disk for the next start.
-            async with asyncio.timeout(DRAIN_S):
-                await self.drainer.flush()
-        for task in self._tasks:
+        """Stops it again: the ledger is drained first, then everything is closed.
+
+        Work ends between two steps; what does not end in time is cancelled. What is not drained stays on disk.
+        """
+        self._stopping.set()
+        self.spool.appended.set()
+        _, late = await asyncio.wait(self._tasks, timeout=DRAIN_S)
+        for task in late:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         closers: list[Callable[[], Awaitable[None]]] = [self.limiter.aclose, self.database.close]
@@ -74,13 +80,13 @@ class Services:
             "ledger": self.spool.problem(),
         }
 
-    async def _follow_registry(self) -> None:
+    async def _follow_registry(self, stopping: asyncio.Event) -> None:
         """Seeds the models table, then follows it: the database rules over the packaged file."""
         seeded = False
-        while True:
+        while not stopping.is_set():
             with contextlib.suppress(*DATABASE_ERRORS):
                 seeded = await self._sync_registry(seeded=seeded)
-            await asyncio.sleep(REGISTRY_POLL_S if seeded else CONNECT_RETRY_S)
+            await pause(stopping, REGISTRY_POLL_S if seeded else CONNECT_RETRY_S)
 
     async def _sync_registry(self, *, seeded: bool) -> bool:
         if await self.database.ping() or await self.database.schema_problem():

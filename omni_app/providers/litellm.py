@@ -6,6 +6,7 @@ takes seconds: it happens in a thread, on first use. Cost is computed by us.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -174,4 +175,5 @@ def imported() -> Any:
 
     litellm.telemetry = False
     litellm.suppress_debug_info = True
+    logging.getLogger("LiteLLM").setLevel(logging.WARNING)  # Below that it logs prompts.
     return litellm

@@ -49,19 +49,22 @@ def useful_output(case: Case) -> int:
 
 def screen(shortlist: Shortlist, case: Case) -> tuple[Sequence[Row], Sequence[tuple[Row, Exclusion]]]:
     """The rows whose window and price allow a useful answer, and the others with the reason."""
-    if case.request.max_cost is None and context_tokens(case) + useful_output(case) <= shortlist.smallest_window:
+    answer = useful_output(case)
+    needed = context_tokens(case) + answer
+    if case.request.max_cost is None and needed <= shortlist.smallest_window:
         return shortlist.rows, ()
-    found = [(row, size_exclusion(row, case)) for row in shortlist.rows]
+    found = [(row, size_exclusion(row, case, needed=needed, answer=answer)) for row in shortlist.rows]
     kept = [row for row, reason in found if reason is None]
     return kept, [(row, reason) for row, reason in found if reason is not None]
 
 
-def size_exclusion(row: Row, case: Case) -> Exclusion | None:
-    """Whether the row's context window or the caller's `max_cost` is too small for a useful answer."""
-    if context_tokens(case) + useful_output(case) > row.context_window:
+def size_exclusion(row: Row, case: Case, *, needed: int, answer: int) -> Exclusion | None:
+    """Whether the context window (for `needed` tokens) or `max_cost` (for an answer of `answer`) is too small."""
+    if needed > row.context_window:
         about, window = case.request.input_tokens, row.context_window
         return Exclusion(Limit.CONTEXT, f"the prompt has about {about:,} tokens, its context window {window:,}")
-    if case.request.max_cost is not None and least_worst_cost(row, case) > case.request.max_cost:
+    limit = case.request.max_cost
+    if limit is not None and _worst_cost(row, case, output=min(answer, row.max_output)) > limit:
         return Exclusion(Limit.MAX_COST, "could cost more than max_cost even with a short answer")
     return None
 

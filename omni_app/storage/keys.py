@@ -25,6 +25,7 @@ from omni_app.errors import InvalidApiKey, Unavailable
 from omni_app.routing.types import KeyKind
 from omni_app.storage.database import AWAY, DATABASE_ERRORS, Database
 from omni_app.storage.meta import bump, read_meta
+from omni_app.storage.pause import pause
 from omni_app.storage.tables import ApiKeyRow, Org, utc_now
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -236,12 +237,12 @@ class KeyCache:
             raise Unavailable(AWAY, headers={"Retry-After": "2"}) from None
         return key
 
-    async def run(self) -> None:
-        """Follows revocations and writes down last uses, until cancelled."""
-        while True:
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Follows revocations and writes down last uses, until it is to stop."""
+        while not stopping.is_set():
             with suppress(*DATABASE_ERRORS):  # The cache stands in, as `authenticate` says; `/ready` tells.
                 await self.poll()
-            await asyncio.sleep(POLL_S)
+            await pause(stopping, POLL_S)
 
     async def poll(self) -> None:
         """One look at the revocation version; raises what the database raises."""

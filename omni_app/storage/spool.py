@@ -12,7 +12,7 @@ import logging
 import os
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +28,7 @@ from omni_app.routing.types import KeyKind
 from omni_app.storage import ledger
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.ledger import UNKNOWN_OUTCOME, AttemptRecord, RequestRecord, RoutingRecord
+from omni_app.storage.pause import pause
 
 log = logging.getLogger(__name__)
 
@@ -214,15 +215,18 @@ class Drainer:
         self.damaged_lines = 0
         self.drained_requests = 0
 
-    async def run(self) -> None:
-        """Until cancelled: first what dead processes left, then this one's lines as they come."""
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Until it is to stop: first what dead processes left, then this one's lines as they come.
+
+        To wake it up for its end, set `spool.appended` after `stopping`.
+        """
         syncing = asyncio.create_task(self._sync_forever())
         try:
-            await self._retrying(self.replay)
-            while True:
+            await self._retrying(self.replay, stopping)
+            while not stopping.is_set():
                 await self._spool.appended.wait()
-                await asyncio.sleep(GATHER_S)
-                await self._retrying(self.flush)
+                await pause(stopping, GATHER_S)
+                await self._retrying(self.flush, stopping)
         finally:
             syncing.cancel()
 
@@ -329,7 +333,7 @@ class Drainer:
                 self._spool.written.remove(path)
                 del self._readers[path]
 
-    async def _retrying(self, work: Any) -> None:
+    async def _retrying(self, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
         wait_s = RETRY_S
         while True:
             try:
@@ -337,7 +341,9 @@ class Drainer:
                 return
             except DATABASE_ERRORS as error:
                 log.warning("the ledger waits for the database: %s", type(error).__name__)
-            await asyncio.sleep(wait_s)
+            if stopping.is_set():
+                return
+            await pause(stopping, wait_s)
             wait_s = min(RETRY_CEILING_S, wait_s * 2)
 
     async def _sync_forever(self) -> None:

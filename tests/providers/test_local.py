@@ -1,10 +1,7 @@
 """The local model: a real one, in a real child process; and its server, written by others, under both of our wires."""
 
 import asyncio
-import os
-import signal
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
@@ -126,14 +123,15 @@ asyncio.run(main())
 
 
 async def test_the_child_ends_when_its_parent_is_killed() -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    pipe = asyncio.subprocess.PIPE
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, stdout=pipe, cwd=ROOT)
     try:
         assert parent.stdout is not None
-        address = (await asyncio.to_thread(parent.stdout.readline)).strip()
+        address = (await parent.stdout.readline()).decode().strip()
         assert is_listening(address)
     finally:
-        os.kill(parent.pid, signal.SIGKILL)
-        parent.communicate()
+        parent.kill()
+        await parent.wait()
     await eventually(lambda: not is_listening(address))
 
 

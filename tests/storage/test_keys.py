@@ -205,7 +205,7 @@ async def test_a_revoked_key_is_refused_by_every_worker_after_its_next_poll(data
 async def test_the_running_cache_refuses_a_revoked_key_within_two_seconds(sqlite_database: Database) -> None:
     key, secret = await new_key(sqlite_database)
     cache = KeyCache(sqlite_database, HASHER)
-    running = asyncio.create_task(cache.run())
+    running = asyncio.create_task(cache.run(asyncio.Event()))
     await cache.authenticate(secret)
     await revoke(sqlite_database, key)
     assert await refused_after_s(cache, secret) < 2

@@ -147,7 +147,7 @@ async def everything(database: Database) -> list[list[object]]:
 
 @asynccontextmanager
 async def running(drainer: Drainer) -> AsyncIterator[None]:
-    task = asyncio.create_task(drainer.run())
+    task = asyncio.create_task(drainer.run(asyncio.Event()))
     yield
     assert not task.done(), "the drainer never gives up"
     task.cancel()

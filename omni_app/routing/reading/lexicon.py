@@ -473,8 +473,8 @@ MARKERS: dict[str, str] = {
         available actions, choose an action, valid actions, action space, take exactly one, provided tools
         tools provided, tool provided, use a tool, one tool, function calling, calling the function
         available functions, respond with one action, you have to choose, each turn, your turn, autonomous agent
-        as an agent, agent that, observation from, the environment, the os, tool use, tool result, tool results
-        invoke, operations required
+        as an agent, agent that, observation from, the environment, tool use, tool result, tool results
+        invoke
         """,
 }
 """Marker -> its phrases."""
