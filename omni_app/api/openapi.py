@@ -339,8 +339,12 @@ def document() -> Schema:
                 _described("object", "OpenAI's `chat.completion`, with our figures in the object `omni`"),
                 body=_object(
                     {
-                        "model": _described(["string", "array"], "auto, auto:cheap|fast|best|quality, an id, or ids"),
-                        "messages": {"type": "array", "minItems": 1},
+                        "model": _described(
+                            ["string", "array"],
+                            "auto, auto:cheap|fast|best|quality, an id, or ids",
+                            items={"type": "string"},
+                        ),
+                        "messages": _list({"type": "object"}) | {"minItems": 1},
                         "stream": {"type": "boolean"},
                         "omni": _described("object", "priority, latency_pref, max_cost, session_id, step_id"),
                     },
@@ -368,7 +372,7 @@ def document() -> Schema:
                     {
                         "model": _described("string", "As for chat completions"),
                         "max_tokens": {"type": "integer", "minimum": 1},
-                        "messages": {"type": "array", "minItems": 1},
+                        "messages": _list({"type": "object"}) | {"minItems": 1},
                         "stream": {"type": "boolean"},
                     },
                     required=("messages", "max_tokens"),

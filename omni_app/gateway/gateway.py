@@ -212,8 +212,8 @@ def route_request(caller: Caller, request: ChatRequest) -> RouteRequest:
     tools = request.params.get("tools") or ()
     has_images = any(has_image(message) for message in request.messages)
     seen = classify(request.messages, tools=bool(tools), image_parts=has_images)
-    expected, bound = estimate_tokens(request.messages, tools)
     response_format = request.params.get("response_format") or {}
+    expected, bound = estimate_tokens(request.messages, tools, response_format=response_format)
     return RouteRequest(
         task_scores=seen.task_scores,
         input_tokens=expected,

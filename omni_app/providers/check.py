@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import httpx
 
-from omni_app.providers.base import Provider
+from omni_app.providers.base import FaultKind, Provider
+from omni_app.providers.faults import error_object, kind_of
 from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings
 
 TIMEOUT_S = 10.0
@@ -32,9 +33,13 @@ async def _ask(client: httpx.AsyncClient, settings: Settings, name: str) -> str:
         return f"cannot be reached ({type(error).__name__})"
     if answer.status_code == 200:
         return "ready, the key works"
-    wrong_key = answer.status_code in (401, 403)
+    kind = kind_of(answer.status_code, error_object(answer.content))
     variable = PROVIDER_KEY_VARIABLES[name]
-    return f"refuses the key: check {variable}" if wrong_key else f"answers with HTTP {answer.status_code}"
+    return (
+        f"refuses the key: check {variable}"
+        if kind is FaultKind.AUTHENTICATION
+        else f"answers with HTTP {answer.status_code}"
+    )
 
 
 def _models_url(settings: Settings, name: str) -> str:

@@ -27,18 +27,18 @@ BY_EXCEPTION: Mapping[str, FaultKind] = {
     "ContentPolicyViolationError": FaultKind.CONTENT_POLICY,
     "UnsupportedParamsError": FaultKind.UNSUPPORTED_PARAMETER,
     "BadRequestError": FaultKind.BAD_REQUEST,
-    "APIConnectionError": FaultKind.MALFORMED,
-    "APIError": FaultKind.MALFORMED,
 }
-"""What LiteLLM finds wrong by itself (`litellm.exceptions`): in the request, or in an answer that it cannot read."""
+"""What LiteLLM finds wrong with a request before it is sent (`litellm.exceptions`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Carrier(httpx.AsyncBaseTransport):
     """Sends what LiteLLM has written, once, through our own transport. Raises `ProviderFault`, also for a refusal."""
 
     transport: Transport
     timeouts: Timeouts
+    answered: bool = False
+    """Whether an answer has come: what LiteLLM finds wrong after that is the answer's fault."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         headers = {name: value for name, value in request.headers.items() if name not in CONNECTION_HEADERS}
@@ -46,6 +46,7 @@ class Carrier(httpx.AsyncBaseTransport):
         reply = await self.transport.post(str(request.url), headers=headers, body=body, timeouts=self.timeouts)
         if reply.status != 200:
             raise fault_of(reply)
+        self.answered = True
         return httpx.Response(200, headers={"Content-Type": "application/json"}, content=reply.body)
 
 
@@ -83,6 +84,7 @@ class LiteLLMLane:
             messages=[dict(message) for message in request.messages],
             max_retries=0,
             drop_params=True,
+            _skip_mcp_handler=True,  # It wants a package that nothing here needs, as soon as there are tools.
             **taken,
         )
         return replace(self._read(answer, request), warnings=warnings)
@@ -99,8 +101,9 @@ class LiteLLMLane:
     async def _call(self, function: Callable[..., Any], request: ProviderRequest, **arguments: Any) -> dict[str, Any]:
         """One call of LiteLLM, once, within our deadline; its answer as plain data."""
         deployment = request.deployment
+        carrier = Carrier(self.transport, request.timeouts)
         try:
-            async with asyncio.timeout(request.timeouts.total_s), self._client(request) as client:
+            async with asyncio.timeout(request.timeouts.total_s), client_over(carrier) as client:
                 answer = await function(
                     model=f"{self.prefix}/{deployment.upstream_model or deployment.model_name}",
                     api_key=self.api_key,
@@ -113,20 +116,9 @@ class LiteLLMLane:
         except TimeoutError:
             raise ProviderFault(FaultKind.TOTAL_TIMEOUT, "no whole answer in time") from None
         except Exception as error:  # LiteLLM raises anything; no answer is a fault, whatever its name
-            raise carried(error) or own_fault(error) from error
+            raise carried(error) or own_fault(error, answered=carrier.answered) from error
         value: dict[str, Any] = answer.model_dump()
         return value
-
-    @asynccontextmanager
-    async def _client(self, request: ProviderRequest) -> AsyncIterator[Any]:
-        """LiteLLM's client over our transport, for one call."""
-        from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
-
-        client = AsyncHTTPHandler(transport=Carrier(self.transport, request.timeouts), follow_redirects=False)
-        try:
-            yield client
-        finally:
-            await client.close()
 
     def _read(self, value: Mapping[str, Any], request: ProviderRequest) -> Completion:
         choices = value.get("choices") or []
@@ -154,6 +146,18 @@ class LiteLLMLane:
         """The transport is shared and closed by its owner."""
 
 
+@asynccontextmanager
+async def client_over(carrier: Carrier) -> AsyncIterator[Any]:
+    """LiteLLM's client for one call, without its own HTTP."""
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    client = AsyncHTTPHandler(transport=carrier, follow_redirects=False)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
 def carried(error: BaseException | None) -> ProviderFault | None:
     """Our own transport's fault, from under what LiteLLM made of it."""
     while error is not None and not isinstance(error, ProviderFault):
@@ -161,8 +165,10 @@ def carried(error: BaseException | None) -> ProviderFault | None:
     return error
 
 
-def own_fault(error: Exception) -> ProviderFault:
-    """What LiteLLM itself found wrong."""
+def own_fault(error: Exception, *, answered: bool) -> ProviderFault:
+    """What LiteLLM itself found wrong: in the answer, when there is one, else in the request."""
+    if answered:
+        return ProviderFault(FaultKind.MALFORMED, "the answer is not what it should be")
     kinds = (BY_EXCEPTION.get(one.__name__) for one in type(error).__mro__)
     kind = next((kind for kind in kinds if kind), FaultKind.SERVER_ERROR)
     return ProviderFault(kind, cleaned(str(getattr(error, "message", "")) or type(error).__name__))

@@ -159,6 +159,7 @@ def json_text(response_format: Mapping[str, Any]) -> str:
 
 
 MAX_DEPTH = 20
+MAX_ITEMS = 10
 
 
 def instance(schema: Any, depth: int = 0) -> Any:
@@ -177,11 +178,14 @@ def instance(schema: Any, depth: int = 0) -> Any:
     if kind == "object" or "properties" in schema:
         properties = schema.get("properties")
         properties = properties if isinstance(properties, dict) else {}
-        wanted = schema.get("required", list(properties))
+        required = schema.get("required")
+        wanted = [name for name in required if isinstance(name, str)] if isinstance(required, list) else properties
         return {name: instance(properties.get(name, {"type": "string"}), depth + 1) for name in wanted}
     if kind == "array":
-        count = schema.get("minItems", 1)
-        return [instance(schema.get("items", {"type": "string"}), depth + 1)] * min(count, 10)
+        count = schema.get("minItems")
+        most = MAX_ITEMS if depth <= 1 else 1  # Deeper down they would multiply.
+        one = instance(schema.get("items", {"type": "string"}), depth + 1)
+        return [one] * min(count if isinstance(count, int) else 1, most)
     return {
         "integer": schema.get("minimum", 1),
         "number": schema.get("minimum", 1.0),

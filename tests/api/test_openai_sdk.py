@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -13,9 +14,9 @@ from tests.api.conftest import Running, run, settings_for
 from tests.api.test_streaming import ScriptedStream
 from tests.servers.asgi import serving
 
-HELLO = [{"role": "user", "content": "Hello! How are you today?"}]
-CODE = [{"role": "user", "content": "Write a Python function that reverses a linked list."}]
-TOOL = {
+HELLO: Any = [{"role": "user", "content": "Hello! How are you today?"}]
+CODE: Any = [{"role": "user", "content": "Write a Python function that reverses a linked list."}]
+TOOL: Any = {
     "type": "function",
     "function": {
         "name": "weather",
@@ -29,7 +30,7 @@ TOOL = {
         },
     },
 }
-SCHEMA = {
+SCHEMA: Any = {
     "type": "json_schema",
     "json_schema": {
         "name": "person",
@@ -58,7 +59,7 @@ async def client(product: Running) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 async def test_a_plain_completion(client: openai.AsyncOpenAI) -> None:
-    answer = await client.chat.completions.create(model="auto", messages=HELLO, user="u-1", store=False)  # type: ignore[arg-type]
+    answer = await client.chat.completions.create(model="auto", messages=HELLO, user="u-1", store=False)
     ChatCompletion.model_validate(answer.model_dump(), strict=True)
     assert answer.choices[0].message.content and answer.choices[0].finish_reason == "stop"
     assert answer.usage and answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
@@ -68,8 +69,8 @@ async def test_a_plain_completion(client: openai.AsyncOpenAI) -> None:
 
 
 async def test_headers_tell_the_model_and_its_cost(client: openai.AsyncOpenAI) -> None:
-    raw = await client.chat.completions.with_raw_response.create(model="auto", messages=CODE)  # type: ignore[arg-type]
-    omni = raw.parse().model_extra["omni"]  # type: ignore[index]
+    raw = await client.chat.completions.with_raw_response.create(model="auto", messages=CODE)
+    omni = raw.parse().model_extra["omni"]
     assert float(raw.headers["x-omni-cost-usd"]) == omni["cost"]
     assert raw.headers["x-omni-model"] == raw.parse().model
     assert int(raw.headers["x-omni-overhead-ms"]) < 100
@@ -77,8 +78,8 @@ async def test_headers_tell_the_model_and_its_cost(client: openai.AsyncOpenAI) -
 
 
 async def test_a_stream_equals_its_plain_twin(client: openai.AsyncOpenAI) -> None:
-    plain = await client.chat.completions.create(model="auto", messages=CODE)  # type: ignore[arg-type]
-    stream = await client.chat.completions.create(  # type: ignore[call-overload]
+    plain = await client.chat.completions.create(model="auto", messages=CODE)
+    stream = await client.chat.completions.create(
         model="auto", messages=CODE, stream=True, stream_options={"include_usage": True}
     )
     chunks: list[ChatCompletionChunk] = [chunk async for chunk in stream]
@@ -87,44 +88,44 @@ async def test_a_stream_equals_its_plain_twin(client: openai.AsyncOpenAI) -> Non
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == plain.choices[0].message.content
     assert chunks[-2].choices[0].finish_reason == "stop"
     assert chunks[-1].choices == [] and chunks[-1].usage == plain.usage
-    assert chunks[-2].model_extra["omni"]["cost"] == plain.model_extra["omni"]["cost"]  # type: ignore[index]
+    assert chunks[-2].model_extra["omni"]["cost"] == plain.model_extra["omni"]["cost"]
 
 
 async def test_without_asking_there_is_no_usage_chunk(client: openai.AsyncOpenAI) -> None:
-    stream = await client.chat.completions.create(model="auto", messages=CODE, stream=True)  # type: ignore[call-overload]
+    stream = await client.chat.completions.create(model="auto", messages=CODE, stream=True)
     chunks = [chunk async for chunk in stream]
     assert all(chunk.choices and chunk.usage is None for chunk in chunks)
 
 
 @pytest.mark.parametrize("how", ["plain", "streaming"])
 async def test_tools_are_called_and_answered(client: openai.AsyncOpenAI, how: str) -> None:
-    ask = [{"role": "user", "content": "What is the weather in Paris?"}]
+    ask: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
     if how == "streaming":
-        async with client.chat.completions.stream(model="auto", messages=ask, tools=[TOOL]) as stream:  # type: ignore[list-item]
-            answer: ChatCompletion = await stream.get_final_completion()  # type: ignore[assignment]
+        async with client.chat.completions.stream(model="auto", messages=ask, tools=[TOOL]) as stream:
+            answer: ChatCompletion = await stream.get_final_completion()
     else:
-        answer = await client.chat.completions.create(model="auto", messages=ask, tools=[TOOL])  # type: ignore[call-overload]
+        answer = await client.chat.completions.create(model="auto", messages=ask, tools=[TOOL])
     assert answer.choices[0].finish_reason == "tool_calls"
-    (call,) = answer.choices[0].message.tool_calls or ()
+    (call,) = answer.choices[0].message.tool_calls or []
     assert call.type == "function" and call.function.name == "weather" and '"city"' in call.function.arguments
-    replied = [
+    replied: Any = [
         *ask,
         answer.choices[0].message.model_dump(exclude_none=True),
         {"role": "tool", "tool_call_id": call.id, "content": "Sunny"},
     ]
-    final = await client.chat.completions.create(model="auto", messages=replied, tools=[TOOL])  # type: ignore[call-overload]
+    final = await client.chat.completions.create(model="auto", messages=replied, tools=[TOOL])
     assert final.choices[0].message.content
 
 
 async def test_a_json_schema_is_kept(client: openai.AsyncOpenAI) -> None:
-    answer = await client.chat.completions.create(model="auto", messages=CODE, response_format=SCHEMA)  # type: ignore[call-overload]
+    answer = await client.chat.completions.create(model="auto", messages=CODE, response_format=SCHEMA)
     import json
 
     assert json.loads(answer.choices[0].message.content or "").keys() == {"name", "age"}
 
 
 async def test_an_image_part_goes_to_a_model_that_sees(client: openai.AsyncOpenAI) -> None:
-    look = [
+    look: Any = [
         {
             "role": "user",
             "content": [
@@ -133,20 +134,20 @@ async def test_an_image_part_goes_to_a_model_that_sees(client: openai.AsyncOpenA
             ],
         }
     ]
-    answer = await client.chat.completions.create(model="auto", messages=look)  # type: ignore[arg-type]
-    assert (await client.models.retrieve(answer.model)).model_extra["supports_vision"]  # type: ignore[index]
+    answer = await client.chat.completions.create(model="auto", messages=look)
+    assert (await client.models.retrieve(answer.model)).model_extra["supports_vision"]
 
 
 @pytest.mark.parametrize("model", ["sandbox/premium", "premium"])
 async def test_a_model_can_be_pinned(client: openai.AsyncOpenAI, model: str) -> None:
-    answer = await client.chat.completions.create(model=model, messages=HELLO)  # type: ignore[arg-type]
+    answer = await client.chat.completions.create(model=model, messages=HELLO)
     assert answer.model == "sandbox/premium"
 
 
 async def test_a_list_of_models_is_the_callers_own_chain(client: openai.AsyncOpenAI) -> None:
     answer = await client.chat.completions.create(
-        model=["sandbox/premium", "sandbox/coder"],  # type: ignore[arg-type]
-        messages=HELLO,  # type: ignore[arg-type]
+        model=["sandbox/premium", "sandbox/coder"],
+        messages=HELLO,
         metadata={"sandbox_fail": "error"},
     )
     assert answer.model == "sandbox/coder"
@@ -154,7 +155,7 @@ async def test_a_list_of_models_is_the_callers_own_chain(client: openai.AsyncOpe
 
 @pytest.mark.parametrize("model", ["auto:cheap", "auto:fast", "auto:best", "auto:quality"])
 async def test_auto_has_presets(client: openai.AsyncOpenAI, model: str) -> None:
-    answer = await client.chat.completions.create(model=model, messages=CODE)  # type: ignore[arg-type]
+    answer = await client.chat.completions.create(model=model, messages=CODE)
     expected = {"auto:cheap": "sandbox/swift", "auto:best": "sandbox/premium"}
     assert answer.model == expected.get(model, answer.model)
 
@@ -162,24 +163,24 @@ async def test_auto_has_presets(client: openai.AsyncOpenAI, model: str) -> None:
 async def test_our_options_travel_in_omni(client: openai.AsyncOpenAI) -> None:
     answer = await client.chat.completions.create(
         model="auto",
-        messages=CODE,  # type: ignore[arg-type]
+        messages=CODE,
         extra_body={"omni": {"priority": "best", "session_id": "s1"}},
     )
-    assert answer.model == "sandbox/premium" and answer.model_extra["omni"]["task"] == "agent_step"  # type: ignore[index]
+    assert answer.model == "sandbox/premium" and answer.model_extra["omni"]["task"] == "agent_step"
 
 
 async def test_errors_raise_the_sdks_classes(client: openai.AsyncOpenAI, product: Running) -> None:
     once = client.with_options(max_retries=0)
     with pytest.raises(openai.NotFoundError):
-        await once.chat.completions.create(model="no-such-model", messages=HELLO)  # type: ignore[arg-type]
+        await once.chat.completions.create(model="no-such-model", messages=HELLO)
     with pytest.raises(openai.BadRequestError) as bad:
-        await once.chat.completions.create(model="auto", messages=HELLO, temperature=5)  # type: ignore[arg-type]
+        await once.chat.completions.create(model="auto", messages=HELLO, temperature=5)
     assert bad.value.param == "temperature" and bad.value.type == "invalid_request_error"
     with pytest.raises(openai.AuthenticationError):
-        await once.with_options(api_key="nonsense").chat.completions.create(model="auto", messages=HELLO)  # type: ignore[arg-type]
-    endless = [{"role": "user", "content": "word " * 900_000}]
+        await once.with_options(api_key="nonsense").chat.completions.create(model="auto", messages=HELLO)
+    endless: Any = [{"role": "user", "content": "word " * 900_000}]
     with pytest.raises(openai.BadRequestError) as long:
-        await once.chat.completions.create(model="auto", messages=endless)  # type: ignore[arg-type]
+        await once.chat.completions.create(model="auto", messages=endless)
     assert long.value.code == "context_length_exceeded"
 
 
@@ -187,7 +188,7 @@ async def test_an_exhausted_chain_is_not_tried_again_by_the_sdk(client: openai.A
     with pytest.raises(openai.InternalServerError):
         await client.chat.completions.create(
             model="auto",
-            messages=CODE,  # type: ignore[arg-type]
+            messages=CODE,
             metadata={"sandbox_fail": "all:error"},
         )
     await product.services.drainer.flush()
@@ -203,7 +204,7 @@ async def test_a_broken_stream_raises_and_never_ends_cleanly(client: openai.Asyn
     said: list[str] = []
 
     async def listen() -> None:
-        stream = await client.chat.completions.create(model="auto", messages=CODE, stream=True)  # type: ignore[call-overload]
+        stream = await client.chat.completions.create(model="auto", messages=CODE, stream=True)
         said.extend([chunk.choices[0].delta.content or "" async for chunk in stream])
 
     with pytest.raises(openai.APIError, match="broke off"):

@@ -1,7 +1,7 @@
 """Streams over a real server on a real port: order, fallback, interruption, and a client that goes away."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class ScriptedStream:
     async def complete(self, request: ProviderRequest) -> Completion:
         raise ProviderFault(FaultKind.SERVER_ERROR, "streams only")
 
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
         try:
             for piece in self.pieces:
                 yield Delta(text=piece)

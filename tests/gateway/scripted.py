@@ -1,7 +1,7 @@
 """A provider that plays a part: it answers what the script says, in order, and remembers what it was asked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -42,7 +42,7 @@ class ScriptedProvider:
             raise line
         return line if isinstance(line, Completion) else line()
 
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
         yield await self.complete(request)
 
     async def aclose(self) -> None:

@@ -66,6 +66,7 @@ async def litellms(upstream: Upstream, messages: Sequence[Message], params: dict
             num_retries=0,
             max_retries=0,
             client=client,
+            _skip_mcp_handler=True,
             **json.loads(json.dumps(params)),
         )
     finally:

@@ -114,6 +114,13 @@ def test_no_schema_breaks_it(schema: Any) -> None:
     json.dumps(instance(schema))
 
 
+def test_nested_arrays_do_not_multiply() -> None:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(12):
+        schema = {"type": "array", "minItems": 1_000, "items": schema}
+    assert len(json.dumps(instance(schema))) < 10_000
+
+
 async def test_a_stream_is_the_same_answer_word_by_word() -> None:
     deltas, whole = await streamed(SANDBOX, ask(deployment=CHAT))
     assert "".join(delta.text for delta in deltas) == whole.text

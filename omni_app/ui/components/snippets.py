@@ -26,6 +26,15 @@ request = urllib.request.Request(
 answer = json.load(urllib.request.urlopen(request))
 print(answer["output"], answer["model_used"], answer["cost"])"""
 
+OPENAI = """from openai import OpenAI
+
+client = OpenAI(base_url="<origin>/v1", api_key="<key>")
+answer = client.chat.completions.create(
+    model="auto",
+    messages=[{"role": "user", "content": "What is the capital of France?"}],
+)
+print(answer.choices[0].message.content, answer.model)"""
+
 JAVASCRIPT = """const answer = await fetch("<origin>/v1/chat", {
   method: "POST",
   headers: {
@@ -58,7 +67,12 @@ def snippet(name: str, code: str) -> rx.Component:
 
 def snippets() -> rx.Component:
     """curl, Python and JavaScript, one at a time."""
-    kinds = (("curl", "curl", CURL), ("python", "Python", PYTHON), ("javascript", "JavaScript", JAVASCRIPT))
+    kinds = (
+        ("curl", "curl", CURL),
+        ("python", "Python", PYTHON),
+        ("openai", "OpenAI SDK", OPENAI),
+        ("javascript", "JavaScript", JAVASCRIPT),
+    )
     choices = [
         rx.el.input(
             type="radio", name="language", id=f"tab-{kind}", default_checked=kind == "curl",
