@@ -57,7 +57,7 @@ def snippet(name: str, code: str) -> rx.Component:
     """One block of code with its copy button."""
     filled = {"<key>": key_slot, "<origin>": lambda: rx.el.span(AppState.origin)}
     pieces = [filled[piece]() if piece in filled else piece for piece in SLOTS.split(code)]
-    target = f"code-{name.lower()}"
+    target = "code-" + name.lower().replace(" ", "-")
     return rx.el.div(
         rx.el.header(rx.el.span(name), copy_button(target)),
         rx.el.pre(rx.el.code(*pieces, id=target), custom_attrs={"tabIndex": "0"}),
@@ -66,7 +66,7 @@ def snippet(name: str, code: str) -> rx.Component:
 
 
 def snippets() -> rx.Component:
-    """curl, Python and JavaScript, one at a time."""
+    """curl, Python, OpenAI's SDK and JavaScript, one at a time."""
     kinds = (
         ("curl", "curl", CURL),
         ("python", "Python", PYTHON),
