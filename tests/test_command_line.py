@@ -1,0 +1,84 @@
+"""The operator's command line, run as a process."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from omni_app.storage.database import hold_sqlite_lock
+from omni_app.storage.keys import checksum_ok
+from tests.product import ROOT, unconfigured_environment
+
+
+def omni(folder: Path, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "omni_app", *arguments],
+        cwd=ROOT,
+        env=unconfigured_environment() | {"OMNI_DATA_DIR": str(folder), **environment},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
+    made = omni(tmp_path, "keys", "create", "--org", "Acme", "--live")
+    key = made.stdout.strip()
+    assert made.returncode == 0 and key.startswith("omr_live_") and checksum_ok(key)
+    listed = omni(tmp_path, "keys", "list").stdout
+    key_id = listed.split()[0]
+    assert key not in listed and f"omr_live_…{key[-4:]}" in listed and "Acme" in listed
+    assert omni(tmp_path, "keys", "revoke", key_id).stdout.strip() == f"revoked {key_id}"
+    assert "revoked" in omni(tmp_path, "keys", "list").stdout
+    assert omni(tmp_path, "keys", "revoke", key_id).returncode == 1
+
+
+def test_a_test_key_is_the_default(tmp_path: Path) -> None:
+    assert omni(tmp_path, "keys", "create", "--org", "Acme").stdout.startswith("omr_test_")
+
+
+def test_a_wrong_environment_ends_with_2_and_a_line_each(tmp_path: Path) -> None:
+    done = omni(tmp_path, "keys", "list", SUPABASE_URL="https://x.example", PORT="8001", SMTP_URL="smtp://x")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "omni_app: SUPABASE_URL is set but SUPABASE_SERVICE_KEY is not: set both or neither",
+        "omni_app: SMTP_URL is set but MAIL_FROM is not: set both or neither",
+    ]
+
+
+def test_a_busy_port_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = omni(tmp_path, "serve", PORT=str(port))
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port} cannot be used" in done.stderr and "PORT=" in done.stderr
+
+
+def test_a_second_process_on_one_sqlite_is_refused(tmp_path: Path) -> None:
+    descriptor = hold_sqlite_lock(f"sqlite:///{tmp_path}/omni.db")
+    assert descriptor is not None
+    try:
+        done = omni(tmp_path, "serve", PORT="0" if os.name == "nt" else "18431")
+    finally:
+        os.close(descriptor)
+    assert done.returncode == 1 and "SQLite takes one" in done.stderr
+
+
+def test_providers_say_what_to_set(tmp_path: Path) -> None:
+    lines = omni(tmp_path, "providers", "check", ANTHROPIC_API_KEY="sk-x").stdout.splitlines()
+    states = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
+    assert states["openai"] == "OPENAI_API_KEY is not set"
+    assert states["anthropic"] == "ready" and states["sandbox"] == "ready"
+
+
+@pytest.mark.parametrize("email", ["nobody@example.com"])
+def test_resetting_an_unknown_users_password_says_so(tmp_path: Path, email: str) -> None:
+    done = omni(tmp_path, "users", "reset-password", email, stdin="a wonderful horse 9\na wonderful horse 9\n")
+    assert done.returncode == 1 and f"no user {email}" in done.stderr

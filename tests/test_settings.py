@@ -1,0 +1,91 @@
+"""The environment: read once, typed, and refused with one clear line per problem."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings, SettingsError, load_settings
+
+
+def problems(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    return refused.value.problems
+
+
+def test_nothing_needs_to_be_set() -> None:
+    settings = load_settings()
+    assert settings.database.startswith("sqlite:///") and settings.database.endswith("data/omni.db")
+    assert settings.origin == "http://127.0.0.1:8000"
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PORT", "SUPABASE_URL", "OPENAI_API_KEY", "DATABASE_URL", "OPENAI_BASE_URL"):
+        monkeypatch.setenv(name, "")
+    settings = load_settings()
+    assert settings.port == 8000 and settings.provider_base_url("openai") == "https://api.openai.com/v1"
+
+
+@pytest.mark.parametrize(
+    ("have", "lack"),
+    [
+        ("SUPABASE_URL", "SUPABASE_SERVICE_KEY"),
+        ("SUPABASE_SERVICE_KEY", "SUPABASE_URL"),
+        ("UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"),
+        ("UPSTASH_REDIS_REST_TOKEN", "UPSTASH_REDIS_REST_URL"),
+        ("SMTP_URL", "MAIL_FROM"),
+    ],
+)
+def test_half_a_pair_is_refused_naming_the_other_half(monkeypatch: pytest.MonkeyPatch, have: str, lack: str) -> None:
+    assert problems(monkeypatch, **{have: "https://one.example"}) == [
+        f"{have} is set but {lack} is not: set both or neither"
+    ]
+
+
+def test_every_problem_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = problems(
+        monkeypatch, SUPABASE_URL="https://x.example", UPSTASH_REDIS_REST_TOKEN="t", OMNI_SECRET_KEY="short"
+    )
+    assert len(found) == 3 and all("\n" not in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "eighty"),
+        ("PORT", "0"),
+        ("RATE_LIMIT_MAX", "-1"),
+        ("DATABASE_URL", "mysql://x"),
+        ("LOCAL_MODEL", "maybe"),
+        ("TRUSTED_PROXIES", "everybody"),
+        ("OMNI_ENV", "staging"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    (line,) = problems(monkeypatch, **{name: value})
+    assert line.startswith(f"{name}: ")
+
+
+def test_production_asks_for_its_secrets_and_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = problems(monkeypatch, OMNI_ENV="production")
+    assert [line.split()[0] for line in lines] == ["OMNI_SECRET_KEY", "OMNI_KEY_PEPPER", "PUBLIC_URL", "DATABASE_URL"]
+
+
+def test_secrets_are_made_once_and_readable_by_the_owner_alone(tmp_path: Path) -> None:
+    settings = Settings(omni_data_dir=tmp_path)
+    assert settings.key_pepper == settings.key_pepper != settings.secret_key
+    assert len(settings.key_pepper) >= 32
+    assert stat.S_IMODE((tmp_path / "key_pepper").stat().st_mode) == 0o600
+
+
+def test_no_representation_shows_a_secret() -> None:
+    secrets = {name.lower(): f"sk-{name.lower()}-0123456789" for name in PROVIDER_KEY_VARIABLES.values()}
+    settings = Settings(**secrets, omni_secret_key="s" * 40)  # type: ignore[arg-type]
+    assert "0123456789" not in repr(settings) and "s" * 40 not in repr(settings)
+
+
+def test_supabases_own_spelling_of_a_database_url_is_taken() -> None:
+    assert Settings(database_url="postgres://u:p@db.example/x").database == "postgresql://u:p@db.example/x"
