@@ -18,7 +18,7 @@ from omni_app.settings import Settings
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.keys import KeyCache, KeyHasher
 from omni_app.storage.pause import pause
-from omni_app.storage.sign_in import EmbeddedSignIn, SignIn, SupabaseSignIn
+from omni_app.storage.sign_in import EmbeddedSignIn, SignIn
 from omni_app.storage.spool import Drainer, Spool
 
 log = logging.getLogger(__name__)
@@ -144,4 +144,6 @@ def build_services(settings: Settings) -> Services:
 def _sign_in(settings: Settings) -> SignIn:
     if not settings.supabase_url:
         return EmbeddedSignIn()
+    from omni_app.storage.supabase_sign_in import SupabaseSignIn
+
     return SupabaseSignIn(settings.supabase_url, settings.supabase_service_key.get_secret_value())

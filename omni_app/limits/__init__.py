@@ -1,16 +1,18 @@
 """Rate limits: one Protocol, in memory for one process, in Upstash's Redis for many."""
 
-from upstash_redis.asyncio import Redis
-
 from omni_app.limits.base import Limiter, Verdict
 from omni_app.limits.memory import MemoryLimiter
-from omni_app.limits.upstash import UpstashLimiter
 
-__all__ = ["Limiter", "MemoryLimiter", "UpstashLimiter", "Verdict", "build_limiter"]
+__all__ = ["Limiter", "MemoryLimiter", "Verdict", "build_limiter"]
 
 
 def build_limiter(url: str, token: str) -> Limiter:
     """Upstash's when its address and token are given, else the one in memory."""
     if not url:
         return MemoryLimiter()
+    # Only those who use Upstash pay for its client's memory and start-up time.
+    from upstash_redis.asyncio import Redis
+
+    from omni_app.limits.upstash import UpstashLimiter
+
     return UpstashLimiter(Redis(url=url, token=token, rest_retries=0, allow_telemetry=False))

@@ -5,13 +5,14 @@ import pytest
 from omni_app.providers.anthropic_wire import AnthropicWire, message_body
 from omni_app.providers.base import FaultKind, Usage
 from omni_app.providers.transport import Transport
+from omni_app.routing.types import Message
 from tests.providers.asking import PICTURE, TOOL_TALK, WEATHER_TOOL, ask, fault_met, model, streamed, wire
 from tests.providers.golden import ANTHROPIC, Golden
 from tests.servers.upstream import TEXT, Upstream
 
 
 async def test_sends_the_key_the_version_and_the_mapped_request(transport: Transport) -> None:
-    talk = [
+    talk: list[Message] = [
         {"role": "system", "content": "Be brief."},
         {"role": "developer", "content": [{"type": "text", "text": "Be kind."}]},
         {"role": "user", "content": "Hello"},

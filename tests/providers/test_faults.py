@@ -144,14 +144,14 @@ async def test_token_counts_that_nobody_should_believe_are_replaced_by_ours(
 async def test_the_whole_deadline_holds_within_150_ms(kind: str, fault: str, transport: Transport) -> None:
     async def seconds_taken() -> float:
         started_s = time.monotonic()
-        met = await fault_met(provider, within(ask(), first_byte_s=0.5, between_chunks_s=30, total_s=0.5))
+        met = await fault_met(provider, within(ask(), first_byte_s=0.3, between_chunks_s=30, total_s=0.3))
         assert met.kind in (K.TOTAL_TIMEOUT, K.FIRST_BYTE_TIMEOUT)
         return time.monotonic() - started_s
 
     async with Upstream(fault=fault) as upstream:
         provider = wire(kind, upstream, transport)
         best_s = min([await seconds_taken() for _ in range(2)])
-    assert 0.49 <= best_s <= 0.65
+    assert 0.29 <= best_s <= 0.45
 
 
 async def test_a_slow_drip_within_the_deadline_is_an_answer(transport: Transport) -> None:
@@ -304,7 +304,7 @@ EVENTS: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(OPENAI_PLACES), JSON_VALUES)
 def test_an_openai_answer_of_any_shape_is_an_answer_or_a_fault(place: tuple[Any, Any], new: Any) -> None:
     body = json.dumps(changed(*place, new)).encode()
@@ -312,20 +312,22 @@ def test_an_openai_answer_of_any_shape_is_an_answer_or_a_fault(place: tuple[Any,
         answer = read_completion(Reply(200, {}, body), ask())
     except ProviderFault:
         return
-    assert isinstance(answer.text, str) and answer.usage.input > 0 and answer.usage.output >= 0
+    assert type(answer.text) is str
+    assert answer.usage.input > 0 and answer.usage.output >= 0
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(ANTHROPIC_PLACES), JSON_VALUES)
 def test_an_anthropic_answer_of_any_shape_is_an_answer_or_a_fault(place: tuple[Any, Any], new: Any) -> None:
     try:
         answer = read_message(changed(*place, new), ask())
     except ProviderFault:
         return
-    assert isinstance(answer.text, str) and answer.usage.input > 0 and answer.usage.output >= 0
+    assert type(answer.text) is str
+    assert answer.usage.input > 0 and answer.usage.output >= 0
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from([(chunk, path) for chunk in CHUNKS for path in places(chunk)]), JSON_VALUES)
 def test_an_openai_chunk_of_any_shape_is_read_or_a_fault(place: tuple[Any, Any], new: Any) -> None:
     gathering = Gathering(ask())
@@ -338,7 +340,7 @@ def test_an_openai_chunk_of_any_shape_is_read_or_a_fault(place: tuple[Any, Any],
         return
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from([(index, path) for index, event in enumerate(EVENTS) for path in places(event)]), JSON_VALUES)
 def test_anthropic_events_of_any_shape_are_read_or_a_fault(place: tuple[int, Any], new: Any) -> None:
     index, path = place

@@ -59,8 +59,8 @@ async def test_its_stream_gives_each_piece_and_real_token_counts(local: LocalMod
     assert not whole.usage.estimated
 
 
-async def test_twenty_calls_in_a_row_and_four_at_once_all_get_through(local: LocalModel) -> None:
-    for _ in range(10):
+async def test_ten_calls_in_a_row_and_four_at_once_all_get_through(local: LocalModel) -> None:
+    for _ in range(5):
         await local.complete(france(max_tokens=2))
         await streamed(local, france(max_tokens=2))
     answers = await asyncio.gather(*(local.complete(france(max_tokens=4)) for _ in range(4)))

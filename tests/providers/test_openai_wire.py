@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from openai.types.chat import ChatCompletion
@@ -41,7 +42,9 @@ async def test_sends_the_key_and_every_parameter_under_openais_names(transport: 
 
 async def test_the_longest_answer_goes_under_the_providers_own_name(transport: Transport) -> None:
     async with Upstream() as upstream:
-        provider = replace(wire("openai", upstream, transport), limit_field="max_completion_tokens")
+        provider = OpenAIWire(
+            "openai", upstream.openai_url, upstream.key, "K", transport, limit_field="max_completion_tokens"
+        )
         await provider.complete(ask(params={"max_tokens": 5}))
     assert upstream.last_body["max_completion_tokens"] == 5
     assert "max_tokens" not in upstream.last_body
@@ -131,7 +134,10 @@ async def test_golden_answers_are_read_right(golden: Golden, transport: Transpor
 
 
 def test_logprobs_are_handed_on() -> None:
-    logprobs = {"content": [{"token": "Hi", "logprob": -0.1, "bytes": None, "top_logprobs": []}], "refusal": None}
+    logprobs: dict[str, Any] = {
+        "content": [{"token": "Hi", "logprob": -0.1, "bytes": None, "top_logprobs": []}],
+        "refusal": None,
+    }
     choice = {"message": {"content": "Hi"}, "finish_reason": "stop", "logprobs": logprobs}
     answer = read_completion(Reply(200, {}, json.dumps({"choices": [choice]}).encode()), ask())
     assert answer.logprobs == logprobs

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from tests.servers.raw_http import Answer, Connection, head
 
-DRIP_S = 0.05
+DRIP_S = 0.02
 HUGE_BYTES = 50_000_000
 BOMB_BYTES = 50_000_000
 JSON = ("Content-Type", "application/json")
@@ -26,7 +26,7 @@ async def hangs(connection: Connection, good: Answer) -> None:
 
 
 async def drips(connection: Connection, good: Answer) -> None:
-    """The head at once, then a byte each 50 ms."""
+    """The head at once, then a byte each 20 ms."""
     await connection.send(good.head)
     for byte in good.body:
         await connection.send(bytes([byte]))
