@@ -11,8 +11,8 @@ import pytest
 from upstash_redis.asyncio import Redis
 from upstash_redis.errors import UpstashError
 
-from omni_app.limits import UpstashLimiter, build_limiter
-from omni_app.limits.upstash import FAILURES_TO_OPEN, PAUSE_S, TIMEOUT_S
+from omni_app.limits import build_limiter
+from omni_app.limits.upstash import FAILURES_TO_OPEN, PAUSE_S, TIMEOUT_S, UpstashLimiter
 from tests.limits.test_memory import Clock
 from tests.product import free_port
 from tests.servers.upstash import TOKEN, Mood, UpstashServer, running_upstash
