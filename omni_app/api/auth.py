@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from omni_app.errors import InvalidApiKey, InvalidRequest
+from omni_app.errors import InvalidApiKey, InvalidRequest, ProviderError
 from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.types import Caller
 from omni_app.limits.base import Verdict
+from omni_app.providers.base import HOP_HEADER
 from omni_app.storage.keys import KeyCache
 
+OWN_PROVIDER = "this server is configured as its own provider: check the provider's base URL"
 NO_KEY = "no API key: send `Authorization: Bearer omr_…` or `X-API-Key: omr_…`"
 
 
@@ -21,7 +23,12 @@ class Doorkeeper:
     gateway: Gateway
 
     async def admit(self, request: Request) -> Caller:
-        """Who is calling. Raises `InvalidApiKey`, `InvalidRequest` or `RateLimited`; sets the rate-limit headers."""
+        """Who is calling. Raises `InvalidApiKey`, `InvalidRequest` or `RateLimited`; sets the rate-limit headers.
+
+        A call that this server made to itself ends here, after one hop.
+        """
+        if HOP_HEADER in request.headers:
+            raise ProviderError(OWN_PROVIDER, status=508)
         key = await self.keys.authenticate(presented_key(request))
         caller = Caller(org_id=key.org_id, key_id=key.id, kind=key.kind, allowed_models=key.allowed_models)
         verdict = await self.gateway.admit(caller)

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.base import HOP_HEADER, Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.faults import as_documented, fault_of
 from omni_app.providers.gathering import Gathering
 from omni_app.providers.openai_wire import event_object, parsed
@@ -87,6 +87,7 @@ class AnthropicWire:
         return {
             "Content-Type": "application/json",
             "Accept": accept,
+            HOP_HEADER: "1",
             "x-api-key": self.api_key,
             "anthropic-version": VERSION,
         }

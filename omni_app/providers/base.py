@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 from omni_app.routing.types import Deployment, Message
 
+HOP_HEADER = "x-omni-hop"
+"""Goes out with every provider call, so that a server which is its own provider notices."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:

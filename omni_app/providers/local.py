@@ -8,7 +8,7 @@ import asyncio
 import importlib.util
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -118,10 +118,10 @@ class LocalModel:
                 port = await _announced_port(child)
                 await _ready(port)
         except (TimeoutError, ValueError, OSError):
-            child.kill()
+            _kill(child)
             raise ProviderFault(FaultKind.REFUSED, "the local model did not start") from None
         except asyncio.CancelledError:
-            child.kill()
+            _kill(child)
             raise
         return child, port
 
@@ -136,8 +136,14 @@ class LocalModel:
             async with asyncio.timeout(STOP_S):
                 await child.wait()
         except TimeoutError:
-            child.kill()
+            _kill(child)
             await child.wait()
+
+
+def _kill(child: asyncio.subprocess.Process) -> None:
+    """Ends it at once; it may just have ended by itself."""
+    with suppress(ProcessLookupError):
+        child.kill()
 
 
 async def _announced_port(child: asyncio.subprocess.Process) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.base import HOP_HEADER, Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.faults import as_documented, error_in, fault_of, kind_of
 from omni_app.providers.gathering import Gathering
 from omni_app.providers.parameters import accepted
@@ -90,7 +90,8 @@ class OpenAIWire:
 
     def _headers(self, accept: str) -> dict[str, str]:
         authorization = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
-        return {"Content-Type": "application/json", "Accept": accept, **authorization, **self.extra_headers}
+        own = {"Content-Type": "application/json", "Accept": accept, HOP_HEADER: "1"}
+        return {**own, **authorization, **self.extra_headers}
 
     @asynccontextmanager
     async def _events(

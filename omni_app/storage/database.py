@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +107,19 @@ class Database:
 
 def schema_verdict(found: str | None) -> str:
     """What a schema revision means for this version: empty, or what to do."""
-    scripts = ScriptDirectory.from_config(_alembic_config(""))
-    if found == scripts.get_current_head():
+    head, known = _revisions()
+    if found == head:
         return ""
-    known = {revision.revision for revision in scripts.walk_revisions()}
     if found is None or found in known:
         return "the database schema is older than this version: run `alembic upgrade head`"
     return "the database schema is newer than this version: start the newer version, or restore the backup"
+
+
+@cache
+def _revisions() -> tuple[str | None, frozenset[str]]:
+    """The newest revision that this version knows, and all of them; read from disk once."""
+    scripts = ScriptDirectory.from_config(_alembic_config(""))
+    return scripts.get_current_head(), frozenset(one.revision for one in scripts.walk_revisions())
 
 
 def _engine(url: str) -> AsyncEngine:

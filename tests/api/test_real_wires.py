@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from omni_app.api.app import create_api
 from omni_app.money import PICO_PER_USD
+from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.storage import ledger
 from tests.api.conftest import Running, run, settings_for
+from tests.product import free_port
+from tests.servers.asgi import serving
 from tests.servers.bad_manners import BAD_MANNERS
 from tests.servers.upstream import KEY, REFUSALS, Upstream
 
@@ -112,6 +116,20 @@ async def test_whatever_the_first_provider_does_the_other_one_answers(tmp_path: 
         else:
             assert body["provider"] != first
         assert KEY not in answer.text
+
+
+async def test_a_server_that_is_its_own_provider_notices_after_one_hop(tmp_path: Path) -> None:
+    port = free_port()
+    itself = f"http://127.0.0.1:{port}/v1"
+    async for running in run(settings_for(tmp_path, openai_api_key=KEY, openai_base_url=itself)):
+        live_key = await running.new_key("live")
+        wire = running.services.providers["openai"]
+        assert isinstance(wire, OpenAIWire)
+        wire.api_key = live_key
+        async with serving(create_api(running.services), port=port):
+            answer = await running.post("/v1/chat", CODE, key=live_key)
+        assert answer.status_code == 502 and "its own provider" in answer.json()["error"]["message"]
+        assert len(answer.json()["error"]["message"].split("loop")) == 2, "one attempt, one hop"
 
 
 async def test_the_callers_own_mistake_is_400_and_not_tried_elsewhere(product: Live) -> None:

@@ -14,9 +14,9 @@ START_DEADLINE_S = 10
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
-    """Gives the base URL of the served app."""
-    port = free_port()
+async def serving(app: Any, *, port: int = 0) -> AsyncIterator[str]:
+    """Gives the base URL of the served app; `port` 0 takes a free one."""
+    port = port or free_port()
     server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False)
     task = asyncio.create_task(server.serve())
     try:
