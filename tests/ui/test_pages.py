@@ -33,7 +33,7 @@ PAGES: list[Callable[[], Any]] = [
     landing.landing, auth.signup, auth.login, start.page, overview.page, usage.page, models.page,
     requests.log_page, requests.request_page, playground.page, keys_page.page, missing_page,
 ]  # fmt: skip
-SECRET_PLACES = ("hasher", "pepper", "api_key=")
+SECRET_PLACES = ("hasher", "pepper", "api_key=s", "omr_live_", "secret_key")
 
 
 def record(org_id: UUID, number: int, **changes: Any) -> RequestRecord:
