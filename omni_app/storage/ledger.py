@@ -5,14 +5,14 @@ Money is integer pico-dollars; a saving is always `premium_cost - cost`, of a ro
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from math import ceil
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Label, Select, SQLColumnExpression, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Label, Select, SQLColumnExpression, and_, case, func, literal, or_, select, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, col
@@ -98,7 +98,7 @@ async def insert_records(
     session: AsyncSession, records: Sequence[RequestRecord], attempts: Sequence[AttemptRecord] = ()
 ) -> None:
     """Writes a batch; what is already there stays as it is. The caller commits."""
-    await _insert(session, AttemptRow, [asdict(attempt) for attempt in attempts])
+    await _insert(session, AttemptRow, [_values(attempt) for attempt in attempts])
     await _insert(session, RequestRow, [_request_values(record) for record in records])
     await _insert(session, RoutingLog, [_routing_values(one, one.routing) for one in records if one.routing])
 
@@ -111,13 +111,19 @@ async def _insert(session: AsyncSession, table: type[SQLModel], rows: list[dict[
     await session.execute(insert.on_conflict_do_nothing(), rows)
 
 
+def _values(record: AttemptRecord | RequestRecord | RoutingRecord) -> dict[str, Any]:
+    """The record's fields by name. Shallow on purpose: `asdict` copies every nested value, and rows are many."""
+    return {name: getattr(record, name) for name in record.__slots__}
+
+
 def _request_values(record: RequestRecord) -> dict[str, Any]:
-    values = {name: getattr(record, name) for name in RequestRecord.__slots__ if name != "routing"}
-    return RequestRow(**values).model_dump()
+    values = _values(record) | {"id": uuid4()}
+    del values["routing"]
+    return values
 
 
 def _routing_values(record: RequestRecord, routing: RoutingRecord) -> dict[str, Any]:
-    return asdict(routing) | {
+    return _values(routing) | {
         "request_id": record.request_id,
         "org_id": record.org_id,
         "created_at": record.created_at,
@@ -177,6 +183,7 @@ class UsageReport:
 
 NO_MODEL = "none"
 """The breakdown's name for requests that no model answered."""
+ANSWERED = "answered"
 
 
 def _of_org(org_id: UUID, start: datetime, end: datetime, mode: str) -> ColumnElement[bool]:
@@ -190,19 +197,23 @@ def _of_org(org_id: UUID, start: datetime, end: datetime, mode: str) -> ColumnEl
 
 async def usage(session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str) -> UsageReport:
     """The figures of `GET /v1/usage` and of the pages: `mode` is `live` or `test`."""
-    scope = _of_org(org_id, start, end, mode)
-    model = case((col(RequestRow.model) == "", NO_MODEL), else_=col(RequestRow.model))
-    by_model = await _grouped(session, model, scope)
-    by_task = await _grouped(session, col(RequestRow.task), scope)
-    by_day = await _grouped(session, time_bucket(session, "day"), scope, by_key=True)
-    answered = select(func.count()).where(scope, col(RequestRow.success).is_(True))
+    by = await _grouped(
+        session,
+        _of_org(org_id, start, end, mode),
+        {
+            "model": case((col(RequestRow.model) == "", NO_MODEL), else_=col(RequestRow.model)),
+            "task": col(RequestRow.task),
+            "day": time_bucket(session, "day"),
+            "outcome": case((col(RequestRow.success).is_(True), ANSWERED), else_="failed"),
+        },
+    )
     return UsageReport(
         start=start,
         end=end,
-        successful_requests=await session.scalar(answered) or 0,
-        by_model=by_model,
-        by_task=by_task,
-        by_day=by_day,
+        successful_requests=sum(group.requests for group in by["outcome"] if group.key == ANSWERED),
+        by_model=_dearest_first(by["model"]),
+        by_task=_dearest_first(by["task"]),
+        by_day=_in_order(by["day"]),
     )
 
 
@@ -211,7 +222,7 @@ async def series(
 ) -> list[UsageGroup]:
     """Cost over time: one group per `minute`, `hour`, `day` or `month` (UTC) that has requests, oldest first."""
     scope = _of_org(org_id, start, end, mode)
-    return await _grouped(session, time_bucket(session, bucket), scope, by_key=True)
+    return _in_order((await _grouped(session, scope, {"time": time_bucket(session, bucket)}))["time"])
 
 
 BUCKET_FORMATS: Mapping[str, tuple[str, str]] = {
@@ -232,17 +243,29 @@ def time_bucket(session: AsyncSession, bucket: str) -> ColumnElement[str]:
 
 
 async def _grouped(
-    session: AsyncSession, key: SQLColumnExpression[str], scope: ColumnElement[bool], *, by_key: bool = False
-) -> list[UsageGroup]:
-    """Exact sums per key; the dearest first, or in the key's own order."""
-    cost = func.sum(col(RequestRow.cost))
+    session: AsyncSession, scope: ColumnElement[bool], keys: Mapping[str, SQLColumnExpression[str]]
+) -> dict[str, list[UsageGroup]]:
+    """Breakdown -> exact sums per value of its key.
+
+    All breakdowns are one statement, so that they see the same rows while others are being written.
+    """
+    found: dict[str, list[UsageGroup]] = {name: [] for name in keys}
+    parts = [_sums(name, key, scope) for name, key in keys.items()]
+    for name, key, requests, cost, premium, tokens_in, tokens_out, latency in await session.execute(union_all(*parts)):
+        group = UsageGroup(key, requests, int(cost), int(premium), int(tokens_in), int(tokens_out), _whole(latency))
+        found[name].append(group)
+    return found
+
+
+def _sums(name: str, key: SQLColumnExpression[str], scope: ColumnElement[bool]) -> Select[Any]:
     answered_ms = case((col(RequestRow.success).is_(True), col(RequestRow.latency_ms)))
     label: Label[str] = key.label("key")
-    query = (
+    return (
         select(
+            literal(name).label("breakdown"),
             label,
             func.count(),
-            cost,
+            func.sum(col(RequestRow.cost)),
             func.sum(col(RequestRow.premium_cost)),
             func.sum(col(RequestRow.tokens_input)),
             func.sum(col(RequestRow.tokens_output)),
@@ -250,12 +273,15 @@ async def _grouped(
         )
         .where(scope)
         .group_by(label)
-        .order_by(*([label] if by_key else [cost.desc(), func.count().desc(), label]))
     )
-    return [
-        UsageGroup(name, requests, int(spent), int(premium), int(tokens_in), int(tokens_out), _whole(latency))
-        for name, requests, spent, premium, tokens_in, tokens_out, latency in await session.execute(query)
-    ]
+
+
+def _dearest_first(groups: list[UsageGroup]) -> list[UsageGroup]:
+    return sorted(groups, key=lambda group: (-group.cost, -group.requests, group.key))
+
+
+def _in_order(groups: list[UsageGroup]) -> list[UsageGroup]:
+    return sorted(groups, key=lambda group: group.key)
 
 
 def _whole(value: Any) -> int | None:
