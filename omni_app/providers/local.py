@@ -20,6 +20,8 @@ from omni_app.providers.transport import Transport
 
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MAX_OUTPUT_TOKENS = 512
+STEADY = 0.0
+"""Temperature when the caller names none: so small a model says its likeliest words, or nonsense."""
 START_S = 60.0
 """Loading takes 2 to 3 s on a quiet machine; a busy one gets more time."""
 STOP_S = 3.0
@@ -82,7 +84,7 @@ class LocalModel:
     @staticmethod
     def _bounded(request: ProviderRequest) -> ProviderRequest:
         limit = min(MAX_OUTPUT_TOKENS, request.params.get("max_tokens") or MAX_OUTPUT_TOKENS)
-        return replace(request, params={**request.params, "max_tokens": limit})
+        return replace(request, params={"temperature": STEADY, **request.params, "max_tokens": limit})
 
     async def address(self) -> str:
         """Base URL of the running server, started when needed. Raises `ProviderFault`."""

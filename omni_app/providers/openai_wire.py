@@ -18,10 +18,13 @@ from omni_app.routing.types import Message
 FINISH_REASONS: Mapping[Any, str] = {
     "stop": "stop",
     "length": "length",
+    "model_length": "length",
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+BROKEN_OFF = frozenset({"error", "insufficient_system_resource"})
+"""How OpenRouter and Mistral, and DeepSeek, end an answer that they could not finish: it is cut, not whole."""
 
 
 @dataclass(slots=True)
@@ -217,7 +220,15 @@ def read_chunk(chunk: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta
     for call in delta.get("tool_calls") or ():
         yield from read_call_delta(call, gathering)
     if choice.get("finish_reason"):
-        gathering.finish_reason = FINISH_REASONS.get(choice["finish_reason"], "stop")
+        gathering.finish_reason = finish_reason(choice)
+
+
+def finish_reason(choice: Mapping[str, Any]) -> str:
+    """Why the answer ended, in OpenAI's words. Raises `ProviderFault` when the provider gave up in the middle of it."""
+    reason = choice.get("finish_reason")
+    if reason in BROKEN_OFF:
+        raise ProviderFault(FaultKind.INTERRUPTED, f"the provider gave up before the answer's end ({reason})")
+    return FINISH_REASONS.get(reason, "stop")
 
 
 def read_call_delta(call: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta]:
@@ -250,7 +261,7 @@ def _read_completion(value: Mapping[str, Any], request: ProviderRequest, warning
     if isinstance(text, list):
         text = "".join(part.get("text", "") for part in text if isinstance(part, dict))
     calls = read_tool_calls(message.get("tool_calls"))
-    finish = FINISH_REASONS.get(choices[0].get("finish_reason"), "stop")
+    finish = finish_reason(choices[0])
     usage = read_usage(value.get("usage"), request, text, calls)
     if not isinstance(text, str) or (not text and not calls and finish not in ("length", "content_filter")):
         raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)

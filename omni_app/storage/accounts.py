@@ -80,6 +80,7 @@ async def verify_password(session: AsyncSession, *, email: str, password: str) -
     except InvalidRequest:
         address = ""
     user = (await session.scalars(select(User).where(col(User.email) == address))).first()
+    await session.commit()  # gives the connection back: many may wait for their turn to be hashed
     if not await matches(password, user.password_hash if user else "") or user is None:
         return None
     return await identity_of(session, user.id)

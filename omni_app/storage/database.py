@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BACKUPS_KEPT = 5
 BUSY_TIMEOUT_MS = 5_000
 PATIENCE_S = 10.0
+PING_S = 2.0
 POOL_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 3
 
@@ -63,6 +64,7 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._pinging: asyncio.Task[str] | None = None
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
@@ -83,9 +85,16 @@ class Database:
             raise Unavailable(AWAY, headers={"Retry-After": "2"}) from error
 
     async def ping(self) -> str:
-        """Empty when the database answers, else the reason."""
+        """Empty when the database answers within `PING_S`, else the reason."""
+        if self._pinging is None or self._pinging.done():
+            self._pinging = asyncio.create_task(self._ask())
+        # Not cancelled when it takes long: a driver that cancels asks the hanging server for its leave.
+        done, _ = await asyncio.wait({self._pinging}, timeout=PING_S)
+        return self._pinging.result() if done else "the database does not answer in time"
+
+    async def _ask(self) -> str:
         try:
-            async with self.engine.connect() as connection:
+            async with asyncio.timeout(PATIENCE_S), self.engine.connect() as connection:
                 await connection.execute(text("SELECT 1"))
         except DATABASE_ERRORS as error:
             return f"the database does not answer ({type(error).__name__})"
@@ -94,7 +103,7 @@ class Database:
     async def schema_problem(self) -> str:
         """Empty when the schema is this version's, else what to do."""
         try:
-            async with self.engine.connect() as connection:
+            async with asyncio.timeout(PATIENCE_S), self.engine.connect() as connection:
                 found = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
         except DATABASE_ERRORS:
             found = None
@@ -102,6 +111,9 @@ class Database:
 
     async def close(self) -> None:
         """Closes every connection."""
+        if self._pinging is not None and not self._pinging.done():
+            self._pinging.cancel()
+            await asyncio.wait({self._pinging})
         await self.engine.dispose()
 
 

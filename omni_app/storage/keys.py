@@ -38,9 +38,10 @@ PLAYGROUND = "Playground"
 
 POLL_S = 0.5
 CACHE_S = 300.0
-"""With the database away, a key seen within this time still opens the door."""
+"""With the database away, a key that was known to be good within this time still opens the door."""
 REFRESH_S = 60.0
-"""With the database there, a key is read again after this time."""
+"""With the database there, a key is read again, in the background, after this time."""
+REFRESH_AT_ONCE = 500
 CACHE_SIZE = 10_000
 LAST_USED_STEP_S = 60.0
 
@@ -168,7 +169,7 @@ async def find_key(session: AsyncSession, *, digest: str) -> ApiKey | None:
 
 async def note_use(session: AsyncSession, *, used: dict[UUID, datetime]) -> None:
     """Writes down when keys were last used. The caller commits."""
-    for key_id, moment in used.items():
+    for key_id, moment in sorted(used.items()):  # in one order everywhere: two workers cannot lock each other out
         await session.execute(update(ApiKeyRow).where(col(ApiKeyRow.id) == key_id).values(last_used_at=moment))
 
 
@@ -190,7 +191,11 @@ def _key(row: ApiKeyRow) -> ApiKey:
 
 
 class KeyCache:
-    """Keys in memory, by HMAC. A revocation anywhere empties every worker's cache within `POLL_S` seconds."""
+    """Keys in memory, by HMAC. A revocation anywhere empties every worker's cache within `POLL_S` seconds.
+
+    So a key that is known needs no look-up: each poll that finds no revocation says that all of them are still good.
+    A database that hangs delays the poll, and no request.
+    """
 
     def __init__(self, database: Database, hasher: KeyHasher) -> None:
         self._database = database
@@ -199,6 +204,7 @@ class KeyCache:
         self._version: str | None = None
         self._used: dict[UUID, datetime] = {}
         self._noted_at_s = 0.0
+        self._confirmed_at_s = -CACHE_S
 
     async def authenticate(self, presented: str) -> ApiKey:
         """The key. Raises `InvalidApiKey`, or `Unavailable` when only the database could tell and it is away."""
@@ -215,7 +221,7 @@ class KeyCache:
 
     def _fresh(self, digest: str) -> ApiKey | None:
         key, read_at_s = self._known.get(digest, (None, 0.0))
-        return key if time.monotonic() - read_at_s < REFRESH_S else None
+        return key if time.monotonic() - max(read_at_s, self._confirmed_at_s) < CACHE_S else None
 
     async def _read(self, digest: str) -> ApiKey | None:
         version = self._version
@@ -223,18 +229,12 @@ class KeyCache:
             async with self._database.session() as session:
                 key = await find_key(session, digest=digest)
         except DATABASE_ERRORS:
-            return self._remembered(digest)
+            raise Unavailable(AWAY, headers={"Retry-After": "2"}) from None
         self._known.pop(digest, None)
         if key is not None and version == self._version:  # else it may have been revoked after it was read
             self._known[digest] = (key, time.monotonic())
             while len(self._known) > CACHE_SIZE:
                 self._known.popitem(last=False)
-        return key
-
-    def _remembered(self, digest: str) -> ApiKey:
-        key, read_at_s = self._known.get(digest, (None, 0.0))
-        if key is None or time.monotonic() - read_at_s > CACHE_S:
-            raise Unavailable(AWAY, headers={"Retry-After": "2"}) from None
         return key
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -247,12 +247,28 @@ class KeyCache:
     async def poll(self) -> None:
         """One look at the revocation version; raises what the database raises."""
         async with self._database.session() as session:
+            asked_at_s = time.monotonic()
             version = await read_meta(session, REVOCATIONS)
             if version != self._version:
                 self._known.clear()
                 self._version = version
+            self._confirmed_at_s = asked_at_s
+            await self._refresh(session)
             if self._used and time.monotonic() - self._noted_at_s > LAST_USED_STEP_S:
                 used, self._used = self._used, {}
                 self._noted_at_s = time.monotonic()
                 await note_use(session, used=used)
                 await session.commit()
+
+    async def _refresh(self, session: AsyncSession) -> None:
+        """Reads again what was read long ago: a key's expiry or models may have been changed."""
+        before_s = time.monotonic() - REFRESH_S
+        old = [digest for digest, (_, read_at_s) in self._known.items() if read_at_s < before_s][:REFRESH_AT_ONCE]
+        if not old:
+            return
+        rows = await session.scalars(select(ApiKeyRow).where(col(ApiKeyRow.digest).in_(old)))
+        found = {row.digest: _key(row) for row in rows}
+        for digest in old:
+            self._known.pop(digest, None)
+            if digest in found:
+                self._known[digest] = (found[digest], time.monotonic())

@@ -12,7 +12,19 @@ from math import ceil
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Label, Select, SQLColumnExpression, and_, case, func, literal, or_, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Label,
+    Select,
+    SQLColumnExpression,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, col
@@ -418,14 +430,18 @@ async def request_detail(session: AsyncSession, *, org_id: UUID, request_id: str
     if found is None:
         return None
     row, routing = found
-    attempts = select(AttemptRow).where(col(AttemptRow.request_id) == request_id).order_by(col(AttemptRow.position))
-    return RequestDetail(
-        request=_record(row, routing),
-        attempts=[
-            AttemptRecord(**{name: getattr(one, name) for name in AttemptRecord.__slots__})
-            for one in await session.scalars(attempts)
-        ],
-    )
+    attempts = await attempts_of(session, request_ids=[request_id])
+    return RequestDetail(request=_record(row, routing), attempts=attempts.get(request_id, []))
+
+
+async def attempts_of(session: AsyncSession, *, request_ids: Sequence[str]) -> dict[str, list[AttemptRecord]]:
+    """Request id -> its attempts in order; a request without one is missing."""
+    found: dict[str, list[AttemptRecord]] = {}
+    query = select(AttemptRow).where(col(AttemptRow.request_id).in_(request_ids)).order_by(col(AttemptRow.position))
+    for row in await session.scalars(query):
+        attempt = AttemptRecord(**{name: getattr(row, name) for name in AttemptRecord.__slots__})
+        found.setdefault(row.request_id, []).append(attempt)
+    return found
 
 
 async def first_request_after(

@@ -12,9 +12,9 @@ import logging
 import os
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,25 @@ class Admission:
     task: str
     created_at: datetime
 
-    def unfinished(self) -> RequestRecord:
-        """The row of a request whose process died: nobody knows how it ended."""
+    def unfinished(self, attempts: Sequence[AttemptRecord] = ()) -> RequestRecord:
+        """The row of a request whose process died: nobody knows how it ended, but what was noted was spent.
+
+        When the last attempt produced tokens the row names its model, as for any failed request.
+        """
         values = {name: getattr(self, name) for name in Admission.__slots__}
-        return RequestRecord(**values, error_code=UNKNOWN_OUTCOME)
+        row = RequestRecord(
+            **values, error_code=UNKNOWN_OUTCOME, cost=sum(one.cost for one in attempts), attempts=len(attempts)
+        )
+        last = attempts[-1] if attempts else None
+        if last is None or not (last.tokens_input or last.tokens_output):
+            return row
+        return replace(
+            row,
+            model=last.model,
+            provider=last.provider,
+            tokens_input=last.tokens_input,
+            tokens_output=last.tokens_output,
+        )
 
 
 Fact = Admission | AttemptRecord | RequestRecord
@@ -247,9 +262,19 @@ class Drainer:
                     reader = _Reader(path)
                     await self._drain(reader, open_admissions)
                     self.damaged_lines += path.stat().st_size > reader.offset  # a last line that was never ended
-                await self._insert([one.unfinished() for one in open_admissions.values()])
+                await self._settle(list(open_admissions.values()))
                 for path in segments:
                     path.unlink(missing_ok=True)
+
+    async def _settle(self, admissions: Sequence[Admission]) -> None:
+        """A row for each request that nobody finished. Its attempts are in the database by now, whatever segment
+        they were in: that one may have been drained and deleted before its owner died.
+        """
+        for start in range(0, len(admissions), BATCH_LINES):
+            batch = admissions[start : start + BATCH_LINES]
+            async with self._database.session() as session:
+                attempts = await ledger.attempts_of(session, request_ids=[one.request_id for one in batch])
+            await self._insert([one.unfinished(attempts.get(one.request_id, ())) for one in batch])
 
     def _abandoned(self) -> dict[str, list[Path]]:
         """Dead owner -> its segments, oldest first."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select, update
+from sqlalchemy.pool import QueuePool
 from sqlmodel import col
 
 from omni_app.errors import InvalidRequest
@@ -104,6 +105,26 @@ async def test_an_unknown_address_takes_as_long_as_a_wrong_password(sqlite_datab
 
     known_s, unknown_s = await fastest_s(EMAIL), await fastest_s("eve@example.com")
     assert 0.4 < known_s / unknown_s < 2.5
+
+
+async def test_who_waits_to_be_hashed_holds_no_connection(postgres_database: Database) -> None:
+    await ada(postgres_database)
+    pool = postgres_database.engine.pool
+    assert isinstance(pool, QueuePool)
+
+    async def log_in() -> None:
+        async with postgres_database.session() as session:
+            assert await accounts.verify_password(session, email=EMAIL, password=OTHER_PASSWORD) is None
+
+    trying = [asyncio.create_task(log_in()) for _ in range(20)]
+    waiting_without_a_connection = 0
+    while not all(one.done() for one in trying):
+        await asyncio.sleep(0.005)
+        if not pool.checkedout():
+            waiting = sum(not one.done() for one in trying)
+            waiting_without_a_connection = max(waiting_without_a_connection, waiting)
+    await asyncio.gather(*trying)
+    assert waiting_without_a_connection >= 5
 
 
 async def test_a_session_tells_who_is_signed_in_until_it_is_closed(database: Database) -> None:

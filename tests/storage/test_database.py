@@ -1,5 +1,6 @@
 """The schema: migrations both ways, what `/ready` says of another version's, and what guards an SQLite file."""
 
+import asyncio
 import os
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ from omni_app.errors import Unavailable
 from omni_app.storage import accounts, keys, ledger, meta
 from omni_app.storage.database import (
     BACKUPS_KEPT,
+    PING_S,
     Database,
     DatabaseError,
     _alembic_config,
@@ -106,6 +108,22 @@ async def test_a_database_that_is_away_is_told_as_such(kind: str, tmp_path: Path
     with pytest.raises(DatabaseError, match="DATABASE_URL"):
         upgrade(away[kind])
     await database.close()
+
+
+async def test_a_database_that_hangs_is_told_as_such_and_delays_nobody_for_long() -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    database = Database(f"postgresql://omni@127.0.0.1:{port}/omni")
+    async with asyncio.timeout(PING_S + 0.5):
+        said = await asyncio.gather(database.ping(), database.ping())
+    assert all("in time" in one for one in said)
+    await database.close()
+    server.close()
+    await server.wait_closed()
 
 
 async def test_a_connection_that_postgres_ended_is_replaced(
@@ -204,6 +222,18 @@ def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path: Path) -
 def test_there_is_nothing_to_lock_for_postgres_or_memory() -> None:
     assert hold_sqlite_lock("postgresql://omni@127.0.0.1/omni") is None
     assert hold_sqlite_lock("sqlite:///:memory:") is None
+
+
+async def test_two_bumps_at_once_raise_the_value_twice_also_the_first_time(postgres_database: Database) -> None:
+    for expected in ("2", "4"):
+        async with postgres_database.session() as one, postgres_database.session() as other:
+            await meta.bump(one, "version")
+            waiting = asyncio.create_task(meta.bump(other, "version"))
+            await asyncio.sleep(0.1)
+            await one.commit()
+            await waiting
+            await other.commit()
+            assert await meta.read_meta(one, "version") == expected
 
 
 async def test_a_meta_value_is_empty_until_written_and_grows_with_every_bump(database: Database) -> None:

@@ -52,6 +52,7 @@ def age(cache: KeyCache, seconds: float) -> None:
     """Makes everything that the cache knows older."""
     for digest, (key, read_at_s) in cache._known.items():
         cache._known[digest] = (key, read_at_s - seconds)
+    cache._confirmed_at_s -= seconds
 
 
 # The form
@@ -202,6 +203,24 @@ async def test_a_revoked_key_is_refused_by_every_worker_after_its_next_poll(data
             await worker.authenticate(secret)
 
 
+async def test_two_keys_revoked_at_the_same_time_are_both_refused(postgres_database: Database) -> None:
+    (first, _), (second, secret) = await new_key(postgres_database), await new_key(postgres_database)
+    worker = KeyCache(postgres_database, HASHER)
+    await worker.poll()
+    async with postgres_database.session() as one, postgres_database.session() as other:
+        await keys.revoke_key(one, org_id=first.org_id, key_id=first.id)
+        revoking = asyncio.create_task(keys.revoke_key(other, org_id=second.org_id, key_id=second.id))
+        await asyncio.sleep(0.1)  # it waits for the first one's commit
+        await one.commit()
+        await worker.poll()
+        await worker.authenticate(secret)  # not revoked yet, and remembered
+        await revoking
+        await other.commit()
+    await worker.poll()
+    with pytest.raises(InvalidApiKey):
+        await worker.authenticate(secret)
+
+
 async def test_the_running_cache_refuses_a_revoked_key_within_two_seconds(sqlite_database: Database) -> None:
     key, secret = await new_key(sqlite_database)
     cache = KeyCache(sqlite_database, HASHER)
@@ -250,6 +269,34 @@ async def test_a_key_that_is_revoked_while_its_row_is_on_the_way_is_not_remember
     with pytest.raises(InvalidApiKey):
         await cache.authenticate(secret)
     await held.close()
+
+
+async def test_a_known_key_waits_for_no_database_that_hangs(sqlite_database: Database, sqlite_url: str) -> None:
+    _, secret = await new_key(sqlite_database)
+    hanging = HeldDatabase(sqlite_url)
+    cache = KeyCache(hanging, HASHER)
+    await cache.poll()
+    await cache.authenticate(secret)
+    age(cache, keys.REFRESH_S + 1)
+    hanging.hold = True
+    polling = asyncio.create_task(cache.poll())
+    await hanging.was_read.wait()
+    async with asyncio.timeout(0.1):
+        await cache.authenticate(secret)
+    hanging.let_go.set()
+    await polling
+    await hanging.close()
+
+
+async def test_what_was_changed_of_a_known_key_is_noticed_after_a_while(database: Database) -> None:
+    key, secret = await new_key(database)
+    cache = KeyCache(database, HASHER)
+    await cache.poll()
+    await cache.authenticate(secret)
+    await change(database, key.id, allowed_models=["openai/gpt-4o"])
+    age(cache, keys.REFRESH_S + 1)
+    await cache.poll()
+    assert (await cache.authenticate(secret)).allowed_models == frozenset({"openai/gpt-4o"})
 
 
 async def test_an_expired_key_is_refused_though_it_is_remembered(database: Database) -> None:
@@ -323,3 +370,15 @@ async def test_a_poll_writes_down_when_keys_were_used_but_not_at_every_poll(data
     await cache.authenticate(secret)
     await cache.poll()
     assert await noted() == first
+
+
+async def test_workers_that_write_down_the_same_keys_do_not_lock_each_other_out(postgres_database: Database) -> None:
+    made = [(await new_key(postgres_database))[0].id for _ in range(40)]
+
+    async def note(ids: list[UUID]) -> None:
+        for _ in range(5):
+            async with postgres_database.session() as session:
+                await keys.note_use(session, used=dict.fromkeys(ids, utc_now()))
+                await session.commit()
+
+    await asyncio.gather(note(made), note(made[::-1]))

@@ -1,7 +1,9 @@
 """The ledger: written once, summed to the last digit, and nobody sees another org's or the other mode's rows."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID, uuid4
@@ -156,6 +158,23 @@ async def test_every_breakdown_adds_up_to_the_totals_to_the_last_digit(
     assert (headline.requests, headline.successful) == (report.total_requests, report.successful_requests)
     assert (headline.cost, headline.premium_cost) == (report.total_cost, report.premium_cost)
     assert headline.savings == report.estimated_savings
+
+
+async def test_a_report_adds_up_while_requests_are_being_written(database: Database) -> None:
+    async def keep_writing() -> None:
+        for number in range(100_000):
+            await write(database, [replace(record(f"req_{number}"), cost=number)])
+
+    writing = asyncio.create_task(keep_writing())
+    try:
+        for _ in range(25):
+            report = await usage(database)
+            totals = {sums(groups) for groups in (report.by_model, report.by_task, report.by_day)}
+            assert len(totals) == 1 and report.successful_requests == report.total_requests
+    finally:
+        writing.cancel()
+        with suppress(asyncio.CancelledError):
+            await writing
 
 
 async def test_an_empty_range_has_zeros_and_no_lines(database: Database) -> None:

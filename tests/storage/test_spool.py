@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 
 from omni_app.errors import Unavailable
+from omni_app.storage import ledger
 from omni_app.storage import spool as spool_module
 from omni_app.storage.database import DATABASE_ERRORS, Database, upgrade
 from omni_app.storage.ledger import UNKNOWN_OUTCOME, AttemptRecord, RequestRecord, RoutingRecord
@@ -430,6 +431,24 @@ async def test_a_request_of_unknown_outcome_is_a_failed_row_of_its_caller_that_c
         row = (await session.scalars(select(RequestRow))).one()
     assert (row.request_id, row.org_id, row.key_kind, row.created_at) == ("req_1", ORG, "live", admission().created_at)
     assert (row.success, row.error_code, row.cost, row.premium_cost) == (False, UNKNOWN_OUTCOME, 0, 0)
+
+
+async def test_a_request_of_unknown_outcome_cost_what_its_attempts_cost(tmp_path: Path, database: Database) -> None:
+    dead = Spool(tmp_path / "spool", segment_bytes=1)  # each line in a segment of its own
+    dead.admit(admission())
+    dead.attempt(replace(attempt(), outcome="interrupted", cost=5))
+    dead.attempt(replace(attempt(position=1), cost=70))
+    put(dead, "req_2")
+    await Drainer(dead, database).flush()
+    dead.close()
+    assert len(segments(dead.directory)) == 2  # the admission's, and the last one: the attempts are in the database
+    await Drainer(Spool(dead.directory), database).replay()
+    async with database.session() as session:
+        detail = await ledger.request_detail(session, org_id=ORG, request_id="req_1")
+    assert detail is not None
+    row = detail.request
+    assert (row.error_code, row.cost, row.attempts) == (UNKNOWN_OUTCOME, 75, 2)
+    assert (row.model, row.tokens_input, row.tokens_output) == ("openai/gpt-4o", 1_200, 345)
 
 
 async def test_replaying_the_same_segments_again_changes_nothing(tmp_path: Path, database: Database) -> None:
