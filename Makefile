@@ -4,7 +4,7 @@ PYTHON_ENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check lock clean
+.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check lock conformance clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ screenshots: install-dev ## Pictures of every page, wide and narrow, light and d
 format: install-dev ## Format the code, and mend what the linter can mend
 	@$(PYTHON_ENV) -m ruff check --fix --quiet || true
 	@$(PYTHON_ENV) -m ruff format
+
+conformance: install-dev ## Real clients, Python and Node, against the product (ARGS="openai llm" for some; slow, installs them)
+	@$(PYTHON_ENV) -m conformance.run $(ARGS)
 
 catalog: install ## Build the packaged registry from its sources
 	@$(PYTHON_ENV) -m omni_app.registry.build

@@ -51,6 +51,12 @@ async def test_knows_the_capital_of_france_and_counts_its_tokens(local: LocalMod
     assert not local.simulated
 
 
+async def test_a_newcomers_bare_question_is_answered_shortly_and_right(local: LocalModel) -> None:
+    bare = [{"role": "user", "content": "What is the capital of France?"}]
+    answer = await local.complete(ask(bare, {}, deployment=SMOL, timeouts=PATIENT))
+    assert "Paris" in answer.text and answer.usage.output < 40
+
+
 async def test_its_stream_gives_each_piece_and_real_token_counts(local: LocalModel) -> None:
     deltas, whole = await streamed(local, france())
     assert len(deltas) > 3

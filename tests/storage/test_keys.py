@@ -281,6 +281,7 @@ async def test_a_known_key_waits_for_no_database_that_hangs(sqlite_database: Dat
     hanging.hold = True
     polling = asyncio.create_task(cache.poll())
     await hanging.was_read.wait()
+    hanging.hold = True  # for everybody else too
     async with asyncio.timeout(0.1):
         await cache.authenticate(secret)
     hanging.let_go.set()

@@ -1,0 +1,68 @@
+// The openai SDK for Node.
+import OpenAI from "openai";
+import { check, checkCancelled, failedRequests, key, person, png, question, rejects, run, url } from "./report.js";
+
+const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: key });
+const model = "auto";
+const messages = [{ role: "user", content: question }];
+const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
+const tools = [{ type: "function", function: { name: "weather", parameters } }];
+const create = (more) => client.chat.completions.create({ model, messages, ...more });
+
+async function plain() {
+  const text = (await create()).choices[0].message.content;
+  check(text, "no text");
+  return text;
+}
+
+async function chunks(more) {
+  const all = [];
+  for await (const one of await create({ stream: true, ...more })) all.push(one);
+  return all;
+}
+
+await run({
+  plain,
+  stream: async () => {
+    const text = (await chunks()).map((one) => one.choices[0].delta.content ?? "").join("");
+    check(text === (await plain()), "the stream differs");
+  },
+  "stream with usage": async () => {
+    const usage = (await chunks({ stream_options: { include_usage: true } })).at(-1).usage;
+    check(usage?.completion_tokens > 0, "no usage");
+  },
+  tools: async () => {
+    const ask = [{ role: "user", content: "What is the weather in Paris?" }];
+    const streamed = client.chat.completions.stream({ model, messages: ask, tools });
+    const whole = [(await create({ messages: ask, tools })), await streamed.finalChatCompletion()];
+    for (const answer of whole) {
+      const message = answer.choices[0].message;
+      const call = message.tool_calls[0];
+      check(call.function.name === "weather" && "city" in JSON.parse(call.function.arguments), "no call");
+      const result = { role: "tool", tool_call_id: call.id, content: "Sunny" };
+      const told = await create({ messages: [...ask, message, result], tools });
+      check(told.choices[0].message.content, "no answer after the tool");
+    }
+  },
+  "JSON schema": async () => {
+    const json_schema = { name: "person", schema: person, strict: true };
+    const answer = await create({ response_format: { type: "json_schema", json_schema } });
+    check("age" in JSON.parse(answer.choices[0].message.content), "not the schema");
+  },
+  vision: async () => {
+    const image = { type: "image_url", image_url: { url: `data:image/png;base64,${png}` } };
+    const content = [{ type: "text", text: "Describe this." }, image];
+    check((await create({ messages: [{ role: "user", content }] })).choices[0].message.content, "no text");
+  },
+  errors: async () => {
+    await rejects(create({ model: "none" }), (error) => error instanceof OpenAI.NotFoundError);
+    const stranger = new OpenAI({ baseURL: `${url}/v1`, apiKey: "nonsense" });
+    const asked = stranger.chat.completions.create({ model, messages });
+    await rejects(asked, (error) => error instanceof OpenAI.AuthenticationError);
+  },
+  cancel: async () => {
+    const before = await failedRequests();
+    for await (const _ of await create({ stream: true })) break;
+    await checkCancelled(before);
+  },
+});
