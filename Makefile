@@ -4,7 +4,7 @@ PYTHON_ENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check lock conformance clean
+.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate lock conformance clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ catalog: install ## Build the packaged registry from its sources
 
 catalog-check: install ## Is the packaged registry what its sources give? Which models end when?
 	@$(PYTHON_ENV) -m omni_app.registry.build --check
+
+evaluate: install ## Measure task detection and routing (TASKS=file REPLAY="file ..." ARGS=--json)
+	@$(PYTHON_ENV) -m omni_app evaluate $(if $(TASKS),--tasks $(TASKS)) $(if $(REPLAY),--replay $(REPLAY)) $(ARGS)
 
 lock: install-dev ## Write requirements*.txt from requirements*.in (ARGS=--upgrade takes newer versions)
 	@scripts/lock.sh $(ARGS)

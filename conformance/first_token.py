@@ -21,7 +21,10 @@ from tests.servers.upstream import KEY, Upstream
 REQUESTS = 200
 WARM_UP = 10
 DELAY_S = 0.02
-BODY = {"messages": [{"role": "user", "content": "Write a Python function that reverses a linked list."}], "stream": True}
+BODY = {
+    "messages": [{"role": "user", "content": "Write a Python function that reverses a linked list."}],
+    "stream": True,
+}
 
 
 async def first_token_ms(client: httpx.AsyncClient, url: str, key: str, model: str) -> float:

@@ -5,6 +5,7 @@ migrate                       bring the database to this version's schema
 keys create|list|revoke       API keys, for scripts and operators
 users reset-password EMAIL    a new password, when there is no mail
 providers check [--call]      which providers are configured; with --call, ask each one
+evaluate                      measure task detection and routing on files of examples
 """
 
 import argparse
@@ -17,6 +18,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from omni_app.errors import OmniError
+from omni_app.evaluate.report import add_options, evaluate
 from omni_app.providers.catalog import build_providers
 from omni_app.providers.check import check_providers
 from omni_app.providers.transport import Transport
@@ -80,6 +82,10 @@ def parser() -> argparse.ArgumentParser:
     check = provider_commands.add_parser("check", help="which providers are configured")
     check.add_argument("--call", action="store_true", help="ask each configured provider for its models")
     check.set_defaults(run=lambda settings, options: asyncio.run(show_providers(settings, call=options.call)))
+
+    evaluating = commands.add_parser("evaluate", help="measure task detection and routing on files of examples")
+    add_options(evaluating)
+    evaluating.set_defaults(run=lambda _settings, options: show_evaluation(options))
     return root
 
 
@@ -161,6 +167,13 @@ async def show_providers(settings: Settings, *, call: bool) -> int:
     for name, state in await check_providers(settings, providers, call=call):
         print(f"{name:11} {state}")
     return 0
+
+
+def show_evaluation(options: argparse.Namespace) -> int:
+    """The report on standard output, or what is wrong with the files."""
+    text, status = evaluate(options)
+    print(text, file=sys.stderr if status else sys.stdout)
+    return status
 
 
 if __name__ == "__main__":

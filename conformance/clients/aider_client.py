@@ -17,7 +17,9 @@ COMMAND = [
 def aider(*more: str, key: str = KEY) -> str:
     home = tempfile.mkdtemp(prefix="aider-")
     environment = {**os.environ, "HOME": home, "OPENAI_API_KEY": key, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    done = subprocess.run([*COMMAND, *more], env=environment, cwd=home, capture_output=True, text=True, timeout=90)
+    done = subprocess.run(
+        [*COMMAND, *more], env=environment, cwd=home, capture_output=True, text=True, timeout=90, check=False
+    )
     return done.stdout + done.stderr
 
 

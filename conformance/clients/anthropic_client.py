@@ -10,7 +10,7 @@ from report import (
     PNG,
     QUESTION,
     WEATHER,
-    NotSupported,
+    NotOffered,
     check,
     check_cancelled,
     failed_requests,
@@ -57,7 +57,7 @@ def tools() -> None:
 
 
 def json_schema() -> None:
-    raise NotSupported("the server's /v1/messages does not take output_format; a forced tool call does the same")
+    raise NotOffered("the server's /v1/messages does not take output_format; a forced tool call does the same")
 
 
 def vision() -> None:

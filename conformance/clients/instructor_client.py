@@ -26,7 +26,8 @@ def ask(made: instructor.Instructor, model: str = "auto", messages: Any = ASK) -
 
 
 def plain() -> None:
-    check(isinstance(ask(client(instructor.Mode.JSON)), Person), "JSON mode")
+    answer = client().chat.completions.create(model="auto", messages=ASK, response_model=None)
+    check(answer.choices[0].message.content, "no text")
 
 
 def partials() -> Iterable[Person]:
@@ -58,9 +59,9 @@ def vision() -> None:
 
 
 def errors() -> None:
-    kinds = (openai.APIStatusError, instructor.exceptions.InstructorRetryException)
-    check("none" in str(raises(kinds, lambda: ask(client(), model="none"))), "does not name the model")
-    raises(kinds, lambda: ask(client(key="nonsense")))
+    # It wraps the SDK's errors in one of its own, whose place changes between versions.
+    check("404" in str(raises(Exception, lambda: ask(client(), model="none"))), "not 404")
+    check("401" in str(raises(Exception, lambda: ask(client(key="nonsense")))), "not 401")
 
 
 def cancel() -> None:

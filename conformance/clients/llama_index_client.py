@@ -1,5 +1,6 @@
 """LlamaIndex: `OpenAILike` of llama-index-llms-openai-like."""
 
+import asyncio
 from typing import Any
 
 import openai
@@ -42,9 +43,8 @@ def stream() -> None:
 
 
 def stream_usage() -> None:
-    last: Any = None
-    for last in OpenAILike(**OURS, additional_kwargs={"stream_options": {"include_usage": True}}).stream_chat(ASK):
-        pass
+    counting = OpenAILike(**OURS, additional_kwargs={"stream_options": {"include_usage": True}})
+    last = list(counting.stream_chat(ASK))[-1]
     check(last.raw.usage and last.raw.usage.completion_tokens > 0, "no usage")
 
 
@@ -77,11 +77,23 @@ def errors() -> None:
     raises(openai.AuthenticationError, lambda: OpenAILike(**OURS | {"api_key": "nonsense"}).chat(ASK))
 
 
+async def left() -> None:
+    """Leaves after the first piece, by cancelling: closing the plain generator keeps the connection open."""
+
+    async def listen() -> None:
+        async for _ in await llm.astream_chat(ASK):
+            begun.set()
+
+    begun = asyncio.Event()
+    task = asyncio.create_task(listen())
+    await begun.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 def cancel() -> None:
     before = failed_requests()
-    pieces: Any = llm.stream_chat(ASK)
-    next(pieces)
-    pieces.close()
+    asyncio.run(asyncio.wait_for(left(), 10))
     check_cancelled(before)
 
 

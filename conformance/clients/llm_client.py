@@ -34,7 +34,12 @@ ENVIRONMENT = {**os.environ, "LLM_USER_PATH": str(HOME)}
 
 def llm(*arguments: str, model: str = "omni") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, "prompt", "-m", model, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=60
+        [*COMMAND, "prompt", "-m", model, *arguments],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 

@@ -4,7 +4,20 @@ import json
 from typing import Any
 
 import openai
-from report import BASE_URL, CITY, KEY, PERSON, PNG, QUESTION, WEATHER, check, check_cancelled, failed_requests, raises, run
+from report import (
+    BASE_URL,
+    CITY,
+    KEY,
+    PERSON,
+    PNG,
+    QUESTION,
+    WEATHER,
+    check,
+    check_cancelled,
+    failed_requests,
+    raises,
+    run,
+)
 
 client = openai.OpenAI(base_url=f"{BASE_URL}/v1", api_key=KEY)
 ASK: Any = [{"role": "user", "content": QUESTION}]
@@ -25,9 +38,7 @@ def stream() -> None:
 
 def stream_usage() -> None:
     chunks = list(
-        client.chat.completions.create(
-            model="auto", messages=ASK, stream=True, stream_options={"include_usage": True}
-        )
+        client.chat.completions.create(model="auto", messages=ASK, stream=True, stream_options={"include_usage": True})
     )
     usage = chunks[-1].usage
     check(usage and usage.total_tokens > 0 and usage.completion_tokens > 0, "no usage")

@@ -33,6 +33,10 @@ class NotSupported(Exception):
     """The client has no such thing, whatever the server does."""
 
 
+class NotOffered(Exception):
+    """The client has it, and our server does not."""
+
+
 def check(fact: object, what: str) -> None:
     """Raises `AssertionError` saying `what` when the fact does not hold."""
     if not fact:
@@ -72,6 +76,8 @@ def run(checks: Mapping[str, Callable[[], object]]) -> None:
             one()
         except NotSupported as reason:
             result, detail = "not supported", str(reason)
+        except NotOffered as reason:
+            result, detail = "not offered by us", str(reason)
         except Exception as error:  # noqa: BLE001 whatever a client raises is its result
             result, detail = "fail", f"{type(error).__name__}: {error}"
             traceback.print_exc()

@@ -70,7 +70,8 @@ class Database:
     async def session(self) -> AsyncIterator[AsyncSession]:
         """A session; what is not committed is rolled back. Raises what the database raises (`DATABASE_ERRORS`).
 
-        A database that hangs is as good as gone: after `PATIENCE_S` the work is given up with `TimeoutError`.
+        A database that hangs is as good as gone: after `PATIENCE_S` the work is given up with `TimeoutError`; psycopg
+        then tries to cancel it at the server for another 10 s, when it hangs on a connection that was open before.
         """
         async with asyncio.timeout(PATIENCE_S), self._sessions() as session:
             yield session

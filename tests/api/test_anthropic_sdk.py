@@ -1,6 +1,8 @@
 """The unmodified anthropic SDK against our server on a real port, and our own Anthropic lane against our own door."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from omni_app.api.app import create_api
 from omni_app.providers.anthropic_wire import AnthropicWire
-from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.base import HOP_HEADER, Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.transport import Transport
 from omni_app.registry import packaged_registry
 from tests.api.conftest import Running, run, settings_for
@@ -97,22 +99,29 @@ async def test_a_broken_stream_raises(client: anthropic.AsyncAnthropic, product:
         await listen()
 
 
-async def test_our_own_anthropic_lane_reads_our_own_door(product: Running, url: str) -> None:
-    transport = Transport()
-    wire = AnthropicWire(base_url=url, api_key=product.key, key_variable="K", transport=transport)
+def as_a_stranger(app: Any) -> Any:
+    """The app, as it looks to a provider lane of somebody else: without the mark that ends loops."""
+
+    async def served(scope: Any, receive: Any, send: Any) -> None:
+        kept = [pair for pair in scope.get("headers", []) if pair[0] != HOP_HEADER.encode()]
+        await app({**scope, "headers": kept}, receive, send)
+
+    return served
+
+
+async def test_our_own_anthropic_lane_reads_our_own_door(product: Running) -> None:
     deployment = packaged_registry().get("anthropic/claude-haiku-4-5")
     assert deployment is not None
-    plain = await product.client.post("/v1/chat", json={"messages": CODE}, headers={"X-API-Key": product.key})
-    call = ProviderRequest(deployment, CODE, {"max_tokens": 500})
-    with pytest.raises(ProviderFault) as unknown:
-        await wire.complete(call)
-    assert unknown.value.kind is FaultKind.MODEL_NOT_FOUND, "a test key has no Anthropic model"
-    from dataclasses import replace
-
-    call = replace(call, deployment=replace(deployment, upstream_model="auto"))
-    said = [piece async for piece in wire.stream(call)]
-    whole = said[-1]
-    assert isinstance(whole, Completion) and whole.text == plain.json()["output"]
-    assert "".join(piece.text for piece in said if isinstance(piece, Delta)) == whole.text
-    assert await wire.complete(call) == whole
-    await transport.aclose()
+    plain = (await product.post("/v1/chat", {"messages": CODE})).json()
+    async with serving(as_a_stranger(create_api(product.services))) as url, aclosing(Transport()) as transport:
+        wire = AnthropicWire(base_url=url, api_key=product.key, key_variable="K", transport=transport)
+        call = ProviderRequest(deployment, CODE, {"max_tokens": 500})
+        with pytest.raises(ProviderFault) as unknown:
+            await wire.complete(call)
+        assert unknown.value.kind is FaultKind.MODEL_NOT_FOUND, "a test key has no Anthropic model"
+        call = replace(call, deployment=replace(deployment, upstream_model="auto"))
+        said = [piece async for piece in wire.stream(call)]
+        whole = said[-1]
+        assert isinstance(whole, Completion) and whole.text == plain["output"]
+        assert "".join(piece.text for piece in said if isinstance(piece, Delta)) == whole.text
+        assert await wire.complete(call) == whole

@@ -182,7 +182,7 @@ class Scene:
             headers["x-omni-timeout-ms"] = str(DEADLINE_MS)
         return door.read(await self.running.client.post(door.path, json=door.asked(tools=tools), headers=headers))
 
-    async def new_rows(self) -> list[ledger.RequestRow]:
+    async def new_rows(self) -> list[ledger.RequestRecord]:
         """The rows since the last time, the oldest first."""
         await self.running.services.drainer.flush()
         async with self.running.services.database.session() as session:
@@ -230,12 +230,14 @@ async def check(scene: Scene, door: Door, twin: Heard, *, tools: bool) -> bool:
 
 @pytest.mark.parametrize("tools", [False, True], ids=["text", "tools"])
 @pytest.mark.parametrize("name", DOORS)
-async def test_a_stream_is_whole_or_ends_with_an_error(chaos: Scene, name: str, tools: bool) -> None:
+async def test_a_stream_is_whole_or_ends_with_an_error(chaos: Scene, name: str, tools: Any) -> None:
     door = DOORS[name]
     twin = await chaos.ask(door, tools=tools)
     assert twin.whole and any(twin.said)
     chunks = chaos.upstream.chunks(chaos.upstream.calls[0])
-    content = next(at for at, one in enumerate(chunks) if b'"All ' in one or b'"tool_calls": [' in one or b"toolu_" in one)
+    content = next(
+        at for at, one in enumerate(chunks) if b'"All ' in one or b'"tool_calls": [' in one or b"toolu_" in one
+    )
     await chaos.new_rows()
     for way in ("reset", "end", "error") if tools else WAYS:
         for after in range(len(chunks) + 1):
@@ -262,7 +264,7 @@ async def test_a_stream_that_hangs_ends_at_its_deadline_with_an_error(chaos: Sce
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 @pytest.mark.parametrize("fault", ["500", "429", "error_200"])
-async def test_the_openai_sdk_makes_one_set_of_attempts_a_call(chaos: Scene, fault: str, stream: bool) -> None:
+async def test_the_openai_sdk_makes_one_set_of_attempts_a_call(chaos: Scene, fault: str, stream: Any) -> None:
     chaos.upstream.fault = fault
     ask: Any = [{"role": "user", "content": ASK}]
     async with (
@@ -275,3 +277,19 @@ async def test_the_openai_sdk_makes_one_set_of_attempts_a_call(chaos: Scene, fau
     assert not row.success and len(chaos.upstream.calls) == row.attempts
     models = [call.body["model"] for call in chaos.upstream.calls]
     assert len(models) == len(set(models))
+
+
+@pytest.mark.parametrize("reason", ["error", "insufficient_system_resource"])
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_an_answer_that_a_provider_gave_up_on_is_not_taken_for_whole(
+    tmp_path: Path, reason: str, stream: Any
+) -> None:
+    async with scene(tmp_path, "openai") as chaos:
+        message = {"role": "assistant", "content": "All is"}
+        choice = {"index": 0, "message": message, "finish_reason": reason}
+        chaos.upstream.answer = {"model": "m", "choices": [choice], "usage": {}}
+        body = {**DOORS["completions"].asked(tools=False), "stream": stream}
+        answer = await chaos.running.post("/v1/chat/completions", body, key=chaos.key)
+        (row,) = await chaos.new_rows()
+    assert not row.success and "[DONE]" not in answer.text
+    assert answer.status_code == (200 if stream else 502) and "error" in answer.text
