@@ -55,16 +55,19 @@ class SupabaseSignIn:
             return None
         try:
             async with self._client() as client:
-                await client.auth.sign_in_with_password({"email": address, "password": password})
+                answer = await client.auth.sign_in_with_password({"email": address, "password": password})
         except AuthError as error:
             if isinstance(error, AuthApiError) and (
                 error.code in WRONG_CODES or (error.status == 400 and not error.code)
             ):
                 return None
             raise _refusal(error) from None
-        user_id = await session.scalar(select(col(User.id)).where(col(User.email) == address))
-        if user_id is not None:
-            return await accounts.identity_of(session, user_id)
+        user = (await session.scalars(select(User).where(col(User.email) == address))).first()
+        if user is not None:
+            if user.password_hash and not (answer.user and answer.user.email_confirmed_at):
+                # The account was made with a password of ours: whoever signs up at Supabase must own the address.
+                raise ConfirmEmail("open the link in the e-mail that was sent to you, then log in")
+            return await accounts.identity_of(session, user.id)
         org_name = f"{address.partition('@')[0][:40]}'s team"
         return await accounts.join(session, email=address, password_hash="", org_name=org_name)
 

@@ -75,6 +75,7 @@ class GoTrue:
             "id": str(uuid.uuid5(uuid.NAMESPACE_URL, email)),
             "aud": "authenticated",
             "email": email,
+            "email_confirmed_at": CREATED if email in self.confirmed else None,
             "app_metadata": {},
             "user_metadata": {},
             "identities": [identity],

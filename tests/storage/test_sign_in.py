@@ -9,7 +9,7 @@ from omni_app.errors import Unavailable
 from omni_app.storage.accounts import EmailTaken
 from omni_app.storage.database import Database, upgrade
 from omni_app.storage.passwords import WeakPassword
-from omni_app.storage.sign_in import ConfirmEmail
+from omni_app.storage.sign_in import ConfirmEmail, EmbeddedSignIn
 from omni_app.storage.supabase_sign_in import SupabaseSignIn
 from tests.servers.asgi import serving
 from tests.servers.gotrue import GoTrue
@@ -66,3 +66,15 @@ async def test_when_supabase_is_away_nobody_is_told_that_their_password_is_wrong
     async with database.session() as session:
         with pytest.raises(Unavailable):
             await SupabaseSignIn("http://127.0.0.1:9", KEY).verify_password(session, email=EMAIL, password=PASSWORD)
+
+
+async def test_an_account_with_a_password_of_ours_opens_only_to_a_confirmed_address(database: Database) -> None:
+    stranger = GoTrue(KEY, passwords={"ada@example.com": "a stranger's password"})
+    async with serving(stranger.app()) as url, database.session() as session:
+        await EmbeddedSignIn().sign_up(session, email=EMAIL, password=PASSWORD, org_name="Engines")
+        sign_in = SupabaseSignIn(url, KEY)
+        with pytest.raises(ConfirmEmail):
+            await sign_in.verify_password(session, email=EMAIL, password="a stranger's password")
+        stranger.confirmed.add("ada@example.com")
+        found = await sign_in.verify_password(session, email=EMAIL, password="a stranger's password")
+        assert found is not None and found.org_name == "Engines"
