@@ -204,12 +204,12 @@ async def test_a_broken_stream_raises_and_never_ends_cleanly(client: openai.Asyn
     said: list[str] = []
 
     async def listen() -> None:
-        stream = await client.chat.completions.create(model="auto", messages=CODE, stream=True)
-        said.extend([chunk.choices[0].delta.content or "" async for chunk in stream])
+        async for chunk in await client.chat.completions.create(model="auto", messages=CODE, stream=True):
+            said.append(chunk.choices[0].delta.content or "")  # noqa: PERF401 what came before the break counts
 
     with pytest.raises(openai.APIError, match="broke off"):
         await listen()
-    assert not said, "the SDK raised before the answer looked whole"
+    assert "".join(said) == "one two "
 
 
 async def test_images_are_made_in_openais_form(client: openai.AsyncOpenAI) -> None:
