@@ -33,7 +33,9 @@ PAGES: list[Callable[[], Any]] = [
     landing.landing, auth.signup, auth.login, start.page, overview.page, usage.page, models.page,
     requests.log_page, requests.request_page, playground.page, keys_page.page, missing_page,
 ]  # fmt: skip
-SECRET_PLACES = ("hasher", "pepper", "api_key=s", "omr_live_", "secret_key")
+SECRET_PLACES = ("hasher", "pepper", "api_key=", "omr_live_", "secret_key")
+EMPTY_SLOT = 'api_key=\\\\""'
+"""The SDK's snippet, as rendered: the text ends where the key's empty slot begins."""
 
 
 def record(org_id: UUID, number: int, **changes: Any) -> RequestRecord:
@@ -68,7 +70,7 @@ async def write(services: Services, *records: RequestRecord) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{inspect.getmodule(page).__name__}.{page.__name__}")  # type: ignore[union-attr]
 def test_the_page_can_be_built_and_holds_no_data(page: Callable[[], Any]) -> None:
-    text = str(page().render())
+    text = str(page().render()).replace(EMPTY_SLOT, "")
     assert "h1" in text or "empty" in text
     assert not [place for place in SECRET_PLACES if place in text]
 
