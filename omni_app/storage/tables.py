@@ -8,7 +8,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, DateTime, Index, Text
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Index, Integer, LargeBinary, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -68,6 +68,12 @@ class Org(SQLModel, table=True):
     __tablename__ = "orgs"
     id: uuid.UUID = _id()
     name: str = Field(max_length=200)
+    premium_model: str = Field(default="", max_length=200)
+    """The baseline that its savings are measured against; empty = the server's."""
+    keep_prompts_days: int = Field(default=0)
+    """How long prompts and answers are kept, encrypted; 0 = they are not stored."""
+    disabled_models: list[str] | None = _json(nullable=True)
+    """Deployment ids that its requests never go to."""
     created_at: datetime = _created()
     deleted_at: datetime | None = _moment()
 
@@ -121,6 +127,87 @@ class ApiKeyRow(SQLModel, table=True):
     last_used_at: datetime | None = _moment()
     expires_at: datetime | None = _moment()
     revoked_at: datetime | None = _moment()
+    disabled_at: datetime | None = _moment()
+    """Set while the key is switched off; unlike a revocation it can be taken back."""
+    rate_limit: int | None = Field(default=None, sa_column=Column(Integer, nullable=True))
+    """Requests per window of this key alone, beside its org's limit; None = the org's limit only."""
+    replaced_by: uuid.UUID | None = Field(default=None)
+    """The key that a rotation made in its place; this one ends at `expires_at`."""
+
+
+class Invitation(SQLModel, table=True):
+    """A link by which somebody joins an org. Only the token's SHA-256 is kept."""
+
+    __tablename__ = "invitations"
+    id: uuid.UUID = _id()
+    org_id: uuid.UUID = Field(foreign_key="orgs.id", index=True)
+    token_hash: str = Field(max_length=64, unique=True)
+    role: str = Field(max_length=20)
+    invited_by: str = Field(max_length=320)
+    """The e-mail address of the owner who made it."""
+    created_at: datetime = _created()
+    expires_at: datetime | None = _moment()
+    used_at: datetime | None = _moment()
+
+
+class PolicyRow(SQLModel, table=True):
+    """One version of an org's or a key's routing policy. Versions are added, never changed; one a scope is active."""
+
+    __tablename__ = "policies"
+    __table_args__ = (
+        Index("ix_policies_org_number", "org_id", "number", unique=True),
+        Index("ix_policies_active", "org_id", "key_id", "active"),
+    )
+    id: uuid.UUID = _id()
+    org_id: uuid.UUID = Field(foreign_key="orgs.id")
+    key_id: uuid.UUID | None = Field(default=None)
+    """The key that it holds for; None = the whole org."""
+    number: int
+    """1, 2, 3 … within the org."""
+    version: str = Field(max_length=64, unique=True)
+    """What `routing_logs.policy_version` says of the decisions made under it."""
+    data: dict[str, Any] | None = _json(nullable=True)
+    """What differs from the default policy; None = the default again."""
+    note: str = Field(default="", max_length=200)
+    author: str = Field(default="", max_length=320)
+    active: bool = Field(default=True)
+    created_at: datetime = _created()
+
+
+class Budget(SQLModel, table=True):
+    """What an org or one of its keys may spend in a period."""
+
+    __tablename__ = "budgets"
+    __table_args__ = (Index("ix_budgets_org", "org_id", "key_id"),)
+    id: uuid.UUID = _id()
+    org_id: uuid.UUID
+    key_id: uuid.UUID | None = Field(default=None)
+    """None = the whole org."""
+    period: str = Field(max_length=10)
+    """`day`, `week`, `month` (UTC) or `total`."""
+    limit_pico: int = Field(sa_column=Column("limit_pico", BigInteger, nullable=False))
+    created_at: datetime = _created()
+
+
+class BudgetWindow(SQLModel, table=True):
+    """One period of a budget: what is spent for good, and what leases hold back. `spent + leased` never passes the limit."""
+
+    __tablename__ = "budget_windows"
+    budget_id: uuid.UUID = Field(primary_key=True)
+    starts_at: datetime = Field(sa_column=Column(UtcDateTime, primary_key=True))
+    spent: int = _money()
+    leased: int = _money()
+
+
+class BudgetLease(SQLModel, table=True):
+    """A slice of a budget's period that one worker may spend from memory."""
+
+    __tablename__ = "budget_leases"
+    id: uuid.UUID = _id()
+    budget_id: uuid.UUID = Field(index=True)
+    starts_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    amount: int = _money()
+    expires_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False, index=True))
 
 
 class ModelRow(SQLModel, table=True):
@@ -196,6 +283,10 @@ class RequestRow(SQLModel, table=True):
     premium_model: str = Field(default="", max_length=200)
     price_version: str = Field(default="", max_length=64)
     latency_ms: int = Field(default=0)
+    routing_us: int = Field(default=0)
+    """From the request's arrival at the gateway to the decision, in microseconds."""
+    first_token_ms: int | None = Field(default=None, sa_column=Column(Integer, nullable=True))
+    """Until the first piece of a streamed answer; None for a plain one."""
     attempts: int = Field(default=0)
     rescued: bool = Field(default=False)
     success: bool = Field(default=False)
@@ -219,6 +310,8 @@ class AttemptRow(SQLModel, table=True):
     tokens_input: int = _tokens()
     tokens_output: int = _tokens()
     cost: int = _money()
+    started_ms: int = Field(default=0)
+    """From the request's arrival to the start of this attempt."""
     created_at: datetime = _created(index=True)
 
 
@@ -237,3 +330,34 @@ class RoutingLog(SQLModel, table=True):
     registry_version: str = Field(max_length=64)
     snapshot_id: str = Field(max_length=64)
     created_at: datetime = _created(index=True)
+
+
+class SnapshotRow(SQLModel, table=True):
+    """The operational state that decisions were made in, once per state: what a replay needs beside the features."""
+
+    __tablename__ = "snapshots"
+    id: str = Field(max_length=64, primary_key=True)
+    latency_ms: dict[str, float] = _json()
+    unavailable: dict[str, str] = _json()
+    today: str = Field(default="", max_length=10)
+    created_at: datetime = _created(index=True)
+
+
+class RegistryVersion(SQLModel, table=True):
+    """The deployments of one version of the registry, as decisions saw them."""
+
+    __tablename__ = "registry_versions"
+    version: str = Field(max_length=64, primary_key=True)
+    deployments: list[dict[str, Any]] = _json()
+    created_at: datetime = _created()
+
+
+class KeptPrompt(SQLModel, table=True):
+    """A request's messages and answer of an org that opted in, encrypted, until its retention ends."""
+
+    __tablename__ = "kept_prompts"
+    request_id: str = Field(max_length=64, primary_key=True)
+    org_id: uuid.UUID = Field(index=True)
+    sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    created_at: datetime = _created()
+    expires_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False, index=True))
