@@ -13,7 +13,7 @@ from omni_app.providers.base import Provider
 from omni_app.providers.catalog import build_providers
 from omni_app.providers.transport import Transport
 from omni_app.registry import packaged_registry
-from omni_app.registry.store import load_registry, registry_version, seed_models
+from omni_app.registry.store import load_registry, record_registry, registry_version, seed_models
 from omni_app.settings import Settings
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.keys import KeyCache, KeyHasher
@@ -95,8 +95,14 @@ class Services:
             if not seeded:
                 await seed_models(session, packaged_registry())
                 await session.commit()
-            if await registry_version(session) != self.gateway.registry.version:
-                self.gateway.use_registry(await load_registry(session))
+            if seeded and await registry_version(session) == self.gateway.registry.version:
+                return True
+            await record_registry(session, self.gateway.registry)
+            current = await load_registry(session)
+            await record_registry(session, current)
+            await session.commit()
+        if current.version != self.gateway.registry.version:
+            self.gateway.use_registry(current)
         return True
 
     async def _warm_up(self) -> None:

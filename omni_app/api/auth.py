@@ -30,7 +30,7 @@ class Doorkeeper:
         if HOP_HEADER in request.headers:
             raise ProviderError(OWN_PROVIDER, status=508)
         key = await self.keys.authenticate(presented_key(request))
-        caller = Caller(org_id=key.org_id, key_id=key.id, kind=key.kind, allowed_models=key.allowed_models)
+        caller = Caller.with_key(key)
         verdict = await self.gateway.admit(caller)
         request.scope["omni_headers"].extend(rate_limit_headers(verdict))
         return caller

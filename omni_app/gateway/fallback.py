@@ -66,6 +66,8 @@ class Walk:
     deadline_s: float
     """`time.monotonic()` seconds."""
     on_attempt: Callable[[Attempt], None]
+    began_s: float
+    """When the request arrived, in the same seconds."""
     clock: Callable[[], float] = time.monotonic
     attempts: list[Attempt] = field(default_factory=list)
     _fault: ProviderFault = field(
@@ -210,6 +212,7 @@ class Walk:
             detail=detail,
             usage=usage,
             cost=actual_cost(deployment.price, usage) if usage else 0,
+            started_ms=round((attempt.started_s - self.began_s) * 1000),
         )
         self.attempts.append(ended)
         self.on_attempt(ended)

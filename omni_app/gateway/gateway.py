@@ -2,17 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from omni_app.errors import NoEligibleModel, OmniError, PromptTooLong, ProviderError, RateLimited
+from omni_app.gateway.embedding import embedding_route, without_window
 from omni_app.gateway.fallback import Walk
 from omni_app.gateway.health import Health
 from omni_app.gateway.metering import Story
-from omni_app.gateway.situation import Situations
-from omni_app.gateway.types import Answer, Caller, ChatRequest, Opened, Whole, new_request_id
+from omni_app.gateway.situation import Situations, snapshot_record
+from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened, Whole, new_request_id
 from omni_app.limits.base import Limiter, Verdict
 from omni_app.providers.base import Delta, Provider
 from omni_app.registry import Registry
@@ -34,6 +35,8 @@ from omni_app.storage.spool import Spool
 from omni_app.storage.tables import utc_now
 
 KEY_KINDS: tuple[KeyKind, ...] = ("live", "test")
+NOTED_SNAPSHOTS = 10_000
+"""How many snapshot ids are remembered as written; beyond it one may be written twice, which changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class Gateway:
     now: Callable[[], datetime] = utc_now
     _situations: Situations = field(init=False)
     _tables: dict[KeyKind, RoutingTable] = field(init=False)
+    _embedding_tables: dict[KeyKind, RoutingTable] = field(init=False)
+    _noted_snapshots: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.use_registry(self.registry)
@@ -70,6 +75,7 @@ class Gateway:
         self.registry = registry
         self._situations = Situations(registry, self.providers, self.health)
         self._tables = {kind: RoutingTable(registry.serving(kind)) for kind in KEY_KINDS}
+        self._embedding_tables = {kind: RoutingTable(without_window(registry.embedding(kind))) for kind in KEY_KINDS}
 
     def unavailable(self) -> Mapping[str, str]:
         """Deployment id -> why it cannot be called: no provider key, or cooling down after faults."""
@@ -77,61 +83,88 @@ class Gateway:
 
     def visible(self, caller: Caller) -> list[Deployment]:
         """The deployments that this caller may know of, available or not."""
-        allowed = caller.allowed_models
-        return [one for one in self.registry.serving(caller.kind) if allowed is None or one.id in allowed]
+        return permitted(caller, self.registry.serving(caller.kind))
 
-    def premium(self, kind: KeyKind) -> Deployment | None:
-        """The baseline that savings are measured against."""
-        return self._situations.premium(kind, self.premium_model)
+    def embedders(self, caller: Caller) -> list[Deployment]:
+        """As `visible`, those that make embeddings."""
+        return permitted(caller, self.registry.embedding(caller.kind))
+
+    def cheapest_embedder(self, caller: Caller, request: ChatRequest) -> Deployment | None:
+        """The cheapest that could serve this request for embeddings, were every breaker closed; None without one."""
+        calm = self._situations.snapshot_without_breakers(today=self.now().date())
+        selected = self._decide_in(route_request(caller, replace(request, pinned=())), calm, caller.policy).selected
+        return self.registry.get(selected) if selected else None
+
+    def premium(self, kind: KeyKind, wished: str = "") -> Deployment | None:
+        """The baseline that savings are measured against: the org's wish, else the server's, else the best there is."""
+        return self._situations.premium(kind, wished or self.premium_model)
 
     async def admit(self, caller: Caller) -> Verdict:
-        """Counts one call of the caller's org. Raises `RateLimited`."""
-        limits = self.limits
-        verdict = await self.limiter.hit(f"org:{caller.org_id}", limit=limits.rate_max, window_s=limits.rate_window_s)
+        """Counts one call of the caller's key, where it has a limit of its own, and of its org. Raises `RateLimited`.
+
+        Gives the verdict that leaves the fewest further calls.
+        """
+        verdict = await self._count(f"org:{caller.org_id}", self.limits.rate_max)
+        if caller.rate_limit is None:
+            return verdict
+        own = await self._count(f"key:{caller.key_id}", caller.rate_limit)
+        return min(verdict, own, key=lambda one: one.remaining)
+
+    async def _count(self, subject: str, limit: int) -> Verdict:
+        window_s = self.limits.rate_window_s
+        verdict = await self.limiter.hit(subject, limit=limit, window_s=window_s)
         if not verdict.allowed:
-            raise over_the_limit(verdict, window_s=limits.rate_window_s)
+            raise over_the_limit(verdict, window_s=window_s)
         return verdict
 
     def decide(self, caller: Caller, request: ChatRequest) -> Decision:
         """What `chat` would do at this moment; calls no provider. `selected` is None when nothing is eligible."""
-        return self._decide(route_request(caller, request))
+        return self._decide(route_request(caller, request), caller.policy)
 
     async def chat(self, caller: Caller, request: ChatRequest, *, request_id: str = "") -> Answer:
         """Serves one request and records it. Raises an `OmniError`; a failed request is recorded too."""
         started_s = self.clock()
-        story = self._story(caller, request, request_id)
+        story = self._story(caller, request, request_id, started_s=started_s)
         with self._recording_failure(story, started_s):
             whole = await self._walk(story, started_s).run(self._affordable(story))
         return self._served(story, whole, started_s)
 
     async def stream(
-        self, caller: Caller, request: ChatRequest, *, request_id: str = ""
+        self, caller: Caller, request: ChatRequest, *, request_id: str = "", attempts: list[Attempt] | None = None
     ) -> AsyncGenerator[Opened | Delta | Answer, None]:
         """As `chat`, piece by piece: who answers, the pieces, the whole answer. Closing it cancels the provider's call.
 
+        A list handed in as `attempts` grows as they end: it tells what a request without an answer met and cost.
         Raises `StreamInterrupted` when a model breaks off after its first piece; any other error comes before it.
         """
         started_s = self.clock()
-        story = self._story(caller, request, request_id)
+        story = self._story(caller, request, request_id, started_s=started_s)
+        if attempts is not None:
+            story.attempts = attempts
         whole: Whole | None = None
         with self._recording_failure(story, started_s):
             async with aclosing(self._walk(story, started_s).stream(self._affordable(story))) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Whole):
                         whole = piece
-                    else:
-                        yield piece
+                        continue
+                    if isinstance(piece, Opened):
+                        story.first_token_ms = self._elapsed_ms(started_s)
+                    yield piece
         if whole is not None:
             yield self._served(story, whole, started_s)
 
-    def _story(self, caller: Caller, request: ChatRequest, request_id: str) -> Story:
+    def _story(self, caller: Caller, request: ChatRequest, request_id: str, *, started_s: float) -> Story:
+        created_at = self.now()
+        decision = self.decide(caller, request)
         return Story(
             request_id=request_id or new_request_id(),
             caller=caller,
             request=request,
-            decision=self.decide(caller, request),
-            baseline=self.premium(caller.kind),
-            created_at=self.now(),
+            decision=decision,
+            baseline=None if request.embeds else self.premium(caller.kind, caller.premium_model),
+            created_at=created_at,
+            routing_us=round((self.clock() - started_s) * 1_000_000),
         )
 
     @contextmanager
@@ -148,6 +181,7 @@ class Gateway:
 
     def _walk(self, story: Story, started_s: float) -> Walk:
         """The walk down the chain, once its first line is on disk. Raises the refusal when nothing is eligible."""
+        self._note_snapshot(story.decision)
         if story.decision.selected is None:
             raise self._refusal(story)
         self.spool.admit(story.admission())
@@ -157,9 +191,19 @@ class Gateway:
             request=story.request,
             deadline_s=started_s + min(self.limits.total_s, story.request.timeout_s or self.limits.total_s),
             on_attempt=lambda attempt: self.spool.attempt(story.attempt_record(attempt)),
+            began_s=started_s,
             clock=self.clock,
             attempts=story.attempts,
         )
+
+    def _note_snapshot(self, decision: Decision) -> None:
+        """The state that a decision was made in goes to the ledger once, before the first request that needs it."""
+        if decision.snapshot_id not in self._noted_snapshots:
+            snapshot = decision.explanation.case.snapshot
+            self.spool.snapshot(snapshot_record(snapshot, self.registry.deployments, created_at=self.now()))
+            if len(self._noted_snapshots) >= NOTED_SNAPSHOTS:
+                self._noted_snapshots.clear()
+            self._noted_snapshots.add(decision.snapshot_id)
 
     def _served(self, story: Story, whole: Whole, started_s: float) -> Answer:
         latency_ms = self._elapsed_ms(started_s)
@@ -177,16 +221,16 @@ class Gateway:
             if deployment and (limit is None or story.cost + step.worst_cost <= limit):
                 yield deployment, step
 
-    def _decide(self, request: RouteRequest) -> Decision:
+    def _decide(self, request: RouteRequest, policy: Policy | None) -> Decision:
         now_s = self.clock()
         snapshot = self._situations.snapshot(now_s=now_s, today=self.now().date())
-        return self._decide_in(request, snapshot)
+        return self._decide_in(request, snapshot, policy)
 
-    def _decide_in(self, request: RouteRequest, snapshot: Snapshot) -> Decision:
+    def _decide_in(self, request: RouteRequest, snapshot: Snapshot, policy: Policy | None) -> Decision:
         return decide(
             request,
-            deployments=self._tables[request.key_kind],
-            policy=self.policy,
+            deployments=(self._embedding_tables if request.embeds else self._tables)[request.key_kind],
+            policy=policy or self.policy,
             snapshot=snapshot,
             registry_version=self.registry.version,
         )
@@ -195,7 +239,8 @@ class Gateway:
         """Why nothing is eligible: the request's limits, or (503) nothing but open breakers."""
         now_s = self.clock()
         calm = self._situations.snapshot_without_breakers(today=self.now().date())
-        if self._decide_in(route_request(story.caller, story.request), calm).selected is None:
+        request = story.decision.explanation.case.request
+        if self._decide_in(request, calm, story.caller.policy).selected is None:
             too_small = story.decision.explanation.ranking.too_small
             too_long = any(reason.limit is Limit.CONTEXT for _, reason in too_small)
             return (PromptTooLong if too_long else NoEligibleModel)(story.decision.no_eligible_reason)
@@ -207,8 +252,16 @@ class Gateway:
         )
 
 
+def permitted(caller: Caller, deployments: Sequence[Deployment]) -> list[Deployment]:
+    """Those that the key may use and the org has not switched off."""
+    allowed, disabled = caller.allowed_models, caller.disabled_models
+    return [one for one in deployments if one.id not in disabled and (allowed is None or one.id in allowed)]
+
+
 def route_request(caller: Caller, request: ChatRequest) -> RouteRequest:
     """What routing needs to know of a request: no text, only figures and signals."""
+    if request.embeds:
+        return embedding_route(caller, request)
     tools = request.params.get("tools") or ()
     has_images = any(has_image(message) for message in request.messages)
     seen = classify(request.messages, tools=bool(tools), image_parts=has_images)
@@ -228,10 +281,12 @@ def route_request(caller: Caller, request: ChatRequest) -> RouteRequest:
         needs_vision=has_images,
         needs_response_schema=response_format.get("type") == "json_schema",
         allowed_models=caller.allowed_models,
+        disabled_models=caller.disabled_models,
         pinned=request.pinned,
         signals=seen.signals,
         difficulty=seen.difficulty,
         subtask=seen.subtask,
+        choices=request.choices,
     )
 
 

@@ -81,9 +81,12 @@ class Health:
             state.open_until_s = now_s + COOLDOWN_S
 
     def latencies_ms(self) -> dict[str, float]:
-        """Measured averages, of the deployments with enough samples."""
+        """Measured averages to two digits, of the deployments with enough samples.
+
+        More digits would be noise, and would make every moment a state of its own.
+        """
         return {
-            model: round(state.latency_ms, 1)
+            model: float(f"{state.latency_ms:.1e}")
             for model, state in self._states.items()
             if state.samples >= SAMPLES_TO_TRUST
         }

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest
+from omni_app.gateway.types import EMBEDDING_TASK, Answer, Attempt, Caller, ChatRequest
 from omni_app.providers.base import Completion, Usage
 from omni_app.routing.cost import savings
 from omni_app.routing.types import Candidate, Decision, Deployment
@@ -27,7 +27,14 @@ class Story:
     decision: Decision
     baseline: Deployment | None
     created_at: datetime
+    routing_us: int = 0
+    first_token_ms: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def task(self) -> str:
+        """What the ledger calls the task."""
+        return EMBEDDING_TASK if self.request.embeds else self.decision.task.value
 
     @property
     def cost(self) -> int:
@@ -58,6 +65,8 @@ class Story:
             logprobs=completion.logprobs,
             warnings=(*self.decision.warnings, *completion.warnings),
             simulated=answered_by.simulated,
+            others=completion.others,
+            vectors=completion.vectors,
         )
 
     def admission(self) -> Admission:
@@ -68,7 +77,7 @@ class Story:
             key_id=self.caller.key_id,
             key_kind=self.caller.kind,
             endpoint=self.request.endpoint,
-            task=self.decision.task.value,
+            task=self.task,
             created_at=self.created_at,
         )
 
@@ -86,6 +95,7 @@ class Story:
             tokens_input=usage.input,
             tokens_output=usage.output,
             cost=attempt.cost,
+            started_ms=attempt.started_ms,
             created_at=self.created_at,
         )
 
@@ -137,9 +147,11 @@ class Story:
             key_id=self.caller.key_id,
             key_kind=self.caller.kind,
             endpoint=self.request.endpoint,
-            task=self.decision.task.value,
+            task=self.task,
             created_at=self.created_at,
             cost=self.cost,
+            routing_us=self.routing_us,
+            first_token_ms=self.first_token_ms,
             attempts=len(self.attempts),
             session_id=self.request.session_id,
             step_id=self.request.step_id,
@@ -189,6 +201,8 @@ def features(decision: Decision) -> dict[str, Any]:
         "needs_response_schema": request.needs_response_schema,
         "allowed_models": sorted(request.allowed_models) if request.allowed_models is not None else None,
         "pinned": list(request.pinned),
+        "choices": request.choices,
+        "embeds": request.embeds,
         "signals": list(request.signals),
         "difficulty": request.difficulty,
         "subtask": request.subtask,

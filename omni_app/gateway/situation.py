@@ -1,13 +1,14 @@
 """The operational state that decisions are made in, as one value that is rebuilt only when something changed."""
 
 import hashlib
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
 
 from omni_app.gateway.health import Health
 from omni_app.providers.base import Provider
 from omni_app.registry import Registry
 from omni_app.routing.types import Deployment, KeyKind, Snapshot
+from omni_app.storage.snapshots import SnapshotRecord
 
 REBUILD_S = 1.0
 """A measured latency reaches the choice within this time; an opened breaker does at once."""
@@ -65,3 +66,31 @@ class Situations:
             unavailable=unavailable,
             today=today,
         )
+
+
+def snapshot_record(snapshot: Snapshot, deployments: Iterable[Deployment], *, created_at: datetime) -> SnapshotRecord:
+    """The snapshot as it is kept. A reason that all deployments of a provider share is kept once, under its name."""
+    by_provider: dict[str, set[str]] = {}
+    for one in deployments:
+        by_provider.setdefault(one.provider, set()).add(snapshot.unavailable.get(one.id, ""))
+    shared = {name: next(iter(found)) for name, found in by_provider.items() if len(found) == 1 and found != {""}}
+    single = {model: why for model, why in snapshot.unavailable.items() if shared.get(model.partition("/")[0]) != why}
+    return SnapshotRecord(
+        id=snapshot.id,
+        latency_ms=dict(snapshot.latency_ms),
+        unavailable=shared | single,
+        today=snapshot.today.isoformat() if snapshot.today else "",
+        created_at=created_at,
+    )
+
+
+def snapshot_of(record: SnapshotRecord, deployments: Iterable[Deployment]) -> Snapshot:
+    """The snapshot that was kept, over the deployments of its time."""
+    reasons = record.unavailable
+    found = {one.id: reasons.get(one.id, reasons.get(one.provider, "")) for one in deployments}
+    return Snapshot(
+        id=record.id,
+        latency_ms=record.latency_ms,
+        unavailable={model: why for model, why in found.items() if why},
+        today=date.fromisoformat(record.today) if record.today else None,
+    )

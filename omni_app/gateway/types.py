@@ -8,7 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from omni_app.providers.base import Completion, FaultKind, Usage
-from omni_app.routing.types import Decision, Deployment, KeyKind, LatencyPref, Message, Priority, Task
+from omni_app.routing.types import Decision, Deployment, KeyKind, LatencyPref, Message, Policy, Priority, Task
+from omni_app.storage.keys import ApiKey
+
+EMBEDDINGS = "embeddings"
+"""The endpoint whose requests want vectors and no words."""
+EMBEDDING_TASK = "embedding"
+"""What the ledger calls their task: none of the seven that are routed."""
 
 
 def new_request_id() -> str:
@@ -18,12 +24,35 @@ def new_request_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking: the org and the key that was presented (the playground has a hidden key of its own)."""
+    """Who is asking: the org and the key that was presented (the playground has a hidden key of its own), on its terms.
+
+    `policy` None = the server's; `premium_model` "" = the server's; `rate_limit` is the key's own, requests per window.
+    """
 
     org_id: UUID
     key_id: UUID
     kind: KeyKind
     allowed_models: frozenset[str] | None = None
+    disabled_models: frozenset[str] = frozenset()
+    policy: Policy | None = None
+    premium_model: str = ""
+    rate_limit: int | None = None
+    keep_prompts_days: int = 0
+
+    @classmethod
+    def with_key(cls, key: ApiKey) -> "Caller":
+        """The caller that this key makes."""
+        return cls(
+            org_id=key.org_id,
+            key_id=key.id,
+            kind=key.kind,
+            allowed_models=key.allowed_models,
+            disabled_models=key.org.disabled_models,
+            policy=key.policy,
+            premium_model=key.org.premium_model,
+            rate_limit=key.rate_limit,
+            keep_prompts_days=key.org.keep_prompts_days,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +81,16 @@ class ChatRequest:
     stream: bool = False
     sandbox_fail: str = ""
 
+    @property
+    def embeds(self) -> bool:
+        """Whether embeddings are wanted: `params` has `input` (texts or lists of tokens), `messages` is empty."""
+        return self.endpoint == EMBEDDINGS
+
+    @property
+    def choices(self) -> int:
+        """How many answers are wanted (`n`)."""
+        return int(self.params.get("n", 1))
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -64,6 +103,8 @@ class Attempt:
     detail: str = ""
     usage: Usage | None = None
     cost: int = 0
+    started_ms: int = 0
+    """From the request's arrival to the start of this attempt."""
 
     @property
     def failed(self) -> bool:
@@ -107,6 +148,10 @@ class Answer:
     logprobs: Mapping[str, Any] | None
     warnings: tuple[str, ...]
     simulated: bool
+    others: tuple[Completion, ...] = ()
+    """The further choices where several were asked for; `usage` counts all of them."""
+    vectors: tuple[bytes, ...] = ()
+    """Embeddings, one per input: 32-bit floats, little-endian."""
 
     @property
     def task(self) -> str:

@@ -36,6 +36,8 @@ class ProviderRequest:
     timeouts: Timeouts = Timeouts()
     sandbox_fail: str = ""
     """Test keys only: which fault the sandbox plays (`error`, `timeout`, `rate_limit`)."""
+    choice: int = 0
+    """Which of several answers this call is for, from 0, where each answer is a call of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,10 @@ class Completion:
     """Parameters that had to be dropped, in words."""
     logprobs: Mapping[str, Any] | None = None
     """OpenAI's `logprobs` of the choice, where they were asked for and the provider gives them."""
+    others: tuple["Completion", ...] = ()
+    """The further choices where several were asked for (`n`); `usage` above counts all of them."""
+    vectors: tuple[bytes, ...] = ()
+    """Embeddings, one per input: 32-bit floats, little-endian."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +82,12 @@ class Delta:
     """A piece of a streamed answer: text, or a tool call's delta in OpenAI's shape.
 
     A tool call's first delta has `index`, `id`, `type` and `function.name`; later ones `index` and more
-    `function.arguments`.
+    `function.arguments`. `choice` is the answer's number where several were asked for.
     """
 
     text: str = ""
     tool_call: Mapping[str, Any] | None = None
+    choice: int = 0
 
 
 class FaultKind(StrEnum):

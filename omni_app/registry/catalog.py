@@ -54,6 +54,20 @@ class Made(_Entry):
     percentiles: dict[Task, float] = {}
 
 
+class Embedder(_Entry):
+    """A model that makes embeddings. `facts` is its row in LiteLLM's price map; without one the figures are ours.
+
+    `vector_size` stands here only where that row does not tell it; `shortens`: whether it takes `dimensions`.
+    """
+
+    facts: str = ""
+    vector_size: int = 0
+    shortens: bool = False
+    input_usd_per_million: Decimal = Decimal(0)
+    longest_input: int = 0
+    prior_latency_ms: int
+
+
 class Catalog(BaseModel):
     """The whole file. `as_of`: the day it was last gone through."""
 
@@ -64,6 +78,7 @@ class Catalog(BaseModel):
     live: tuple[Live, ...]
     local: tuple[Made, ...]
     sandbox: tuple[Made, ...]
+    embedding: tuple[Embedder, ...]
 
 
 def load_catalog(file: Path = FILE) -> Catalog:

@@ -82,6 +82,14 @@ class PriceMap:
         ends = [date.fromisoformat(end) for name in snapshots if (end := self.rows[name].get("deprecation_date"))]
         return max(ends) if ends and len(ends) == len(snapshots) else None
 
+    def embedding(self, key: str) -> tuple[Price, int, int]:
+        """`(price, longest input in tokens, numbers of a vector)`; 0 numbers where the row does not say.
+
+        Raises `SourceError` when there is no such row, or it makes no embeddings.
+        """
+        with self._named(key) as row:
+            return read_embedding(row)
+
 
 def installed_price_map() -> PriceMap:
     """The map of the installed LiteLLM. Raises `SourceError` when it is not installed."""
@@ -125,6 +133,16 @@ def read_price(row: Mapping[str, Any]) -> Price:
         cache_write=pico(write) if write else None,
         image=pico(row.get("output_cost_per_image", 0)),
     )
+
+
+def read_embedding(row: Mapping[str, Any]) -> tuple[Price, int, int]:
+    """Input price, longest input, vector size. Raises `KeyError` or `ValueError` when the row makes no embeddings."""
+    if row["mode"] != "embedding":
+        raise ValueError(f"mode {row['mode']}: makes no embeddings")
+    if row.get("output_cost_per_token"):
+        raise ValueError("asks for output tokens, of which embeddings have none")
+    price = Price(input=pico(row["input_cost_per_token"]), output=0)
+    return price, int(row["max_input_tokens"]), int(row.get("output_vector_size", 0))
 
 
 def flat_up_to(row: Mapping[str, Any]) -> int:

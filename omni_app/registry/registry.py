@@ -26,14 +26,22 @@ class Registry:
     deployments: tuple[Deployment, ...]
     _by_id: Mapping[str, Deployment] = field(repr=False, compare=False)
     _by_kind: Mapping[KeyKind, tuple[Deployment, ...]] = field(repr=False, compare=False)
+    _embedding: Mapping[KeyKind, tuple[Deployment, ...]] = field(repr=False, compare=False)
 
     def get(self, model_id: str) -> Deployment | None:
         """The deployment with this id (`provider/model_name`)."""
         return self._by_id.get(model_id)
 
     def serving(self, kind: KeyKind) -> tuple[Deployment, ...]:
-        """Those that a key of this kind may reach: live keys real providers, test keys local and sandbox."""
+        """Those that a key of this kind may reach: live keys real providers, test keys local and sandbox.
+
+        They write or draw; those that make embeddings are apart, in `embedding`.
+        """
         return self._by_kind[kind]
+
+    def embedding(self, kind: KeyKind) -> tuple[Deployment, ...]:
+        """Those that make embeddings for a key of this kind."""
+        return self._embedding[kind]
 
     def premium(self, premium_model: str, kind: KeyKind, unavailable: Collection[str]) -> Deployment | None:
         """The baseline that savings are measured against.
@@ -65,9 +73,22 @@ def build_registry(deployments: Iterable[Deployment]) -> Registry:
     by_id = {one.id: one for one in ordered}
     if len(by_id) < len(ordered):
         raise ValueError("two deployments have the same id")
-    test = tuple(one for one in ordered if one.provider in TEST_PROVIDERS)
-    live = tuple(one for one in ordered if one.provider not in TEST_PROVIDERS)
-    return Registry(rows_version(ordered), ordered, by_id, {"live": live, "test": test})
+    return Registry(
+        rows_version(ordered),
+        ordered,
+        by_id,
+        by_kind(one for one in ordered if not one.vector_size),
+        by_kind(one for one in ordered if one.vector_size),
+    )
+
+
+def by_kind(deployments: Iterable[Deployment]) -> dict[KeyKind, tuple[Deployment, ...]]:
+    """The deployments by the kind of key that may reach them."""
+    found = tuple(deployments)
+    return {
+        "live": tuple(one for one in found if one.provider not in TEST_PROVIDERS),
+        "test": tuple(one for one in found if one.provider in TEST_PROVIDERS),
+    }
 
 
 def rows_version(deployments: Iterable[Deployment]) -> str:

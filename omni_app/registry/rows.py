@@ -41,6 +41,8 @@ def to_row(deployment: Deployment) -> dict[str, Any]:
         "deprecated_on": deployment.deprecated_on.isoformat() if deployment.deprecated_on else None,
         "price_source": deployment.price_source,
         "price_version": deployment.price_version,
+        "vector_size": deployment.vector_size,
+        "shortens_vectors": deployment.shortens_vectors,
     }
 
 
@@ -59,7 +61,7 @@ def from_row(row: Row) -> Deployment:
     """The deployment of a row.
 
     Raises `KeyError`, `TypeError` or `ValueError` when the row is not one that `to_row` could have made, so that a
-    slip of an operator's hand never becomes a price.
+    slip of an operator's hand never becomes a price. What a row of an earlier version lacks is taken as its default.
     """
     tasks, ends = row["tasks"], row["deprecated_on"]
     return Deployment(
@@ -84,6 +86,8 @@ def from_row(row: Row) -> Deployment:
         deprecated_on=date.fromisoformat(ends) if ends else None,
         price_source=_text(row["price_source"]),
         price_version=_text(row["price_version"]),
+        vector_size=_whole(row.get("vector_size", 0)),
+        shortens_vectors=_flag(row.get("shortens_vectors", False)),
     )
 
 

@@ -10,20 +10,20 @@ changed without editing JSON.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
+from sqlmodel import SQLModel, col
 
 from omni_app.errors import NotFound
 from omni_app.registry.registry import Registry, build_registry
 from omni_app.registry.rows import from_row, to_row
 from omni_app.routing.types import Deployment
 from omni_app.storage.meta import read_meta, write_meta
-from omni_app.storage.tables import Meta, ModelChange, ModelRow, utc_now
+from omni_app.storage.tables import Meta, ModelChange, ModelRow, RegistryVersion, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ VERSION_KEY = "registry_version"
 """In `meta`: what workers poll. Missing = worked out from the rows each time."""
 SEEDED_KEY = "registry_seeded"
 """In `meta`: the version of the packaged registry that seeded the table last."""
-INSERTS: Mapping[str, Callable[[type[Meta]], sqlite.Insert | postgresql.Insert]] = {
+INSERTS: Mapping[str, Callable[[type[SQLModel]], sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
 }
@@ -88,6 +88,20 @@ async def registry_version(session: AsyncSession) -> str:
     if version or not await session.scalar(select(func.count()).select_from(ModelRow)):
         return version
     return (await load_registry(session)).version
+
+
+async def record_registry(session: AsyncSession, registry: Registry) -> None:
+    """Keeps this version: decisions made under it can be replayed when the table has moved on. The caller commits."""
+    insert = INSERTS[session.get_bind().dialect.name]
+    rows = [to_row(one) for one in registry.deployments]
+    kept = insert(RegistryVersion).values(version=registry.version, deployments=rows, created_at=utc_now())
+    await session.execute(kept.on_conflict_do_nothing())
+
+
+async def registries_at(session: AsyncSession, versions: Collection[str]) -> dict[str, Registry]:
+    """Version -> the registry as it was; a version that was never kept is missing."""
+    rows = await session.scalars(select(RegistryVersion).where(col(RegistryVersion.version).in_(versions)))
+    return {row.version: build_registry(from_row(one) for one in row.deployments) for row in rows}
 
 
 async def publish(session: AsyncSession) -> None:

@@ -68,6 +68,6 @@ def _why_lowered(row: Row, first: Step, case: Case) -> str:
     max_cost = case.request.max_cost
     if first.max_tokens == row.max_output:
         return f"the most that {row.id} can write"
-    if max_cost is not None and first.worst_cost + row.output_price > max_cost:
+    if max_cost is not None and first.worst_cost + row.output_price * case.request.choices > max_cost:
         return f"so that the answer cannot cost more than max_cost ${usd_text(max_cost)}"
     return f"so that prompt and answer fit the context window of {row.id}"

@@ -41,6 +41,7 @@ class Limit(StrEnum):
     TOOLS = "tools"
     RESPONSE_SCHEMA = "response_schema"
     DEPRECATED = "deprecated"
+    DISABLED = "disabled"
     ALLOWED = "allowed"
     UNAVAILABLE = "unavailable"
     CONTEXT = "context"
@@ -107,11 +108,12 @@ class RoutingTable:
             request.needs_functions,
             request.needs_response_schema,
             request.allowed_models,
+            request.disabled_models,
             request.pinned,
             policy.version,
         )
         kept = self._shortlists.get(kind)
-        if kept is None or kept.snapshot is not snapshot or kept.policy is not policy:
+        if kept is None or kept.snapshot is not snapshot or (kept.policy is not policy and kept.policy != policy):
             kept = make_shortlist(self.deployments, case)
             if len(self._shortlists) >= KEPT_SHORTLISTS:
                 self._shortlists.clear()
@@ -218,6 +220,8 @@ def _deprecation(deployment: Deployment, snapshot: Snapshot) -> Exclusion | None
 
 
 def _refusal(deployment: Deployment, request: RouteRequest, snapshot: Snapshot) -> Exclusion | None:
+    if deployment.id in request.disabled_models:
+        return Exclusion(Limit.DISABLED, "is switched off for this org")
     if request.allowed_models is not None and deployment.id not in request.allowed_models:
         return Exclusion(Limit.ALLOWED, "is not allowed for this key")
     reason = snapshot.unavailable.get(deployment.id)

@@ -28,10 +28,12 @@ def expected_costs(rows: Sequence[Row], case: Case) -> list[int]:
         return [expected_cost(row.deployment.price, given, 0, images=images) for row in rows]
     made = expected_output_tokens(case)
     # A comparison, not min(): a call per row would take half the time of a decision's busiest line.
-    return [
+    costs = [
         row.input_price * given + row.output_price * (made if made < row.max_output else row.max_output)  # noqa: FURB136
         for row in rows
     ]
+    choices = case.request.choices
+    return costs if choices == 1 else [cost * choices for cost in costs]
 
 
 def context_tokens(case: Case) -> int:
@@ -86,7 +88,8 @@ def planned_output(row: Row, case: Case) -> int | None:
     planned = min(asked, row.max_output, row.context_window - context_tokens(case))
     if request.max_cost is None:
         return planned
-    fits = output_that_fits(row.deployment.price, input_tokens=request.input_tokens_bound, budget=request.max_cost)
+    budget = request.max_cost // request.choices
+    fits = output_that_fits(row.deployment.price, input_tokens=request.input_tokens_bound, budget=budget)
     return planned if fits is None else min(planned, fits)
 
 
@@ -106,4 +109,4 @@ def _worst_cost(row: Row, case: Case, *, output: int) -> int:
     price, bound = row.deployment.price, case.request.input_tokens_bound
     if case.task is Task.IMAGE:
         return worst_cost(price, bound, 0, images=case.request.images)
-    return worst_cost(price, bound, output)
+    return worst_cost(price, bound, output) * case.request.choices

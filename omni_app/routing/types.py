@@ -105,6 +105,10 @@ class Deployment:
     deprecated_on: date | None = None
     price_source: str = ""
     price_version: str = ""
+    vector_size: int = 0
+    """How many numbers its embeddings have; 0 = it makes no embeddings. One that makes them does nothing else."""
+    shortens_vectors: bool = False
+    """Whether embeddings of fewer numbers may be asked for (`dimensions`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +134,14 @@ class RouteRequest:
     needs_response_schema: bool = False
     images: int = 1
     """How many images to make; counts for task `image` only."""
+    choices: int = 1
+    """How many answers to write (`n`); each is counted with its own prompt."""
+    embeds: bool = False
+    """Whether embeddings are wanted and no words: then only deployments with a `vector_size` are asked."""
     allowed_models: frozenset[str] | None = None
-    """The key's or org's allow-list of deployment ids; None = all."""
+    """The key's allow-list of deployment ids; None = all."""
+    disabled_models: frozenset[str] = frozenset()
+    """Deployment ids that the org has switched off."""
     pinned: tuple[str, ...] = ()
     """The caller's own chain of deployment ids; empty = the router chooses."""
     signals: tuple[str, ...] = ()

@@ -11,8 +11,9 @@ import secrets
 import time
 import zlib
 from collections import OrderedDict
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -22,9 +23,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.errors import InvalidApiKey, Unavailable
-from omni_app.routing.types import KeyKind
+from omni_app.routing.types import KeyKind, Policy
 from omni_app.storage.database import AWAY, DATABASE_ERRORS, Database
-from omni_app.storage.meta import bump, read_meta
+from omni_app.storage.meta import REVOCATIONS, bump, read_meta
 from omni_app.storage.pause import pause
 from omni_app.storage.tables import ApiKeyRow, Org, utc_now
 
@@ -32,8 +33,6 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 RANDOM_LENGTH = 32
 CHECKSUM_LENGTH = 6
 KEY_PATTERN = re.compile(r"omr_(live|test)_[0-9A-Za-z]{38}")
-REVOCATIONS = "key_revocations"
-"""The row of `meta` that grows with every revocation; workers poll it."""
 PLAYGROUND = "Playground"
 
 POLL_S = 0.5
@@ -47,8 +46,20 @@ LAST_USED_STEP_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class OrgTerms:
+    """What an org has set for the requests of all its keys (columns: `omni_app.storage.tables.Org`)."""
+
+    premium_model: str = ""
+    keep_prompts_days: int = 0
+    disabled_models: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as the rest of the product sees it: everything but the secret."""
+    """A key as the rest of the product sees it: everything but the secret.
+
+    `org` and `policy` are filled in where a request is about to be made with it (`find_keys`, `playground_key`).
+    """
 
     id: UUID
     org_id: UUID
@@ -62,10 +73,17 @@ class ApiKey:
     last_used_at: datetime | None
     expires_at: datetime | None
     revoked_at: datetime | None
+    disabled_at: datetime | None = None
+    rate_limit: int | None = None
+    replaced_by: UUID | None = None
+    org: OrgTerms = OrgTerms()
+    policy: Policy | None = None
+    """The key's own routing policy, else its org's; None = the server's."""
 
     def is_good(self, now: datetime) -> bool:
-        """Neither revoked nor expired."""
-        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+        """Neither revoked, nor switched off, nor expired."""
+        stopped = self.revoked_at is not None or self.disabled_at is not None
+        return not stopped and (self.expires_at is None or self.expires_at > now)
 
 
 class KeyHasher:
@@ -154,17 +172,41 @@ async def playground_key(session: AsyncSession, *, org_id: UUID, kind: KeyKind, 
         col(ApiKeyRow.org_id) == org_id, col(ApiKeyRow.hidden).is_(True), col(ApiKeyRow.kind) == kind
     )
     row = (await session.scalars(query.limit(1))).first()
-    if row is not None:
-        return _key(row)
-    key, _ = await create_key(session, org_id=org_id, name=PLAYGROUND, kind=kind, hasher=hasher, hidden=True)
-    return key
+    if row is None:
+        key, _ = await create_key(session, org_id=org_id, name=PLAYGROUND, kind=kind, hasher=hasher, hidden=True)
+        row = await session.get_one(ApiKeyRow, key.id)
+    return (await _on_their_terms(session, [row]))[row.digest]
 
 
-async def find_key(session: AsyncSession, *, digest: str) -> ApiKey | None:
-    """The key with this HMAC. Hidden rows are never found: nobody holds their secret."""
-    query = select(ApiKeyRow).where(col(ApiKeyRow.digest) == digest, col(ApiKeyRow.hidden).is_(False))
-    row = (await session.scalars(query)).first()
-    return _key(row) if row is not None else None
+async def find_keys(session: AsyncSession, *, digests: Collection[str]) -> dict[str, ApiKey]:
+    """HMAC -> key, with its org's terms and its policy. Hidden rows are never found: nobody holds their secret."""
+    query = select(ApiKeyRow).where(col(ApiKeyRow.digest).in_(digests), col(ApiKeyRow.hidden).is_(False))
+    return await _on_their_terms(session, list(await session.scalars(query)))
+
+
+async def _on_their_terms(session: AsyncSession, rows: Sequence[ApiKeyRow]) -> dict[str, ApiKey]:
+    """HMAC -> key; the keys of a deleted org are left out."""
+    org_ids = {row.org_id for row in rows}
+    living = select(Org).where(col(Org.id).in_(org_ids), col(Org.deleted_at).is_(None))
+    terms = {org.id: _terms(org) for org in await session.scalars(living)} if rows else {}
+    policies: dict[tuple[UUID, UUID | None], Policy] = {}
+    return {
+        row.digest: replace(
+            _key(row),
+            org=terms[row.org_id],
+            policy=policies.get((row.org_id, row.id)) or policies.get((row.org_id, None)),
+        )
+        for row in rows
+        if row.org_id in terms
+    }
+
+
+def _terms(org: Org) -> OrgTerms:
+    return OrgTerms(
+        premium_model=org.premium_model,
+        keep_prompts_days=org.keep_prompts_days,
+        disabled_models=frozenset(org.disabled_models or ()),
+    )
 
 
 async def note_use(session: AsyncSession, *, used: dict[UUID, datetime]) -> None:
@@ -187,13 +229,16 @@ def _key(row: ApiKeyRow) -> ApiKey:
         last_used_at=row.last_used_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
+        disabled_at=row.disabled_at,
+        rate_limit=row.rate_limit,
+        replaced_by=row.replaced_by,
     )
 
 
 class KeyCache:
-    """Keys in memory, by HMAC. A revocation anywhere empties every worker's cache within `POLL_S` seconds.
+    """Keys in memory, by HMAC. A change anywhere empties every worker's cache within `POLL_S` seconds.
 
-    So a key that is known needs no look-up: each poll that finds no revocation says that all of them are still good.
+    So a key that is known needs no look-up: each poll that finds no change says that all of them are still good.
     A database that hangs delays the poll, and no request.
     """
 
@@ -227,7 +272,7 @@ class KeyCache:
         version = self._version
         try:
             async with self._database.session() as session:
-                key = await find_key(session, digest=digest)
+                key = (await find_keys(session, digests=[digest])).get(digest)
         except DATABASE_ERRORS:
             raise Unavailable(AWAY, headers={"Retry-After": "2"}) from None
         self._known.pop(digest, None)
@@ -266,8 +311,7 @@ class KeyCache:
         old = [digest for digest, (_, read_at_s) in self._known.items() if read_at_s < before_s][:REFRESH_AT_ONCE]
         if not old:
             return
-        rows = await session.scalars(select(ApiKeyRow).where(col(ApiKeyRow.digest).in_(old)))
-        found = {row.digest: _key(row) for row in rows}
+        found = await find_keys(session, digests=old)
         for digest in old:
             self._known.pop(digest, None)
             if digest in found:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from math import ceil
+from operator import itemgetter
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -30,7 +31,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, col
 
 from omni_app.routing.types import KeyKind
-from omni_app.storage.tables import AttemptRow, RequestRow, RoutingLog
+from omni_app.storage.snapshots import SnapshotRecord
+from omni_app.storage.tables import AttemptRow, RequestRow, RoutingLog, SnapshotRow
 
 UNKNOWN_OUTCOME = "unknown_outcome"
 """Error code of a request that was admitted by a process that died before it could say how it ended."""
@@ -51,6 +53,7 @@ class AttemptRecord:
     tokens_output: int
     cost: int
     created_at: datetime
+    started_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ class RequestRecord:
     premium_model: str = ""
     price_version: str = ""
     latency_ms: int = 0
+    routing_us: int = 0
+    first_token_ms: int | None = None
     attempts: int = 0
     rescued: bool = False
     success: bool = False
@@ -107,9 +112,13 @@ class RequestRecord:
 
 
 async def insert_records(
-    session: AsyncSession, records: Sequence[RequestRecord], attempts: Sequence[AttemptRecord] = ()
+    session: AsyncSession,
+    records: Sequence[RequestRecord],
+    attempts: Sequence[AttemptRecord] = (),
+    snapshots: Sequence[SnapshotRecord] = (),
 ) -> None:
     """Writes a batch; what is already there stays as it is. The caller commits."""
+    await _insert(session, SnapshotRow, sorted((_values(one) for one in snapshots), key=itemgetter("id")))
     await _insert(session, AttemptRow, [_values(attempt) for attempt in attempts])
     await _insert(session, RequestRow, [_request_values(record) for record in records])
     await _insert(session, RoutingLog, [_routing_values(one, one.routing) for one in records if one.routing])
@@ -123,7 +132,7 @@ async def _insert(session: AsyncSession, table: type[SQLModel], rows: list[dict[
     await session.execute(insert.on_conflict_do_nothing(), rows)
 
 
-def _values(record: AttemptRecord | RequestRecord | RoutingRecord) -> dict[str, Any]:
+def _values(record: AttemptRecord | RequestRecord | RoutingRecord | SnapshotRecord) -> dict[str, Any]:
     """The record's fields by name. Shallow on purpose: `asdict` copies every nested value, and rows are many."""
     return {name: getattr(record, name) for name in record.__slots__}
 

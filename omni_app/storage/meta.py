@@ -11,6 +11,9 @@ from sqlmodel import col
 
 from omni_app.storage.tables import Meta
 
+REVOCATIONS = "key_revocations"
+"""The row that grows with every revocation and every change of a key's or an org's terms; every worker polls it."""
+
 
 async def read_meta(session: AsyncSession, key: str) -> str:
     """The value; empty when it was never written."""
@@ -29,6 +32,20 @@ async def write_meta(session: AsyncSession, key: str, value: str) -> None:
     except IntegrityError:
         # Another worker wrote the first value in between.
         await session.execute(update(Meta).where(col(Meta.key) == key).values(value=value))
+
+
+async def first_meta(session: AsyncSession, key: str, value: str) -> str:
+    """The value that the key has; when it has none, `value` from now on (unless that is empty).
+
+    Whoever writes first wins: several workers at once all get the same. The caller commits.
+    """
+    known = await read_meta(session, key)
+    if known or not value:
+        return known
+    dialect = session.get_bind().dialect.name
+    insert = postgresql.insert(Meta) if dialect == "postgresql" else sqlite.insert(Meta)
+    await session.execute(insert.values(key=key, value=value).on_conflict_do_nothing())
+    return await read_meta(session, key)
 
 
 async def bump(session: AsyncSession, key: str) -> None:

@@ -29,6 +29,7 @@ from omni_app.storage import ledger
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.ledger import UNKNOWN_OUTCOME, AttemptRecord, RequestRecord, RoutingRecord
 from omni_app.storage.pause import pause
+from omni_app.storage.snapshots import SnapshotRecord
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +77,20 @@ class Admission:
         )
 
 
-Fact = Admission | AttemptRecord | RequestRecord
-KINDS: Mapping[str, type[Fact]] = {"admit": Admission, "attempt": AttemptRecord, "finish": RequestRecord}
+Row = AttemptRecord | RequestRecord | SnapshotRecord
+Fact = Admission | Row
+KINDS: Mapping[str, type[Fact]] = {
+    "admit": Admission,
+    "attempt": AttemptRecord,
+    "finish": RequestRecord,
+    "snapshot": SnapshotRecord,
+}
 NAMES: Mapping[type[Fact], str] = {fact: name for name, fact in KINDS.items()}
+
+
+def name_of(fact: Row) -> str:
+    """What a log line may call it."""
+    return fact.id if isinstance(fact, SnapshotRecord) else fact.request_id
 
 
 def encode(fact: Fact) -> bytes:
@@ -135,6 +147,10 @@ class Spool:
     def finish(self, record: RequestRecord) -> None:
         """Notes how the request ended. Raises `Unavailable`."""
         self._append(encode(record))
+
+    def snapshot(self, snapshot: SnapshotRecord) -> None:
+        """Notes the state that decisions are made in from now on. Raises `Unavailable`."""
+        self._append(encode(snapshot))
 
     def problem(self) -> str:
         """Empty while the disk takes lines, else why not: for `/ready`. Tries again when it had failed."""
@@ -319,21 +335,22 @@ class Drainer:
                 await self._insert_alone(fact)
         self.drained_requests += sum(isinstance(fact, RequestRecord) for fact in kept)
 
-    async def _insert_batch(self, facts: list[AttemptRecord | RequestRecord]) -> None:
+    async def _insert_batch(self, facts: list[Row]) -> None:
         records = [fact for fact in facts if isinstance(fact, RequestRecord)]
         attempts = [fact for fact in facts if isinstance(fact, AttemptRecord)]
+        snapshots = [fact for fact in facts if isinstance(fact, SnapshotRecord)]
         async with self._database.session() as session:
-            await ledger.insert_records(session, records, attempts)
+            await ledger.insert_records(session, records, attempts, snapshots)
             await session.commit()
 
-    async def _insert_alone(self, fact: AttemptRecord | RequestRecord) -> None:
+    async def _insert_alone(self, fact: Row) -> None:
         """One row of a batch that the database refused; a row it will never take is set aside, not lost."""
         try:
             await self._insert_batch([fact])
         except (*DATABASE_ERRORS, OverflowError) as error:
             if not _is_poison(error):
                 raise
-            log.warning("the ledger set aside a row of %s: %s", fact.request_id, type(error).__name__)
+            log.warning("the ledger set aside a row of %s: %s", name_of(fact), type(error).__name__)
             self._set_aside(encode(fact))
 
     def _set_aside(self, line: bytes) -> None:

@@ -190,7 +190,7 @@ class Budget(SQLModel, table=True):
 
 
 class BudgetWindow(SQLModel, table=True):
-    """One period of a budget: what is spent for good, and what leases hold back. `spent + leased` never passes the limit."""
+    """One period of a budget: what is spent for good, and what leases hold back; together never over the limit."""
 
     __tablename__ = "budget_windows"
     budget_id: uuid.UUID = Field(primary_key=True)

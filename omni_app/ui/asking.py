@@ -13,7 +13,7 @@ async def caller_of(who: Identity, kind: KeyKind) -> Caller:
     async with services.database.reading() as session:
         key = await keys.playground_key(session, org_id=who.org_id, kind=kind, hasher=services.hasher)
         await session.commit()
-    return Caller(org_id=who.org_id, key_id=key.id, kind=kind)
+    return Caller.with_key(key)
 
 
 def chat_request(

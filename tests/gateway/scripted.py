@@ -12,8 +12,8 @@ from omni_app.limits import MemoryLimiter
 from omni_app.providers.base import Completion, Delta, FaultKind, Provider, ProviderFault, ProviderRequest, Usage
 from omni_app.registry import build_registry
 from omni_app.routing.types import Deployment, Price, Rating, Task
-from omni_app.storage.ledger import AttemptRecord, RequestRecord
-from omni_app.storage.spool import Admission, Spool, decode
+from omni_app.storage.ledger import RequestRecord
+from omni_app.storage.spool import Fact, Spool, decode
 
 Line = Completion | ProviderFault | Callable[[], Completion]
 OK = Completion(text="fine", usage=Usage(input=1000, output=100))
@@ -93,7 +93,7 @@ def gateway(spool_dir: Path, *providers: Provider, premium_model: str = "alpha/l
     )
 
 
-def facts(spool_dir: Path) -> list[Admission | AttemptRecord | RequestRecord]:
+def facts(spool_dir: Path) -> list[Fact]:
     """What the spool holds, in order."""
     lines = [line for path in sorted(spool_dir.glob("*.log")) for line in path.read_bytes().splitlines(keepends=True)]
     return [fact for fact in map(decode, lines) if fact is not None]

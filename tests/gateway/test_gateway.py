@@ -10,6 +10,7 @@ from omni_app.errors import InvalidRequest, NoEligibleModel, ProviderError, Rate
 from omni_app.gateway.gateway import Limits
 from omni_app.providers.base import Completion, FaultKind, ProviderFault, Usage
 from omni_app.storage.ledger import AttemptRecord, RequestRecord
+from omni_app.storage.snapshots import SnapshotRecord
 from omni_app.storage.spool import Admission
 from tests.gateway.scripted import CALLER, DOWN, HELLO, OK, ScriptedProvider, facts, gateway, records
 
@@ -20,11 +21,14 @@ async def test_the_chosen_model_answers_and_the_ledger_tells_the_whole_story(tmp
     assert answer.cost == 1_000 * 1_000_000 + 100 * 4_000_000
     assert answer.savings == 1_000 * 10_000_000 + 100 * 40_000_000 - answer.cost
     assert answer.premium_model == "alpha/large"
-    admission, attempt, finish = facts(tmp_path)
+    snapshot, admission, attempt, finish = facts(tmp_path)
+    assert isinstance(snapshot, SnapshotRecord)
     assert isinstance(admission, Admission) and isinstance(attempt, AttemptRecord) and isinstance(finish, RequestRecord)
     assert (finish.cost, finish.premium_cost, finish.success) == (answer.cost, answer.cost + answer.savings, True)
     assert finish.routing is not None and finish.routing.final_model == "alpha/small"
     assert finish.routing.considered_models[0]["model"] == "alpha/small"
+    assert finish.routing.snapshot_id == snapshot.id
+    assert finish.routing_us > 0 and finish.first_token_ms is None
 
 
 async def test_when_the_first_provider_fails_the_next_one_answers(tmp_path: Path) -> None:

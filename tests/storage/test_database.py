@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 from omni_app.errors import Unavailable
-from omni_app.storage import accounts, keys, ledger, meta
+from omni_app.storage import accounts, meta
 from omni_app.storage.database import (
     BACKUPS_KEPT,
     PING_S,
@@ -31,10 +31,9 @@ from omni_app.storage.database import (
     sync_url,
     upgrade,
 )
-from omni_app.storage.tables import ModelChange, ModelRow
 from tests.product import ROOT, free_port
 from tests.servers.postgres import Postgres
-from tests.storage.facts import attempt, record
+from tests.storage.filling import fill_every_table
 
 PASSWORD = "seven lamps on a quiet harbour"
 
@@ -130,23 +129,13 @@ async def test_a_connection_that_postgres_ended_is_replaced(
     assert await postgres_database.ping() == ""
 
 
-async def fill_every_table(database: Database) -> None:
-    """At least one row in each."""
-    async with database.session() as session:
-        person = await accounts.sign_up(session, email="a@example.com", password=PASSWORD, org_name="A")
-        await accounts.open_session(session, user_id=person.user_id)
-        await keys.create_key(session, org_id=person.org_id, name="k", kind="live", hasher=keys.KeyHasher("pepper"))
-        await meta.write_meta(session, "m", "1")
-        session.add(ModelRow(model_id="p/m", provider="p", model_name="m", data={}, cost_input=1, cost_output=1))
-        session.add(ModelChange(model_id="p/m", field="enabled", old=True, new=False, source="test"))
-        await ledger.insert_records(session, [record()], [attempt()])
-        await session.commit()
-
-
 async def test_supabases_public_roles_see_no_row_of_any_table(
     postgres: Postgres, postgres_database: Database, postgres_url: str, postgres_name: str
 ) -> None:
-    await fill_every_table(postgres_database)
+    async with postgres_database.session() as session:
+        person = await accounts.sign_up(session, email="a@example.com", password=PASSWORD, org_name="A")
+        await fill_every_table(session, {"org_id": person.org_id, "user_id": person.user_id})
+        await session.commit()
     for role in ("anon", "authenticated"):
         name = sql.Identifier(role)
         with psycopg.connect(postgres_url, autocommit=True) as connection:

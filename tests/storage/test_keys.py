@@ -17,11 +17,11 @@ from sqlmodel import col
 
 from omni_app.errors import InvalidApiKey, Unavailable
 from omni_app.routing.types import KeyKind
-from omni_app.storage import keys
+from omni_app.storage import keys, meta
 from omni_app.storage.accounts import org_named
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.keys import ALPHABET, KEY_PATTERN, ApiKey, KeyCache, KeyHasher, checksum_ok, generate_key
-from omni_app.storage.tables import ApiKeyRow, utc_now
+from omni_app.storage.tables import ApiKeyRow, Org, utc_now
 from tests.servers.postgres import Postgres
 
 HASHER = KeyHasher("pepper for tests")
@@ -383,3 +383,46 @@ async def test_workers_that_write_down_the_same_keys_do_not_lock_each_other_out(
                 await session.commit()
 
     await asyncio.gather(note(made), note(made[::-1]))
+
+
+# The terms that come with a key
+
+
+async def change_org(database: Database, org_id: UUID, **values: object) -> None:
+    async with database.session() as session:
+        await session.execute(update(Org).where(col(Org.id) == org_id).values(**values))
+        await meta.bump(session, meta.REVOCATIONS)
+        await session.commit()
+
+
+async def test_a_key_comes_with_what_its_org_has_set_and_follows_it_at_the_next_poll(database: Database) -> None:
+    key, secret = await new_key(database)
+    cache = KeyCache(database, HASHER)
+    await cache.poll()
+    assert (await cache.authenticate(secret)).org == keys.OrgTerms()
+    await change_org(database, key.org_id, premium_model="a/b", keep_prompts_days=7, disabled_models=["c/d"])
+    await cache.poll()
+    assert (await cache.authenticate(secret)).org == keys.OrgTerms("a/b", 7, frozenset({"c/d"}))
+
+
+async def test_a_key_that_is_switched_off_is_refused_and_comes_back(database: Database) -> None:
+    key, secret = await new_key(database)
+    cache = KeyCache(database, HASHER)
+    await change(database, key.id, disabled_at=utc_now())
+    with pytest.raises(InvalidApiKey):
+        await cache.authenticate(secret)
+    await change(database, key.id, disabled_at=None)
+    await change_org(database, key.org_id, name="told every worker")
+    await cache.poll()
+    assert (await cache.authenticate(secret)).id == key.id
+
+
+async def test_the_keys_of_a_deleted_org_open_nothing(database: Database) -> None:
+    key, secret = await new_key(database)
+    cache = KeyCache(database, HASHER)
+    await cache.poll()
+    await cache.authenticate(secret)
+    await change_org(database, key.org_id, deleted_at=utc_now())
+    await cache.poll()
+    with pytest.raises(InvalidApiKey):
+        await cache.authenticate(secret)

@@ -1,0 +1,202 @@
+"""Reading OpenAI's chat-completions format: whole answers, streams, usage. What is not of this format is a fault."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.faults import as_documented, error_in, kind_of
+from omni_app.providers.gathering import Gathering
+from omni_app.providers.transport import Reply, cleaned
+from omni_app.providers.usage import counted, sane_tokens
+
+FINISH_REASONS: Mapping[Any, str] = {
+    "stop": "stop",
+    "length": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+BROKEN_OFF = frozenset({"error", "insufficient_system_resource"})
+"""How OpenRouter and Mistral, and DeepSeek, end an answer that they could not finish: it is cut, not whole."""
+
+
+def last_user_text(messages: Any) -> str:
+    """The newest user message's text."""
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            content = message.get("content")
+            if isinstance(content, str):
+                return content
+            return " ".join(part["text"] for part in content if part.get("type") == "text")
+    return ""
+
+
+def read_images(value: Any) -> tuple[dict[str, str], ...]:
+    """The images of an answer, each with its data or its address; what has neither is left out."""
+    images = ({name: one[name] for name in ("b64_json", "url") if one.get(name)} for one in value or ())
+    return tuple(one for one in images if one)
+
+
+def parsed(reply: Reply) -> dict[str, Any]:
+    """The JSON object of a successful answer. Raises `ProviderFault` when it is none, or is an error in disguise."""
+    if not reply.body.strip():
+        raise ProviderFault(FaultKind.EMPTY, "the answer is empty")
+    try:
+        value = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        raise ProviderFault(FaultKind.MALFORMED, "the answer is not JSON") from None
+    if not isinstance(value, dict):
+        raise ProviderFault(FaultKind.MALFORMED, "the answer is not a JSON object")
+    if error := error_in(value):
+        raise disguised_error(error)
+    return value
+
+
+def disguised_error(error: Mapping[str, Any]) -> ProviderFault:
+    """The fault of an error object that came with status 200."""
+    code = error.get("code")
+    status = code if isinstance(code, int) else 502
+    return ProviderFault(kind_of(status, error), cleaned(str(error.get("message", "an error with status 200"))))
+
+
+async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> AsyncGenerator[Delta, None]:
+    """The deltas of a stream, up to `[DONE]` or its end. Raises `ProviderFault` for what is no event of this format."""
+    async for line in lines:
+        if not line.startswith(b"data:"):
+            continue
+        data = line[5:].strip()
+        if data == b"[DONE]":
+            return
+        with as_documented():
+            deltas = list(read_chunk(event_object(data), gathering))
+        for delta in deltas:
+            yield delta
+
+
+def event_object(data: bytes) -> dict[str, Any]:
+    """The JSON object of one event. Raises `ProviderFault` for anything else, and for an error event."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise ProviderFault(FaultKind.MALFORMED, "an event of the stream is not JSON") from None
+    if not isinstance(value, dict):
+        raise ProviderFault(FaultKind.MALFORMED, "an event of the stream is not a JSON object")
+    if value.get("error"):
+        raise disguised_error(error_in(value))
+    return value
+
+
+def read_chunk(chunk: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta]:
+    """What one chunk adds to the answer."""
+    if isinstance(chunk.get("usage"), dict):
+        gathering.usage = read_usage(chunk["usage"], gathering.request, gathering.text, tuple(gathering.calls))
+    choices = chunk.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    delta = choice.get("delta")
+    delta = delta if isinstance(delta, dict) else {}
+    text = delta.get("content") or delta.get("refusal")
+    if isinstance(text, str) and text:
+        yield gathering.add_text(text)
+    for call in delta.get("tool_calls") or ():
+        yield from read_call_delta(call, gathering)
+    if choice.get("finish_reason"):
+        gathering.finish_reason = finish_reason(choice)
+
+
+def finish_reason(choice: Mapping[str, Any]) -> str:
+    """Why the answer ended, in OpenAI's words. Raises `ProviderFault` when the provider gave up in the middle of it."""
+    reason = choice.get("finish_reason")
+    if reason in BROKEN_OFF:
+        raise ProviderFault(FaultKind.INTERRUPTED, f"the provider gave up before the answer's end ({reason})")
+    return FINISH_REASONS.get(reason, "stop")
+
+
+def read_call_delta(call: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta]:
+    """A tool call that begins (it has a name), or more of its arguments."""
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        raise ProviderFault(FaultKind.MALFORMED, "a tool call's delta has no function")
+    index = call.get("index", len(gathering.calls) - 1)
+    arguments = function.get("arguments") or ""
+    if function.get("name") and index == len(gathering.calls):
+        yield gathering.open_call(str(call.get("id") or ""), function["name"], arguments)
+    elif arguments:
+        yield gathering.add_arguments(index, arguments)
+
+
+def read_completion(reply: Reply, request: ProviderRequest, warnings: tuple[str, ...] = ()) -> Completion:
+    """The answer of a 200. Raises `ProviderFault` when it holds none."""
+    with as_documented():
+        return _read_completion(parsed(reply), request, warnings)
+
+
+def _read_completion(value: Mapping[str, Any], request: ProviderRequest, warnings: tuple[str, ...]) -> Completion:
+    choices = value.get("choices")
+    if not isinstance(choices, list):
+        raise ProviderFault(FaultKind.MALFORMED, "the answer has no choices")
+    message = choices[0].get("message") if choices and isinstance(choices[0], dict) else None
+    if not isinstance(message, dict):
+        raise ProviderFault(FaultKind.EMPTY, "the answer has no message")
+    text = message.get("content") or message.get("refusal") or ""
+    if isinstance(text, list):
+        text = "".join(part.get("text", "") for part in text if isinstance(part, dict))
+    calls = read_tool_calls(message.get("tool_calls"))
+    finish = finish_reason(choices[0])
+    usage = read_usage(value.get("usage"), request, text, calls)
+    if not isinstance(text, str) or (not text and not calls and finish not in ("length", "content_filter")):
+        raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)
+    logprobs = choices[0].get("logprobs")
+    return Completion(
+        text=text,
+        usage=usage,
+        finish_reason=finish,
+        tool_calls=calls,
+        warnings=warnings,
+        logprobs=logprobs if isinstance(logprobs, dict) else None,
+    )
+
+
+def read_tool_calls(value: Any) -> tuple[Mapping[str, Any], ...]:
+    """Tool calls with an id, a name and arguments as text. Raises `ProviderFault` when one is malformed."""
+    calls = []
+    for index, call in enumerate(value or ()):
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise ProviderFault(FaultKind.MALFORMED, "a tool call has no name")
+        arguments = function.get("arguments")
+        text = arguments if isinstance(arguments, str) else orjson.dumps(arguments or {}).decode()
+        calls.append(
+            {
+                "id": str(call.get("id") or f"call_{index}"),
+                "type": "function",
+                "function": {"name": function["name"], "arguments": text},
+            }
+        )
+    return tuple(calls)
+
+
+def read_usage(value: Any, request: ProviderRequest, text: Any, calls: tuple[Mapping[str, Any], ...]) -> Usage:
+    """OpenAI's dialect: cached tokens inside the prompt's, reasoning inside the completion's.
+
+    Missing, negative or absurd counts are replaced by our own, and the usage is marked as estimated.
+    """
+    usage = value if isinstance(value, dict) else {}
+    tokens_in, tokens_out = sane_tokens(usage.get("prompt_tokens")), sane_tokens(usage.get("completion_tokens"))
+    if not tokens_in or tokens_out is None or (tokens_out == 0 and text):
+        return counted(request, str(text), calls)
+    prompt, completion = (_details(usage.get(f"{name}_tokens_details")) for name in ("prompt", "completion"))
+    cached = min(sane_tokens(prompt.get("cached_tokens")) or 0, tokens_in)
+    written = min(sane_tokens(prompt.get("cache_write_tokens")) or 0, tokens_in - cached)
+    reasoning = sane_tokens(completion.get("reasoning_tokens")) or 0
+    if reasoning and usage.get("total_tokens") == tokens_in + tokens_out + reasoning:
+        tokens_out += reasoning  # xAI counts reasoning beside the completion's tokens, and bills it as output.
+    reasoning = min(reasoning, tokens_out)
+    return Usage(tokens_in, tokens_out, cached_input=cached, cache_write=written, reasoning=reasoning)
+
+
+def _details(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
