@@ -23,6 +23,12 @@ TABLES = (
     "snapshots",
     "registry_versions",
     "kept_prompts",
+    "idempotent_answers",
+)
+
+FEW = (
+    ("ix_requests_troubled", "key_kind", "NOT success OR rescued"),
+    ("ix_requests_sessions", "session_id", "session_id <> ''"),
 )
 
 
@@ -50,6 +56,16 @@ def upgrade() -> None:
     for table, columns in new_columns().items():
         for column in columns:
             op.add_column(table, column)
+
+    op.create_index("ix_requests_org_model_time", "requests", ["org_id", "model", "created_at"])
+    for name, column, few in FEW:
+        op.create_index(
+            name,
+            "requests",
+            ["org_id", column, "created_at"],
+            sqlite_where=sa.text(few),
+            postgresql_where=sa.text(few),
+        )
 
     op.create_table(
         "invitations",
@@ -149,6 +165,20 @@ def upgrade() -> None:
     op.create_index("ix_kept_prompts_org_id", "kept_prompts", ["org_id"])
     op.create_index("ix_kept_prompts_expires_at", "kept_prompts", ["expires_at"])
 
+    op.create_table(
+        "idempotent_answers",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("key", sa.String(255), nullable=False),
+        sa.Column("fingerprint", sa.String(64), nullable=False),
+        sa.Column("claim_id", sa.Uuid(), nullable=False),
+        sa.Column("headers", JSON, nullable=True),
+        sa.Column("sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", INSTANT, nullable=False),
+        sa.Column("expires_at", INSTANT, nullable=False),
+        sa.PrimaryKeyConstraint("org_id", "key"),
+    )
+    op.create_index("ix_idempotent_answers_expires_at", "idempotent_answers", ["expires_at"])
+
     if op.get_bind().dialect.name == "postgresql":
         # As in 0001: the schema is published by Supabase, and without a policy its roles see no row.
         for table in TABLES:
@@ -156,6 +186,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    for name in ("ix_requests_org_model_time", *(name for name, _, _ in FEW)):
+        op.drop_index(name, "requests")
     for table in reversed(TABLES):
         op.drop_table(table)
     for table, columns in new_columns().items():

@@ -8,7 +8,19 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from omni_app.api import account, chat, completions, documents, health, messages, models, router_debug, usage
+from omni_app.api import (
+    account,
+    chat,
+    completions,
+    documents,
+    embeddings,
+    health,
+    messages,
+    models,
+    router_debug,
+    usage,
+)
+from omni_app.api.idempotency import Idempotency
 from omni_app.api.responses import on_http_error, on_omni_error, on_unexpected_error
 from omni_app.errors import OmniError
 from omni_app.gateway.types import new_request_id
@@ -35,6 +47,7 @@ def create_api(services: Services) -> ASGIApp:
     routes = [
         *chat.routes(services),
         *completions.routes(services),
+        *embeddings.routes(services),
         *messages.routes(services),
         *usage.routes(services),
         *models.routes(services),
@@ -52,7 +65,7 @@ def create_api(services: Services) -> ASGIApp:
         },
     )
     app.router.redirect_slashes = False
-    return Envelope(app, cors_origin=services.settings.cors_origin)
+    return Envelope(Idempotency(app, services), cors_origin=services.settings.cors_origin)
 
 
 class Envelope:
@@ -105,7 +118,7 @@ class Envelope:
             (b"access-control-allow-methods", b"GET, POST"),
             (
                 b"access-control-allow-headers",
-                b"authorization, x-api-key, content-type, x-omni-timeout-ms, anthropic-version",
+                b"authorization, x-api-key, content-type, idempotency-key, x-omni-timeout-ms, anthropic-version",
             ),
             (b"access-control-max-age", b"600"),
         ]

@@ -33,6 +33,8 @@ class Doorkeeper:
         caller = Caller.with_key(key)
         verdict = await self.gateway.admit(caller)
         request.scope["omni_headers"].extend(rate_limit_headers(verdict))
+        if "omni_refusal" in request.scope:  # of a layer before the routes
+            raise request.scope["omni_refusal"]
         return caller
 
 

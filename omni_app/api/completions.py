@@ -20,7 +20,7 @@ from omni_app.api.responses import error_body, json_response, money, request_id
 from omni_app.api.sse import EventStream, data_event
 from omni_app.errors import OmniError, PromptTooLong, ProviderError
 from omni_app.gateway.types import Answer, Caller, ChatRequest, Opened
-from omni_app.providers.base import Delta, Usage
+from omni_app.providers.base import Completion, Delta, Usage
 from omni_app.routing.types import Deployment, Task
 from omni_app.services import Services
 
@@ -152,55 +152,84 @@ def usage_body(usage: Usage) -> dict[str, Any]:
 
 def completion_body(answer: Answer) -> dict[str, Any]:
     """A `chat.completion`."""
-    message: dict[str, Any] = {"role": "assistant", "content": answer.output, "refusal": None}
-    if answer.tool_calls:
-        message |= {"content": answer.output or None, "tool_calls": [dict(call) for call in answer.tool_calls]}
-    if answer.images:
-        message["images"] = [dict(image) for image in answer.images]
-    choice = {"index": 0, "message": message, "logprobs": answer.logprobs, "finish_reason": answer.finish_reason}
     return {
         "id": f"chatcmpl-{answer.request_id}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": answer.model,
-        "choices": [choice],
+        "choices": [choice_body(index, choice) for index, choice in enumerate(choices_of(answer))],
         "usage": usage_body(answer.usage),
         "system_fingerprint": None,
         "omni": omni_body(answer),
     }
 
 
+def choices_of(answer: Answer) -> tuple[Completion, ...]:
+    """Every choice of the answer, the first one too."""
+    first = Completion(
+        text=answer.output,
+        usage=answer.usage,
+        finish_reason=answer.finish_reason,
+        tool_calls=answer.tool_calls,
+        images=answer.images,
+        logprobs=answer.logprobs,
+    )
+    return (first, *answer.others)
+
+
+def choice_body(index: int, choice: Completion) -> dict[str, Any]:
+    """One of the `choices`."""
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
+    if choice.tool_calls:
+        message |= {"content": choice.text or None, "tool_calls": [dict(call) for call in choice.tool_calls]}
+    if choice.images:
+        message["images"] = [dict(image) for image in choice.images]
+    return {"index": index, "message": message, "logprobs": choice.logprobs, "finish_reason": choice.finish_reason}
+
+
 @dataclass(slots=True)
 class ChunkWriter:
-    """Writes one stream's chunks: all with the same id, the role on the first one."""
+    """Writes one stream's chunks: all with the same id, the role on the first one of each choice."""
 
     request_id: str
     include_usage: bool
+    choices: int = 1
     created: int = field(default_factory=lambda: int(time.time()))
     model: str = ""
 
     def opened(self, deployment: Deployment) -> bytes:
-        """The first chunk."""
+        """The first chunk, of each choice."""
         self.model = deployment.id
-        return self._chunk({"role": "assistant", "content": "", "refusal": None})
+        first = {"role": "assistant", "content": "", "refusal": None}
+        return b"".join(self._chunk(first, index=index) for index in range(self.choices))
 
     def delta(self, delta: Delta) -> bytes:
         """A piece of the answer."""
         if delta.tool_call is not None:
-            return self._chunk({"tool_calls": [dict(delta.tool_call)]})
-        return self._chunk({"content": delta.text})
+            return self._chunk({"tool_calls": [dict(delta.tool_call)]}, index=delta.choice)
+        return self._chunk({"content": delta.text}, index=delta.choice)
 
     def ended(self, answer: Answer) -> bytes:
-        """The last chunks: why it ended and what the router did, the usage where it was asked for, `[DONE]`."""
-        last: dict[str, Any] = {"images": [dict(image) for image in answer.images]} if answer.images else {}
-        end = self._chunk(last, finish_reason=answer.finish_reason, omni=omni_body(answer))
+        """The last chunks: why each choice ended, what the router did, the usage where asked for, `[DONE]`."""
+        choices = choices_of(answer)
+        ends = b"".join(self._end(index, choice) for index, choice in enumerate(choices[:-1]))
+        ends += self._end(len(choices) - 1, choices[-1], omni=omni_body(answer))
         usage = self._write({"choices": [], "usage": usage_body(answer.usage)}) if self.include_usage else b""
-        return end + usage + DONE
+        return ends + usage + DONE
+
+    def _end(self, index: int, choice: Completion, omni: Mapping[str, Any] | None = None) -> bytes:
+        last: dict[str, Any] = {"images": [dict(image) for image in choice.images]} if choice.images else {}
+        return self._chunk(last, index=index, finish_reason=choice.finish_reason, omni=omni)
 
     def _chunk(
-        self, delta: Mapping[str, Any], *, finish_reason: str | None = None, omni: Mapping[str, Any] | None = None
+        self,
+        delta: Mapping[str, Any],
+        *,
+        index: int = 0,
+        finish_reason: str | None = None,
+        omni: Mapping[str, Any] | None = None,
     ) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         usage = {"usage": None} if self.include_usage else {}
         return self._write({"choices": [choice], **usage, **({"omni": omni} if omni else {})})
 
@@ -220,7 +249,7 @@ async def streamed(
     services: Services, caller: Caller, asked: ChatRequest, request: Request, *, include_usage: bool
 ) -> Response:
     """The answer as `chat.completion.chunk` events; a broken stream ends with an error event and no `[DONE]`."""
-    writer = ChunkWriter(request_id(request), include_usage)
+    writer = ChunkWriter(request_id(request), include_usage, asked.choices)
 
     async def events() -> AsyncGenerator[bytes, None]:
         async with aclosing(services.gateway.stream(caller, asked, request_id=writer.request_id)) as pieces:

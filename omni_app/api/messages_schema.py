@@ -18,7 +18,7 @@ from omni_app.api.checks import (
     check_whole,
     wrong,
 )
-from omni_app.api.openai_schema import parse_model
+from omni_app.api.openai_schema import EFFORTS, parse_model
 from omni_app.gateway.types import ChatRequest
 from omni_app.routing.types import Deployment, KeyKind
 
@@ -43,6 +43,7 @@ def parse_messages(
         params["stop"] = values["stop_sequences"]
     if "tool_choice" in values and "tools" in values:
         params |= values["tool_choice"]
+    params |= values.get("output_format", {}) | values.get("output_config", {})
     return ChatRequest(
         messages=[*values.get("system", []), *values["messages"]],
         endpoint="messages",
@@ -174,6 +175,22 @@ def _tool_choice(value: Any, path: str) -> dict[str, Any]:
     return {"tool_choice": choice, **alone}
 
 
+def _output_config(value: Any, path: str) -> dict[str, Any]:
+    """OpenAI's `response_format` and `reasoning_effort`, as far as they are set."""
+    config = check_object(value, path)
+    params = _output_format(config["format"], f"{path}.format") if config.get("format") is not None else {}
+    if config.get("effort") is not None:
+        params["reasoning_effort"] = check_choice(config["effort"], f"{path}.effort", EFFORTS)
+    return params
+
+
+def _output_format(value: Any, path: str) -> dict[str, Any]:
+    """OpenAI's `response_format`: a schema that the model must keep to."""
+    check_choice(check_object(value, path).get("type"), f"{path}.type", ("json_schema",))
+    schema = {"name": "output", "schema": check_object(value.get("schema"), f"{path}.schema"), "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
+
+
 def _stops(value: Any, path: str) -> list[str]:
     return [check_string(stop, f"{path}[{index}]") for index, stop in enumerate(check_list(value, path, 100))]
 
@@ -189,5 +206,7 @@ FIELDS: Mapping[str, Check] = {
     "tools": _tools,
     "tool_choice": _tool_choice,
     "metadata": check_object,
+    "output_config": _output_config,
+    "output_format": _output_format,  # The name of `output_config.format` while it was a beta.
 }
 """Field -> its check; a field that is not here (`thinking`, `top_k`, `service_tier`, …) is ignored."""

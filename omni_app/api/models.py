@@ -11,6 +11,7 @@ from omni_app.api.auth import Doorkeeper
 from omni_app.api.query import query_values
 from omni_app.api.responses import json_response, money
 from omni_app.errors import NotFound
+from omni_app.gateway.types import Caller
 from omni_app.routing.types import Deployment, Rating
 from omni_app.services import Services
 
@@ -23,6 +24,9 @@ def routes(services: Services) -> list[Route]:
     """The list and the single model."""
     door = Doorkeeper(services.keys, services.gateway)
 
+    def listed(caller: Caller) -> list[Deployment]:
+        return [*services.gateway.visible(caller), *services.gateway.embedders(caller)]
+
     def body(deployment: Deployment) -> dict[str, Any]:
         reason = services.gateway.unavailable().get(deployment.id, "")
         return model_body(deployment, available=not reason)
@@ -30,14 +34,14 @@ def routes(services: Services) -> list[Route]:
     async def list_models(request: Request) -> Response:
         caller = await door.admit(request)
         provider = query_values(request, known=("provider",)).get("provider")
-        found = [one for one in services.gateway.visible(caller) if provider in (None, one.provider)]
+        found = [one for one in listed(caller) if provider in (None, one.provider)]
         return json_response({"object": "list", "data": [body(one) for one in found]})
 
     async def one_model(request: Request) -> Response:
         caller = await door.admit(request)
         query_values(request, known=())
         model_id = request.path_params["id"]
-        for deployment in services.gateway.visible(caller):
+        for deployment in listed(caller):
             if deployment.id == model_id:
                 return json_response(body(deployment))
         raise NotFound(f"no model {model_id[:100]!r} for this key; GET /v1/models lists them", param="model")
@@ -68,6 +72,7 @@ def model_body(deployment: Deployment, *, available: bool) -> dict[str, Any]:
         "supports_vision": deployment.supports_vision,
         "max_tokens": deployment.max_output_tokens,
         "context_window": deployment.context_window,
+        "vector_size": deployment.vector_size or None,
         "quality_rating": rating_body(deployment.overall),
         "quality_by_task": {task.value: rating_body(rating) for task, rating in deployment.ratings.items()},
         "simulated": deployment.simulated,

@@ -28,6 +28,8 @@ OMNI_FIELDS: Mapping[str, Check] = {
     name: AGENT_STEP_FIELDS[name] for name in ("priority", "latency_pref", "max_cost", "session_id", "step_id")
 }
 MAX_MODELS = 10
+MAX_CHOICES = 8
+"""Answers to one request; where a provider does not take `n`, each is a call of its own."""
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
@@ -37,13 +39,6 @@ def _messages(value: Any, path: str) -> list[dict[str, Any]]:
         return check_messages(value, path)
     known = [{name: one[name] for name in one.keys() & MESSAGE_FIELDS} for one in value]
     return check_messages([{k: v for k, v in one.items() if v is not None} for one in known], path)
-
-
-def _one_choice(value: Any, path: str) -> int:
-    count = check_whole(value, path, 1, 128)
-    if count != 1:
-        raise wrong(path, "only 1 is supported: send the request again for another answer")
-    return count
 
 
 def _stream_options(value: Any, path: str) -> bool:
@@ -61,7 +56,7 @@ def _omni(value: Any, path: str) -> dict[str, Any]:
 COMPLETION_FIELDS: Mapping[str, Check] = {
     **{name: check for name, check in CHAT_FIELDS.items() if name not in OMNI_FIELDS},
     "messages": _messages,
-    "n": _one_choice,
+    "n": lambda value, path: check_whole(value, path, 1, MAX_CHOICES),
     "max_completion_tokens": CHAT_FIELDS["max_tokens"],
     "stream_options": _stream_options,
     "parallel_tool_calls": check_boolean,
@@ -106,7 +101,7 @@ def parse_completions(
         latency_pref=options["latency_pref"],
         max_cost=options.get("max_cost"),
         max_tokens=values.get("max_completion_tokens", values.get("max_tokens")),
-        params={name: values[name] for name in values.keys() & OPTIONAL},
+        params=provider_params(values),
         metadata=metadata,
         session_id=options.get("session_id", ""),
         step_id=options.get("step_id", ""),
@@ -117,6 +112,12 @@ def parse_completions(
         sandbox_fail=sandbox_fail(metadata, key_kind),
     )
     return Completions(request, include_usage=values.get("stream_options", False))
+
+
+def provider_params(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes on to the provider: the allow-list, and `n` where several answers are wanted."""
+    params = {name: values[name] for name in values.keys() & OPTIONAL}
+    return params | {"n": values["n"]} if values.get("n", 1) > 1 else params
 
 
 @dataclass(frozen=True, slots=True)

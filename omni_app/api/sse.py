@@ -74,7 +74,7 @@ class EventStream(Response):
             await self._queue.put(None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sender = asyncio.create_task(self._send(send))
+        sender = asyncio.create_task(self._send(scope, send))
         listener = asyncio.create_task(_gone(receive))
         try:
             await asyncio.wait({sender, listener}, return_when=asyncio.FIRST_COMPLETED)
@@ -87,13 +87,14 @@ class EventStream(Response):
                     with suppress(asyncio.CancelledError):
                         await task
 
-    async def _send(self, send: Send) -> None:
+    async def _send(self, scope: Scope, send: Send) -> None:
         headers = [*HEADERS, *((name.encode(), value.encode()) for name, value in self._headers_of().items())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         event: bytes | OmniError | None = self._first
         while isinstance(event, bytes):
             await send({"type": "http.response.body", "body": event, "more_body": True})
             event = await self._next()
+        scope["omni_broken"] = event is not None
         last = self._on_error(event) if event is not None else b""
         await send({"type": "http.response.body", "body": last})
 

@@ -23,7 +23,7 @@ from omni_app.providers.base import (
     Timeouts,
     Usage,
 )
-from omni_app.providers.usage import counted
+from omni_app.providers.choices import complete_choices, produced, stream_choices
 from omni_app.routing.cost import actual_cost
 from omni_app.routing.types import Deployment, Step
 
@@ -126,7 +126,7 @@ class Walk:
         attempt = self._begin(deployment, step)
         try:
             async with asyncio.timeout(self.deadline_s - attempt.started_s):
-                completion = await attempt.provider.complete(attempt.call)
+                completion = await complete_choices(attempt.provider, attempt.call)
         except TimeoutError:
             fault = ProviderFault(FaultKind.TOTAL_TIMEOUT, "the request's deadline passed")
             raise self._failed(attempt, fault) from None
@@ -141,22 +141,22 @@ class Walk:
     async def _stream_attempt(self, deployment: Deployment, step: Step) -> AsyncGenerator[Delta | Completion, None]:
         """As `_attempt`; the provider keeps the deadline, for none may span a `yield`."""
         attempt = self._begin(deployment, step)
-        said: list[str] = []
+        said: list[Delta] = []
         completed = False
         try:
-            async with aclosing(attempt.provider.stream(attempt.call)) as pieces:
+            async with aclosing(stream_choices(attempt.provider, attempt.call)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Completion):
                         completed = True
                         self._succeeded(attempt, piece)
                     else:
-                        said.append(piece.text)
+                        said.append(piece)
                     yield piece
         except ProviderFault as fault:
             raise self._failed(attempt, fault) from None
         except (asyncio.CancelledError, GeneratorExit):
             if not completed:
-                usage = counted(attempt.call, "".join(said)) if said else None
+                usage = produced(attempt.provider, attempt.call, said)
                 self._note(attempt, outcome="cancelled", usage=usage)
             raise
 

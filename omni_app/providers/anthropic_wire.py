@@ -14,7 +14,7 @@ import orjson
 from omni_app.providers.base import HOP_HEADER, Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.faults import as_documented, fault_of
 from omni_app.providers.gathering import Gathering
-from omni_app.providers.openai_wire import event_object, parsed
+from omni_app.providers.openai_answers import event_object, parsed
 from omni_app.providers.parameters import accepted
 from omni_app.providers.transport import Reply, Transport
 from omni_app.providers.usage import counted, sane_tokens
@@ -107,8 +107,11 @@ def message_body(request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, .
         "max_tokens": request.params.get("max_tokens") or deployment.max_output_tokens,
     }
     warnings = list(dropped)
-    if params.get("response_format", {}).get("type") in ("json_object", "json_schema"):
-        system = [*system, json_instruction(params["response_format"])]
+    response_format = params.get("response_format", {})
+    if deployment.supports_response_schema and (schema := strict_schema(response_format)):
+        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    elif response_format.get("type") in ("json_object", "json_schema"):
+        system = [*system, json_instruction(response_format)]
         warnings.append("response_format is asked for in words: this lane does not enforce it")
     if system:
         body["system"] = "\n\n".join(system)
@@ -134,6 +137,15 @@ def _sampling(body: dict[str, Any], params: Mapping[str, Any], warnings: list[st
             warnings.append("top_p was dropped: anthropic takes temperature or top_p, not both")
     elif "top_p" in params:
         body["top_p"] = params["top_p"]
+
+
+def strict_schema(response_format: Mapping[str, Any]) -> Any:
+    """The schema where the caller says that it is strict; None otherwise.
+
+    Anthropic enforces strict ones (every object closed, few keywords) and refuses others, as OpenAI does.
+    """
+    wanted = response_format.get("json_schema", {})
+    return wanted.get("schema") if wanted.get("strict") is True else None
 
 
 def json_instruction(response_format: Mapping[str, Any]) -> str:

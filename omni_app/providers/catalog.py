@@ -10,6 +10,8 @@ from omni_app.providers.transport import Transport
 from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings
 
 OPENAI_COMPATIBLE = ("openai", "openrouter", "groq", "mistral", "deepseek", "xai")
+TAKE_CHOICES = frozenset({"openai", "mistral"})
+"""Who documents `n`, with the prompt billed once; elsewhere each answer is a call of its own."""
 LITELLM_PREFIXES = {"gemini": "gemini"}
 
 
@@ -23,6 +25,8 @@ def build_providers(settings: Settings, transport: Transport) -> dict[str, Provi
             key_variable=PROVIDER_KEY_VARIABLES[name],
             transport=transport,
             limit_field="max_completion_tokens" if name == "openai" else "max_tokens",
+            takes_choices=name in TAKE_CHOICES,
+            vector_encoding="base64" if name == "openai" else "",
         )
         for name in OPENAI_COMPATIBLE
     }

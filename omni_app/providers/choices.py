@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from omni_app.providers.base import Completion, Delta, Provider, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.base import Completion, Delta, FaultKind, Provider, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.usage import counted
 
@@ -54,6 +54,8 @@ async def stream_choices(provider: Provider, request: ProviderRequest) -> AsyncG
                 yield said[-1]
             else:
                 await pumps[number]
+                if number not in answers:
+                    raise ProviderFault(FaultKind.INTERRUPTED, "the stream ended before the answer did")
     except ProviderFault as fault:
         raise with_usage(fault, [produced(provider, request, said) or fault.usage]) from None
     finally:

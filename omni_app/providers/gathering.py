@@ -1,7 +1,7 @@
 """Putting a streamed answer together again: what was said so far, and whether it came to its end."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -20,6 +20,8 @@ class Gathering:
     calls: list[dict[str, Any]] = field(default_factory=list)
     finish_reason: str = ""
     usage: Usage | None = None
+    choice: int = 0
+    """The answer's number where one stream carries several."""
 
     @property
     def text(self) -> str:
@@ -33,7 +35,7 @@ class Gathering:
     def add_text(self, text: str) -> Delta:
         """More text."""
         self.parts.append(text)
-        return Delta(text=text)
+        return Delta(text=text, choice=self.choice)
 
     def open_call(self, call_id: str, name: str, arguments: str = "") -> Delta:
         """A tool call begins. Calls are numbered from 0 in the order they begin."""
@@ -41,14 +43,14 @@ class Gathering:
         function = {"name": name, "arguments": arguments}
         call = {"id": call_id or f"call_{index}", "type": "function", "function": function}
         self.calls.append(call)
-        return Delta(tool_call={"index": index, **call, "function": dict(function)})
+        return Delta(tool_call={"index": index, **call, "function": dict(function)}, choice=self.choice)
 
     def add_arguments(self, index: int, arguments: str) -> Delta:
         """More of a tool call's arguments. Raises `ProviderFault` for a call that never began."""
         if not 0 <= index < len(self.calls):
             raise ProviderFault(FaultKind.MALFORMED, "arguments came for a tool call that never began")
         self.calls[index]["function"]["arguments"] += arguments
-        return Delta(tool_call={"index": index, "function": {"arguments": arguments}})
+        return Delta(tool_call={"index": index, "function": {"arguments": arguments}}, choice=self.choice)
 
     def counted_usage(self) -> Usage:
         """Our own count of what came so far."""
@@ -73,6 +75,57 @@ class Gathering:
             tool_calls=tuple(self.calls),
             warnings=self.warnings,
         )
+
+
+@dataclass(slots=True)
+class Gatherings:
+    """The answers of one stream that carries one or several choices. `usage` counts all of them, once it is told."""
+
+    request: ProviderRequest
+    warnings: tuple[str, ...] = ()
+    usage: Usage | None = None
+    each: list[Gathering] = field(init=False)
+
+    def __post_init__(self) -> None:
+        count = self.request.params.get("n", 1)
+        self.each = [Gathering(self.request, self.warnings, choice=number) for number in range(count)]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of any answer has come yet."""
+        return all(one.is_empty for one in self.each)
+
+    @property
+    def text(self) -> str:
+        return "".join(one.text for one in self.each)
+
+    @property
+    def calls(self) -> tuple[dict[str, Any], ...]:
+        return tuple(call for one in self.each for call in one.calls)
+
+    def numbered(self, number: Any) -> Gathering:
+        """The answer with this number. Raises `ProviderFault` when it was not asked for."""
+        if not isinstance(number, int) or not 0 <= number < len(self.each):
+            raise ProviderFault(FaultKind.MALFORMED, "the stream holds an answer that was not asked for")
+        return self.each[number]
+
+    def counted_usage(self) -> Usage:
+        """Our own count of what came so far."""
+        return counted(self.request, self.text, self.calls)
+
+    def interrupted(self, detail: str) -> ProviderFault:
+        """The fault of a stream that broke; what came before it is counted, for it will be billed."""
+        usage = None if self.is_empty else self.counted_usage()
+        return ProviderFault(FaultKind.INTERRUPTED, detail, usage=usage)
+
+    def completion(self) -> Completion:
+        """The whole answer with all of its choices. Raises `ProviderFault` when one of them did not finish."""
+        try:
+            first, *others = (one.completion() for one in self.each)
+        except ProviderFault as fault:
+            fault.usage = self.usage or (None if self.is_empty else self.counted_usage())
+            raise
+        return replace(first, usage=self.usage or self.counted_usage(), others=tuple(others))
 
 
 def _check_arguments(call: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ import httpx
 
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Timeouts, Usage
 from omni_app.providers.faults import fault_of
-from omni_app.providers.openai_wire import FINISH_REASONS, last_user_text, read_images, read_tool_calls, read_usage
+from omni_app.providers.openai_answers import FINISH_REASONS, last_user_text, read_images, read_tool_calls, read_usage
 from omni_app.providers.parameters import accepted
 from omni_app.providers.transport import Transport, cleaned
 from omni_app.providers.usage import counted

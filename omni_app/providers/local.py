@@ -90,7 +90,8 @@ class LocalModel:
     @staticmethod
     def _bounded(request: ProviderRequest) -> ProviderRequest:
         limit = min(MAX_OUTPUT_TOKENS, request.params.get("max_tokens") or MAX_OUTPUT_TOKENS)
-        params = {"temperature": STEADY, **request.params, "max_tokens": limit}
+        steady = {} if request.choice else {"temperature": STEADY}  # Further choices are to differ.
+        params = {**steady, **request.params, "max_tokens": limit}
         guided = any(message["role"] in ("system", "developer") for message in request.messages)
         messages = request.messages if guided else [GUIDANCE, *request.messages]
         return replace(request, messages=messages, params=params)

@@ -1,14 +1,14 @@
 """Reading OpenAI's chat-completions format: whole answers, streams, usage. What is not of this format is a fault."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.faults import as_documented, error_in, kind_of
-from omni_app.providers.gathering import Gathering
+from omni_app.providers.gathering import Gathering, Gatherings
 from omni_app.providers.transport import Reply, cleaned
 from omni_app.providers.usage import counted, sane_tokens
 
@@ -22,6 +22,8 @@ FINISH_REASONS: Mapping[Any, str] = {
 }
 BROKEN_OFF = frozenset({"error", "insufficient_system_resource"})
 """How OpenRouter and Mistral, and DeepSeek, end an answer that they could not finish: it is cut, not whole."""
+UNTOLD = Usage(0, 0)
+"""Of one choice among several: tokens are told of all of them together."""
 
 
 def last_user_text(messages: Any) -> str:
@@ -63,7 +65,7 @@ def disguised_error(error: Mapping[str, Any]) -> ProviderFault:
     return ProviderFault(kind_of(status, error), cleaned(str(error.get("message", "an error with status 200"))))
 
 
-async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> AsyncGenerator[Delta, None]:
+async def read_events(lines: AsyncIterator[bytes], gatherings: Gatherings) -> AsyncGenerator[Delta, None]:
     """The deltas of a stream, up to `[DONE]` or its end. Raises `ProviderFault` for what is no event of this format."""
     async for line in lines:
         if not line.startswith(b"data:"):
@@ -72,7 +74,7 @@ async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> Asyn
         if data == b"[DONE]":
             return
         with as_documented():
-            deltas = list(read_chunk(event_object(data), gathering))
+            deltas = list(read_chunk(event_object(data), gatherings))
         for delta in deltas:
             yield delta
 
@@ -90,12 +92,18 @@ def event_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def read_chunk(chunk: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta]:
-    """What one chunk adds to the answer."""
+def read_chunk(chunk: Mapping[str, Any], gatherings: Gatherings) -> Iterator[Delta]:
+    """What one chunk adds to the answers."""
     if isinstance(chunk.get("usage"), dict):
-        gathering.usage = read_usage(chunk["usage"], gathering.request, gathering.text, tuple(gathering.calls))
+        gatherings.usage = read_usage(chunk["usage"], gatherings.request, gatherings.text, gatherings.calls)
     choices = chunk.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict):
+            yield from read_choice(choice, gatherings.numbered(choice.get("index") or 0))
+
+
+def read_choice(choice: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta]:
+    """What a chunk adds to one answer."""
     delta = choice.get("delta")
     delta = delta if isinstance(delta, dict) else {}
     text = delta.get("content") or delta.get("refusal")
@@ -138,26 +146,38 @@ def _read_completion(value: Mapping[str, Any], request: ProviderRequest, warning
     choices = value.get("choices")
     if not isinstance(choices, list):
         raise ProviderFault(FaultKind.MALFORMED, "the answer has no choices")
-    message = choices[0].get("message") if choices and isinstance(choices[0], dict) else None
+    said = [_read_choice(choice) for choice in choices or ({},)]
+    text, calls = "".join(one.text for one in said), tuple(call for one in said for call in one.tool_calls)
+    usage = read_usage(value.get("usage"), request, text, calls)
+    if any(_is_hollow(one) for one in said):
+        raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)
+    wanted = request.params.get("n", 1)
+    if len(said) < wanted:
+        raise ProviderFault(FaultKind.MALFORMED, f"{wanted} answers were asked for, {len(said)} came", usage=usage)
+    return replace(said[0], usage=usage, warnings=warnings, others=tuple(said[1:wanted]))
+
+
+def _read_choice(choice: Any) -> Completion:
+    """One answer, without usage: that is told of all of them."""
+    message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
         raise ProviderFault(FaultKind.EMPTY, "the answer has no message")
     text = message.get("content") or message.get("refusal") or ""
     if isinstance(text, list):
         text = "".join(part.get("text", "") for part in text if isinstance(part, dict))
-    calls = read_tool_calls(message.get("tool_calls"))
-    finish = finish_reason(choices[0])
-    usage = read_usage(value.get("usage"), request, text, calls)
-    if not isinstance(text, str) or (not text and not calls and finish not in ("length", "content_filter")):
-        raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)
-    logprobs = choices[0].get("logprobs")
+    logprobs = choice.get("logprobs")
     return Completion(
-        text=text,
-        usage=usage,
-        finish_reason=finish,
-        tool_calls=calls,
-        warnings=warnings,
+        text=text if isinstance(text, str) else "",
+        usage=UNTOLD,
+        finish_reason=finish_reason(choice),
+        tool_calls=read_tool_calls(message.get("tool_calls")),
         logprobs=logprobs if isinstance(logprobs, dict) else None,
     )
+
+
+def _is_hollow(answer: Completion) -> bool:
+    """Whether it says nothing, though it was neither cut nor held back."""
+    return not answer.text and not answer.tool_calls and answer.finish_reason not in ("length", "content_filter")
 
 
 def read_tool_calls(value: Any) -> tuple[Mapping[str, Any], ...]:

@@ -1,6 +1,6 @@
 """OpenAI's chat-completions wire format: OpenAI, Groq, OpenRouter, Mistral, DeepSeek, xAI and compatible servers."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,11 +8,13 @@ from typing import Any
 import orjson
 
 from omni_app.providers.base import HOP_HEADER, Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
-from omni_app.providers.faults import as_documented, error_in, fault_of, kind_of
-from omni_app.providers.gathering import Gathering
+from omni_app.providers.embeddings import MAX_ANSWER_BYTES, embedding_body, read_embeddings
+from omni_app.providers.faults import as_documented, fault_of
+from omni_app.providers.gathering import Gatherings
+from omni_app.providers.openai_answers import last_user_text, parsed, read_completion, read_events, read_images
 from omni_app.providers.parameters import accepted
-from omni_app.providers.transport import Reply, Transport, cleaned
-from omni_app.providers.usage import counted, sane_tokens
+from omni_app.providers.transport import Reply, Transport
+from omni_app.providers.usage import sane_tokens
 from omni_app.routing.types import Message
 
 
@@ -28,6 +30,10 @@ class OpenAIWire:
     simulated: bool = False
     limit_field: str = "max_tokens"
     """What this provider calls the longest answer; OpenAI itself wants `max_completion_tokens`."""
+    takes_choices: bool = False
+    """Whether one call may ask for several answers (`n`); the prompt is billed once then."""
+    vector_encoding: str = ""
+    """The form of embeddings to ask for; empty = the provider's own."""
     extra_headers: Mapping[str, str] = field(default_factory=dict)
 
     def unavailable_reason(self) -> str:
@@ -38,6 +44,8 @@ class OpenAIWire:
         """One call. Raises `ProviderFault`."""
         if request.deployment.makes_images:
             return await self._images(request)
+        if request.deployment.vector_size:
+            return await self._embeddings(request)
         body, warnings = self.body(request)
         reply = await self._post("/chat/completions", body, request)
         return read_completion(reply, request, warnings)
@@ -49,17 +57,17 @@ class OpenAIWire:
             return
         body, warnings = self.body(request)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-        gathering = Gathering(request, warnings)
+        gatherings = Gatherings(request, warnings)
         try:
             async with (
                 self._events("/chat/completions", body, request) as lines,
-                aclosing(read_events(lines, gathering)) as deltas,
+                aclosing(read_events(lines, gatherings)) as deltas,
             ):
                 async for delta in deltas:
                     yield delta
         except ProviderFault as fault:
-            raise fault if gathering.is_empty else gathering.interrupted(fault.detail) from None
-        yield gathering.completion()
+            raise fault if gatherings.is_empty else gatherings.interrupted(fault.detail) from None
+        yield gatherings.completion()
 
     def body(self, request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, ...]]:
         """The JSON to send, and what had to be left out."""
@@ -72,6 +80,8 @@ class OpenAIWire:
         body |= taken
         if "max_tokens" in request.params:
             body[self.limit_field] = request.params["max_tokens"]
+        if "n" in request.params:
+            body["n"] = request.params["n"]
         return body, warnings
 
     def _message(self, message: Message) -> Message:
@@ -100,14 +110,24 @@ class OpenAIWire:
                 raise fault_of(answer)
             yield answer
 
-    async def _post(self, path: str, body: Mapping[str, Any], request: ProviderRequest) -> Reply:
-        headers = self._headers("application/json")
+    async def _post(
+        self, path: str, body: Mapping[str, Any], request: ProviderRequest, *, max_bytes: int | None = None
+    ) -> Reply:
         reply = await self.transport.post(
-            self.base_url + path, headers=headers, body=orjson.dumps(body), timeouts=request.timeouts
+            self.base_url + path,
+            headers=self._headers("application/json"),
+            body=orjson.dumps(body),
+            timeouts=request.timeouts,
+            max_bytes=max_bytes,
         )
         if reply.status != 200:
             raise fault_of(reply)
         return reply
+
+    async def _embeddings(self, request: ProviderRequest) -> Completion:
+        body = embedding_body(request, encoding=self.vector_encoding)
+        reply = await self._post("/embeddings", body, request, max_bytes=MAX_ANSWER_BYTES)
+        return read_embeddings(parsed(reply), request)
 
     async def _images(self, request: ProviderRequest) -> Completion:
         deployment = request.deployment

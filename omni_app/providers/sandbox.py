@@ -6,15 +6,17 @@ faults on demand, so that fallback can be seen.
 
 import asyncio
 import hashlib
+import math
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
-from omni_app.providers.openai_wire import last_user_text
+from omni_app.providers.embeddings import counted_inputs, packed
+from omni_app.providers.openai_answers import last_user_text
 from omni_app.providers.placeholder import placeholder_png
 from omni_app.providers.usage import counted
 
@@ -84,8 +86,9 @@ class Sandbox:
 
 
 def fingerprint(request: ProviderRequest) -> int:
-    """A number that depends on the model and the conversation alone."""
-    content = orjson.dumps([request.deployment.id, list(request.messages)])
+    """A number that depends on the model, the conversation and the choice alone."""
+    numbered = [request.choice] if request.choice else []
+    content = orjson.dumps([request.deployment.id, list(request.messages), *numbered])
     return int.from_bytes(hashlib.sha256(content).digest()[:8])
 
 
@@ -95,7 +98,9 @@ def delay_s(request: ProviderRequest) -> float:
 
 
 def simulate(request: ProviderRequest) -> Completion:
-    """The answer, by what the request asks for: an image, a tool call, JSON or text."""
+    """The answer, by what the request asks for: vectors, an image, a tool call, JSON or text."""
+    if request.deployment.vector_size:
+        return simulated_vectors(request)
     if request.deployment.makes_images:
         image = placeholder_png("SANDBOX IMAGE")
         tokens = counted(request, "").input
@@ -113,13 +118,36 @@ def simulate(request: ProviderRequest) -> Completion:
     return limited(text, request)
 
 
+def simulated_vectors(request: ProviderRequest) -> Completion:
+    """A vector for each input: its words hashed into the numbers, so that texts with common words are near."""
+    inputs = request.params["input"]
+    size = request.params.get("dimensions", request.deployment.vector_size)
+    return Completion(
+        text="",
+        usage=Usage(counted_inputs(inputs), 0),
+        vectors=tuple(packed(hashed_words(one, size)) for one in inputs),
+    )
+
+
+def hashed_words(text: str | Sequence[int], size: int) -> list[float]:
+    """A vector of length 1 with a number for each of `size` groups of words."""
+    words = text.lower().split() if isinstance(text, str) else map(str, text)
+    numbers = [0.0] * size
+    for word in words:
+        digest = int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+        numbers[digest // 2 % size] += 1.0 if digest % 2 else -1.0
+    length = math.hypot(*numbers)
+    return [number / length for number in numbers] if length else [1.0, *numbers[1:]]
+
+
 def prose(request: ProviderRequest) -> str:
     """Sentences that say what they are; how many depends on the input."""
     asked = " ".join(last_user_text(request.messages).split())
     quoted = asked if len(asked) <= 60 else asked[:57] + "…"
     number = fingerprint(request)
     filler = [FILLER[(number + index) % len(FILLER)] for index in range(1 + number % 3)]
-    opening = f"[simulated answer of {request.deployment.id}] You asked: “{quoted}”."
+    choice = f", choice {request.choice + 1}" if request.choice else ""
+    opening = f"[simulated answer of {request.deployment.id}{choice}] You asked: “{quoted}”."
     return " ".join([opening, WORDS_OF_TASK.get(request.deployment.id, GENERAL_WORDS), *filler])
 
 

@@ -54,11 +54,14 @@ class Transport:
     max_answer_bytes: int = MAX_ANSWER_BYTES
     _session: aiohttp.ClientSession | None = field(default=None, init=False)
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts) -> Reply:
-        """The whole answer, whatever its status. Raises `ProviderFault`."""
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts, max_bytes: int | None = None
+    ) -> Reply:
+        """The whole answer, whatever its status. `max_bytes`: its cap, None = the usual. Raises `ProviderFault`."""
         until_s = time.monotonic() + timeouts.total_s
+        cap = max_bytes or self.max_answer_bytes
         async with self._open(url, headers=headers, body=body, timeouts=timeouts) as response:
-            return Reply(response.status, response.headers, await self._read(response, timeouts, until_s))
+            return Reply(response.status, response.headers, await self._read(response, timeouts, until_s, cap))
 
     @asynccontextmanager
     async def events(
@@ -73,7 +76,8 @@ class Transport:
             if response.status == 200:
                 yield self._lines(response, timeouts, until_s)
             else:
-                yield Reply(response.status, response.headers, await self._read(response, timeouts, until_s))
+                whole = await self._read(response, timeouts, until_s, self.max_answer_bytes)
+                yield Reply(response.status, response.headers, whole)
 
     async def _lines(
         self, response: aiohttp.ClientResponse, timeouts: Timeouts, until_s: float
@@ -120,14 +124,14 @@ class Transport:
             else:
                 response.close()
 
-    async def _read(self, response: aiohttp.ClientResponse, timeouts: Timeouts, until_s: float) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, timeouts: Timeouts, until_s: float, cap: int) -> bytes:
         parts: list[bytes] = []
         size = 0
         async for part in self._chunks(response, timeouts, until_s):
             size += len(part)
-            if size > self.max_answer_bytes:
+            if size > cap:
                 response.close()
-                raise ProviderFault(FaultKind.TOO_LARGE, f"the answer is over {self.max_answer_bytes} bytes")
+                raise ProviderFault(FaultKind.TOO_LARGE, f"the answer is over {cap} bytes")
             parts.append(part)
         return b"".join(parts)
 

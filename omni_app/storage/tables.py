@@ -8,7 +8,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, DateTime, Index, Integer, LargeBinary, Text
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Index, Integer, LargeBinary, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -60,6 +60,15 @@ def _tokens() -> Any:
 
 def _json(*, nullable: bool = False) -> Any:
     return Field(default=None, sa_column=Column(Json, nullable=nullable))
+
+
+TROUBLED = "NOT success OR rescued"
+IN_SESSION = "session_id <> ''"
+"""Few rows are: an index of only those costs the others nothing. A query says the same words to be served by it."""
+
+
+def _few(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 class Org(SQLModel, table=True):
@@ -258,6 +267,9 @@ class RequestRow(SQLModel, table=True):
     __table_args__ = (
         Index("ix_requests_org_kind_time", "org_id", "key_kind", "created_at"),
         Index("ix_requests_org_key_time", "org_id", "key_id", "created_at"),
+        Index("ix_requests_org_model_time", "org_id", "model", "created_at"),
+        _few("ix_requests_troubled", "org_id", "key_kind", "created_at", where=TROUBLED),
+        _few("ix_requests_sessions", "org_id", "session_id", "created_at", where=IN_SESSION),
     )
     id: uuid.UUID = _id()
     request_id: str = Field(max_length=64, unique=True)
@@ -359,5 +371,21 @@ class KeptPrompt(SQLModel, table=True):
     request_id: str = Field(max_length=64, primary_key=True)
     org_id: uuid.UUID = Field(index=True)
     sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    created_at: datetime = _created()
+    expires_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False, index=True))
+
+
+class IdempotentAnswer(SQLModel, table=True):
+    """A request that carried an `Idempotency-Key`: claimed when it came, its answer sealed when it was whole."""
+
+    __tablename__ = "idempotent_answers"
+    org_id: uuid.UUID = Field(primary_key=True)
+    key: str = Field(max_length=255, primary_key=True)
+    fingerprint: str = Field(max_length=64)
+    """SHA-256 of path and body: the same key may come with no other request."""
+    claim_id: uuid.UUID
+    """Whose claim it is, so that one that has lapsed cannot write over its successor's."""
+    headers: dict[str, str] | None = _json(nullable=True)
+    sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
     created_at: datetime = _created()
     expires_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False, index=True))

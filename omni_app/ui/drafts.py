@@ -4,11 +4,11 @@ The page and the code samples share one body: what is sent from here is what `PO
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 from omni_app.api.openai_schema import parse_completions
-from omni_app.errors import InvalidRequest, OmniError
+from omni_app.errors import OmniError
 from omni_app.gateway.types import ChatRequest
 from omni_app.routing.types import Deployment, KeyKind
 
@@ -17,22 +17,32 @@ AUTO: Final = "auto"
 MAX_PROMPT = 20_000
 MAX_SYSTEM = 8_000
 MAX_NUMBER = 20
-FIELD_OF: Mapping[str, str] = {"omni.max_cost": "max_cost", "max_tokens": "max_tokens", "model": "models"}
+FIELD_OF: Mapping[str, str] = {
+    "omni.priority": "priority",
+    "omni.latency_pref": "latency_pref",
+    "omni.max_cost": "max_cost",
+    "max_tokens": "max_tokens",
+}
 """The API's name of a field -> the form's."""
+TextField = Literal["prompt", "system", "priority", "latency_pref", "max_cost", "max_tokens"]
+
+
+LENGTHS: Mapping[str, int] = {
+    "prompt": MAX_PROMPT,
+    "system": MAX_SYSTEM,
+    "priority": MAX_NUMBER,
+    "latency_pref": MAX_NUMBER,
+    "max_cost": MAX_NUMBER,
+    "max_tokens": MAX_NUMBER,
+}
+"""Text field -> the most characters that it may have."""
+NUMBERS = {"max_cost": "must be a number of US dollars, like 0.01", "max_tokens": "must be a whole number"}
+"""Field -> what it must be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """The form as typed: text, not yet checked. `broken` makes the first attempt fail, so that fallback is seen."""
-
-    LENGTHS: ClassVar[Mapping[str, int]] = {
-        "prompt": MAX_PROMPT,
-        "system": MAX_SYSTEM,
-        "priority": MAX_NUMBER,
-        "latency_pref": MAX_NUMBER,
-        "max_cost": MAX_NUMBER,
-        "max_tokens": MAX_NUMBER,
-    }
 
     prompt: str = ""
     system: str = ""
@@ -45,26 +55,27 @@ class Draft:
     @classmethod
     def of_form(cls, form: Mapping[str, Any]) -> "Draft":
         """The form as a browser sends it; whatever else a client sends is dropped or cut."""
-        texts = {name: well_formed(form[name]) for name in cls.LENGTHS if isinstance(form.get(name), str)}
+        texts = {name: well_formed(form[name]) for name in LENGTHS if isinstance(form.get(name), str)}
         return cls(**texts, broken=bool(form.get("broken")))
 
-    def with_text(self, name: str, text: str) -> "Draft":
+    def with_text(self, name: TextField, text: str) -> "Draft":
         """The draft after one field was edited."""
-        known = {one.name for one in fields(self)} & self.LENGTHS.keys()
-        return replace(self, **{name: well_formed(text)}) if name in known else self
+        return replace(self, **{name: well_formed(text)})  # type: ignore[arg-type]
 
     def problems(self) -> dict[str, str]:
         """Form field -> what is wrong with it, as far as it can be said before the API's checks."""
         found = {
             name: f"is longer than {most:,d} characters"
-            for name, most in self.LENGTHS.items()
+            for name, most in LENGTHS.items()
             if len(getattr(self, name)) > most
         }
         if not self.prompt.strip():
             found["prompt"] = "write a prompt first"
-        for name, words in (("max_cost", "must be a number of US dollars, like 0.01"), ("max_tokens", "must be a number")):
-            if getattr(self, name).strip() and number(getattr(self, name)) is None:
-                found[name] = words
+        found |= {
+            name: words
+            for name, words in NUMBERS.items()
+            if getattr(self, name).strip() and number(getattr(self, name)) is None
+        }
         return found
 
     def body(self) -> dict[str, Any]:
@@ -110,7 +121,3 @@ def number(text: str) -> int | float | None:
 def well_formed(text: str) -> str:
     """The text without halves of characters, which no JSON encoder takes."""
     return text.encode("utf-8", "replace").decode()
-
-
-def checked(draft: Draft, models: Collection[str], *, deployments: Collection[Deployment], kind: KeyKind) -> Any:
-    raise InvalidRequest("not used")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from omni_app.providers.anthropic_wire import read_event, read_message
 from omni_app.providers.base import FaultKind, ProviderFault
 from omni_app.providers.faults import as_documented
-from omni_app.providers.gathering import Gathering
-from omni_app.providers.openai_wire import OpenAIWire, read_chunk, read_completion
+from omni_app.providers.gathering import Gathering, Gatherings
+from omni_app.providers.openai_answers import read_chunk, read_completion
+from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.transport import Reply, Transport
 from tests.providers.asking import ask, eventually, fault_met, streamed, wire, within
 from tests.providers.golden import ANTHROPIC, OPENAI_STYLE
@@ -330,7 +331,7 @@ def test_an_anthropic_answer_of_any_shape_is_an_answer_or_a_fault(place: tuple[A
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from([(chunk, path) for chunk in CHUNKS for path in places(chunk)]), JSON_VALUES)
 def test_an_openai_chunk_of_any_shape_is_read_or_a_fault(place: tuple[Any, Any], new: Any) -> None:
-    gathering = Gathering(ask())
+    gathering = Gatherings(ask())
     try:
         with as_documented():
             list(read_chunk(CHUNKS[0], gathering))

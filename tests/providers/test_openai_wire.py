@@ -8,7 +8,8 @@ import pytest
 from openai.types.chat import ChatCompletion
 
 from omni_app.providers.base import FaultKind, Usage
-from omni_app.providers.openai_wire import OpenAIWire, read_completion
+from omni_app.providers.openai_answers import read_completion
+from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.transport import Reply, Transport
 from tests.providers.asking import PICTURE, TOOL_TALK, WEATHER_TOOL, ask, fault_met, model, streamed, wire
 from tests.providers.golden import MISTRAL_PARTS, OPENAI_STYLE, Golden

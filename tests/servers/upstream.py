@@ -115,7 +115,7 @@ IMAGE_FIELDS = frozenset({
 })  # fmt: skip
 ANTHROPIC_FIELDS = frozenset({
     "model", "messages", "max_tokens", "system", "stop_sequences", "temperature", "top_p", "top_k", "tools",
-    "tool_choice", "stream", "metadata", "thinking", "service_tier",
+    "tool_choice", "stream", "metadata", "thinking", "service_tier", "output_config",
 })  # fmt: skip
 
 

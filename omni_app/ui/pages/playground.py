@@ -1,69 +1,106 @@
-"""Playground: type, see the choice before anything is sent, send, see the answer, its cost and the way it took."""
+"""Playground: type, see the choice before anything is sent, send, and watch Auto answer beside models of your own."""
 
-from typing import Annotated, Any
+import time
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 import reflex as rx
 from pydantic import StringConstraints
 
-from omni_app.gateway.types import Answer
+from omni_app.errors import OmniError
+from omni_app.gateway.types import Caller
 from omni_app.routing.types import Decision
 from omni_app.storage.accounts import Identity
 from omni_app.ui import text
-from omni_app.ui.asking import ask, caller_of, chat_request
-from omni_app.ui.components.basics import Row, badge, button_link, card, facts, model_name, money, notice, saving
-from omni_app.ui.components.candidates import ranking
-from omni_app.ui.components.requests import attempt_steps
-from omni_app.ui.components.shell import MODES, app_page, switch
-from omni_app.ui.ranking import confidence, excluded, ranked
-from omni_app.ui.records import step
-from omni_app.ui.session import AppState, authed, backstage
+from omni_app.ui.asking import caller_of
+from omni_app.ui.code_samples import samples
+from omni_app.ui.columns import Column, blank, column_of, compared, words_of
+from omni_app.ui.components.basics import Row
+from omni_app.ui.drafts import AUTO, MAX_NUMBER, MAX_PROMPT, MAX_SYSTEM, Draft, TextField, problem_of
+from omni_app.ui.ranking import confidence, excluded, note_of, ranked
+from omni_app.ui.runs import Run
+from omni_app.ui.session import AppState, authed, backstage, identity
 from omni_app.ui.view import key_kind
 
 PATH = "/playground/"
-MAX_PROMPT = 20_000
-PRIORITIES = (
-    ("cheap", "Cheap: the lowest cost among capable models"),
-    ("balanced", "Balanced: cost, speed and fit together"),
-    ("quality", "Quality: fit and quality before cost"),
-    ("best", "Best: the highest quality for the task"),
-)
-LATENCIES = (("normal", "Normal"), ("fast", "Fast: speed counts more"))
+MAX_MODELS = 3
+"""Beside Auto."""
+PREVIEW_LIMIT = 120
+PREVIEW_WINDOW_S = 60.0
+ASK_SESSION_EVERY_S = 1.0
+GRACE_S = 30.0
+"""A run is taken for dead this long after its deadline (its process may have ended)."""
+EVERY = "*"
+"""Stands for all columns."""
 
 Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT)]
-PriorityName = Annotated[str, StringConstraints(pattern="^(cheap|balanced|best|quality)$")]
-LatencyName = Annotated[str, StringConstraints(pattern="^(fast|normal)$")]
+System = Annotated[str, StringConstraints(max_length=MAX_SYSTEM)]
+Figure = Annotated[str, StringConstraints(max_length=MAX_NUMBER)]
+ColumnKey = Annotated[str, StringConstraints(max_length=200)]
+PriorityName = Literal["cheap", "balanced", "quality", "best"]
+LatencyName = Literal["normal", "fast"]
+YesNo = Literal["yes", "no"]
 
 
 class PlaygroundState(AppState):
-    """The draft, the choice it would lead to, and the last answer. It lives as long as the tab, in memory only."""
+    """The draft, the choice it would lead to, and the answers. It lives as long as the tab, in memory only."""
 
     loaded: bool = False
     play_mode: str = "test"
     can_live: bool = False
+    offered: list[str] = []
+    """Models that may be put beside Auto."""
+    models: list[str] = []
+    """Those that are."""
     priority: str = "balanced"
     latency_pref: str = "normal"
-    busy: bool = False
+    broken: bool = False
+    problems: dict[str, str] = {}
+    """Form field -> what is wrong with it."""
     task: str = ""
     reason: str = ""
+    hint: str = ""
     rows: list[Row] = []
     left_out: list[Row] = []
     hints: list[str] = []
-    output: str = ""
-    answered: Row = {}
-    attempts: list[Row] = []
-    _prompt: str = ""
+    busy: bool = False
+    columns: list[Column] = []
+    words: dict[str, str] = {}
+    """Column -> its answer's text so far."""
+    told: str = ""
+    """How the newest run stands, in a sentence."""
+    costs: Row = {}
+    code_open: bool = False
+    code: list[Row] = []
+    _texts: dict[str, str] = {}
+    _run: str = ""
+    """The run under way."""
+    _stops: list[str] = []
+    """Columns that it is asked to stop."""
+    _ends_s: float = 0.0
+    _spent: int = 0
+    """Pico-dollars of the runs before."""
+    _asked: int = 0
 
     @rx.event
     @authed
     async def load(self, who: Identity, /) -> None:
-        """Test by default; live when the address says so and a provider is configured."""
+        """Test by default; live when the address says so and a provider is configured. The draft stays."""
         gateway = backstage.services.gateway
         unavailable = gateway.unavailable()
         self.can_live = any(one.id not in unavailable for one in gateway.registry.serving("live"))
-        wanted = self.router.url.query_parameters.get("mode", self.play_mode)
-        self.play_mode = "live" if wanted == "live" and self.can_live else "test"
-        self.priority, self.latency_pref, self._prompt = "balanced", "normal", ""
-        self.busy = False
+        query = self.router.url.query_parameters
+        mode = "live" if query.get("mode", self.play_mode) == "live" and self.can_live else "test"
+        if mode != self.play_mode:
+            self._leave_mode()
+        self.play_mode = mode
+        caller = await caller_of(who, key_kind(mode))
+        self.offered = [one.id for one in gateway.visible(caller) if one.id not in unavailable]
+        wanted = query["models"].split(",") if "models" in query else self.models
+        self._compare([one for one in wanted if one])
+        if self.busy and time.time() > self._ends_s:
+            self.busy, self._run = False, ""
+        self._show_costs(0)
         self.loaded = True
         await self._preview(who)
 
@@ -71,8 +108,25 @@ class PlaygroundState(AppState):
     @authed
     async def type_prompt(self, who: Identity, /, prompt: Prompt) -> None:
         """Shows the choice for what is typed; no provider is called."""
-        self._prompt = prompt
-        await self._preview(who)
+        await self._edit(who, "prompt", prompt)
+
+    @rx.event
+    @authed
+    async def type_system(self, who: Identity, /, system: System) -> None:
+        """Another system prompt."""
+        await self._edit(who, "system", system)
+
+    @rx.event
+    @authed
+    async def type_max_cost(self, who: Identity, /, amount: Figure) -> None:
+        """The most that a request may cost, in US dollars."""
+        await self._edit(who, "max_cost", amount)
+
+    @rx.event
+    @authed
+    async def type_max_tokens(self, who: Identity, /, amount: Figure) -> None:
+        """The most tokens that an answer may have."""
+        await self._edit(who, "max_tokens", amount)
 
     @rx.event
     @authed
@@ -88,221 +142,169 @@ class PlaygroundState(AppState):
         self.latency_pref = latency_pref
         await self._preview(who)
 
+    @rx.event
+    @authed
+    async def break_primary(self, who: Identity, /, broken: YesNo) -> None:
+        """Whether the first attempt is made to fail."""
+        self.broken = broken == "yes"
+        self._show_code(self._draft())
+
+    @rx.event
+    @authed
+    async def add_model(self, who: Identity, /, form: dict[str, Any]) -> Any:
+        """One more column beside Auto; the address then says so."""
+        model = form.get("model")
+        if self.busy or not isinstance(model, str) or not model:
+            return None
+        if not self._compare([*self.models, model]):
+            return None
+        self._show_code(self._draft())
+        return self._address()
+
+    @rx.event
+    @authed
+    async def remove_model(self, who: Identity, /, column: ColumnKey) -> Any:
+        """One column less."""
+        if self.busy or column not in self.models:
+            return None
+        self._compare([one for one in self.models if one != column])
+        self._show_code(self._draft())
+        return self._address()
+
+    @rx.event
+    @authed
+    async def toggle_code(self, who: Identity, /) -> None:
+        """Shows the request as code, or hides it."""
+        self.code_open = not self.code_open
+        self._show_code(self._draft())
+
+    @rx.event
+    @authed
+    async def stop(self, who: Identity, /, column: ColumnKey) -> None:
+        """Ends one column's answer, or every one with `*`: the call at its provider is cancelled."""
+        if self.busy:
+            self._stops = [*self._stops, column]
+
     @rx.event(background=True)
     @authed
     async def send(self, who: Identity, /, form: dict[str, Any]) -> None:
-        """Sends the prompt through the gateway and shows what came of it."""
-        prompt = form.get("prompt")
-        if not isinstance(prompt, str) or not prompt.strip() or len(prompt) > MAX_PROMPT:
-            return
+        """Asks every column at once and shows the answers as they come. A second press while it runs does nothing."""
         async with self:
-            if self.busy:
-                return
-            self.busy, self.problem = True, ""
-            self.output, self.answered, self.attempts = "", {}, []
-            kind = key_kind(self.play_mode)
-            request = chat_request(
-                prompt,
-                priority=self.priority,
-                latency_pref=self.latency_pref,
-                broken=bool(form.get("broken")) and kind == "test",
-            )
+            run = await self._begin(who, form)
+        if run is None:
+            return
         try:
-            answer = await ask(await caller_of(who, kind), request)
-            async with self:
-                self._show_answer(answer)
+            async with run:
+                await self._follow(who, run)
         finally:
             async with self:
-                self.busy = False
+                self._end(run)
+
+    async def _begin(self, who: Identity, form: dict[str, Any]) -> Run | None:
+        """The run that the form asks for; None when one is under way or the form is wrong."""
+        if self.busy:
+            return None
+        draft = Draft.of_form(form, may_break=self.play_mode == "test")
+        self._texts = draft.texts()
+        self.problems, self.problem = draft.problems(), ""
+        if self.problems:
+            return None
+        caller = await caller_of(who, key_kind(self.play_mode))
+        try:
+            requests = {key: self._request(draft, key, caller) for key in (AUTO, *self.models)}
+        except OmniError as error:
+            self.problems = problem_of(error)
+            return None
+        run = Run(caller, requests)
+        self._run, self._stops, self.busy = run.id, [], True
+        self._ends_s = time.time() + backstage.services.gateway.limits.total_s + GRACE_S
+        self._show(run)
+        return run
+
+    async def _follow(self, who: Identity, run: Run) -> None:
+        """Shows the run until it is over; ends it when somebody stops it, logs out or closes the page."""
+        asked_s = time.monotonic()
+        over = False
+        while not over:
+            await run.news()
+            over = run.over
+            async with self:
+                self._show(run)
+                stops = [*run.replies] if EVERY in self._stops or self._run != run.id else [*self._stops]
+                self._stops = []
+            run.stop(stops)
+            if time.monotonic() - asked_s > ASK_SESSION_EVERY_S:
+                asked_s = time.monotonic()
+                if not await self._still_there(who):
+                    run.stop(run.replies)
+
+    async def _still_there(self, who: Identity) -> bool:
+        """Whether the session lives and somebody looks."""
+        seen = await identity(self)
+        return seen is not None and seen.user_id == who.user_id
+
+    def _end(self, run: Run) -> None:
+        if self._run != run.id:
+            return
+        self._run, self.busy = "", False
+        self._spent += run.cost
+        self._asked += len(run.replies)
+        self._show_costs(0, run=run)
+
+    def _leave_mode(self) -> None:
+        """Answers of the other mode are not shown beside this one's."""
+        self._stops = [EVERY]
+        self.models, self.columns, self.words, self.told, self.broken = [], [], {}, "", False
+
+    def _compare(self, models: list[str]) -> bool:
+        """Puts these beside Auto as far as they may be; says so and gives False when one may not."""
+        known = [one for one in dict.fromkeys(models) if one in self.offered]
+        unknown = [one for one in models if one not in self.offered]
+        self.models = known[:MAX_MODELS]
+        before = {column["key"]: column for column in self.columns}
+        self.columns = [before.get(key) or blank(key) for key in (AUTO, *self.models)]
+        self.problems.pop("models", None)
+        if unknown:
+            self.problems["models"] = f"{unknown[0][:100]} is not available here."
+        elif len(known) > MAX_MODELS:
+            self.problems["models"] = f"At most {MAX_MODELS} models beside Auto."
+        return "models" not in self.problems
+
+    def _address(self) -> Any:
+        query = urlencode({"mode": self.play_mode, "models": ",".join(self.models)}, safe="/,:")
+        return rx.redirect(f"{PATH}?{query}", replace=True)
+
+    def _draft(self) -> Draft:
+        return Draft(
+            **self._texts, priority=self.priority, latency_pref=self.latency_pref, broken=self.broken
+        )
+
+    async def _edit(self, who: Identity, name: TextField, typed: str) -> None:
+        self._texts = {**self._texts, name: typed}
+        await self._preview(who)
 
     async def _preview(self, who: Identity) -> None:
-        if not self._prompt.strip():
-            self.rows, self.left_out, self.hints, self.task, self.reason = [], [], [], "", ""
+        """What the router would choose for the draft, at most so many times a minute."""
+        draft = self._draft()
+        self._show_code(draft)
+        if not draft.prompt.strip():
+            self.rows, self.left_out, self.hints, self.task, self.reason, self.hint = [], [], [], "", "", ""
             return
-        kind = key_kind(self.play_mode)
-        request = chat_request(self._prompt, priority=self.priority, latency_pref=self.latency_pref)
-        self._show_choice(backstage.services.gateway.decide(await caller_of(who, kind), request))
+        self.problems = {**draft.problems(), **{k: v for k, v in self.problems.items() if k == "models"}}
+        if self.problems.keys() - {"models"}:
+            return
+        subject = f"preview:{who.user_id}"
+        verdict = await backstage.services.limiter.hit(subject, limit=PREVIEW_LIMIT, window_s=PREVIEW_WINDOW_S)
+        self.hint = "" if verdict.allowed else "That was a lot of typing. The preview is back in a minute."
+        if verdict.allowed:
+            caller = await caller_of(who, key_kind(self.play_mode))
+            try:
+                request = self._request(draft, AUTO, caller)
+            except OmniError as error:
+                self.problems = {**self.problems, **problem_of(error)}
+                return
+            self._show_choice(backstage.services.gateway.decide(caller, request))
 
-    def _show_choice(self, decision: Decision) -> None:
-        registry = backstage.services.gateway.registry
-
-        def note(model: str) -> str:
-            found = registry.get(model)
-            return (
-                ""
-                if found is None
-                else "simulated"
-                if found.simulated
-                else "local"
-                if found.provider == "local"
-                else ""
-            )
-
-        self.rows = ranked(decision, note=note)
-        self.left_out = excluded(decision)
-        self.hints = list(decision.what_would_change_it[:4])
-        self.task = confidence(decision)
-        self.reason = decision.reason or decision.no_eligible_reason
-
-    def _show_answer(self, answer: Answer) -> None:
-        saved = answer.savings or 0
-        self.output = answer.output or "(The model answered without text.)"
-        self.answered = {
-            "model": answer.model,
-            "kind": "simulated" if answer.simulated else "local" if answer.provider == "local" else "",
-            "cost": text.money(answer.cost),
-            "cost_exact": text.exact_money(answer.cost),
-            "saved": text.money(saved),
-            "saved_exact": text.exact_money(saved),
-            "baseline": answer.premium_model,
-            "latency": text.milliseconds(answer.latency_ms),
-            "tokens": f"{text.number(answer.usage.input)} → {text.number(answer.usage.output)}",
-            "href": f"/request/?id={answer.request_id}",
-            "rescued": "yes" if answer.rescued else "no",
-        }
-        self.attempts = [
-            step(model=one.model, outcome=one.outcome, detail=one.detail, latency_ms=one.latency_ms, cost=one.cost)
-            for one in answer.attempts
-        ]
-
-
-def page() -> rx.Component:
-    """The draft and the choice on one side, the answer on the other."""
-    return app_page(
-        rx.el.div(
-            rx.el.div(_form(), _choice(), class_name="stack"),
-            rx.el.div(_answer(), class_name="stack", custom_attrs={"aria-live": "polite"}),
-            class_name="two",
-        ),
-        path=PATH,
-        title="Playground",
-        lead=rx.cond(
-            PlaygroundState.play_mode == "live",
-            "Live: requests go to your configured providers and cost money.",
-            "Test: the model on this machine and simulated ones answer. Nothing is billed.",
-        ),
-        controls=[
-            rx.cond(
-                PlaygroundState.can_live,
-                switch("mode", MODES, PlaygroundState.play_mode, path=PATH, other=("range", PlaygroundState.range)),
-            )
-        ],
-        loaded=PlaygroundState.loaded,
-    )
-
-
-def _select(label: str, name: str, choices: tuple[tuple[str, str], ...], chosen: str, on_change: Any) -> rx.Component:
-    return rx.el.div(
-        rx.el.label(label, html_for=name),
-        rx.el.select(
-            *(rx.el.option(words, value=one) for one, words in choices),
-            id=name,
-            name=name,
-            default_value=chosen,
-            on_change=on_change,
-        ),
-        class_name="field",
-    )
-
-
-def _form() -> rx.Component:
-    return rx.el.form(
-        rx.el.div(
-            rx.el.label("Prompt", html_for="prompt"),
-            rx.el.textarea(
-                id="prompt", name="prompt", required=True, max_length=MAX_PROMPT, rows="6",
-                placeholder="Ask something. The choice appears below while you type.",
-                on_change=PlaygroundState.type_prompt.debounce(300),
-            ),
-            class_name="field",
-        ),
-        _select("Priority", "priority", PRIORITIES, "balanced", PlaygroundState.set_priority),
-        _select("Latency", "latency", LATENCIES, "normal", PlaygroundState.set_latency),
-        rx.cond(
-            PlaygroundState.play_mode == "test",
-            rx.el.label(
-                rx.el.input(type="checkbox", id="broken", name="broken"),
-                rx.el.span("Break the primary model, to see the fallback answer"),
-                class_name="check",
-                html_for="broken",
-            ),
-        ),
-        rx.el.button(
-            rx.cond(PlaygroundState.busy, "Waiting for the answer …", "Send"),
-            type="submit", class_name="button primary", disabled=PlaygroundState.busy,
-        ),
-        on_submit=PlaygroundState.send,
-        class_name="card form",
-    )  # fmt: skip
-
-
-def _choice() -> rx.Component:
-    return card(
-        rx.cond(
-            PlaygroundState.task != "",
-            rx.el.div(
-                rx.el.div(
-                    badge(PlaygroundState.task, tone="ok"),
-                    rx.el.span("no provider is called for this", class_name="soft small"),
-                    class_name="row",
-                ),
-                ranking(PlaygroundState.rows),
-                rx.el.p(PlaygroundState.reason, class_name="small"),
-                rx.cond(
-                    PlaygroundState.hints.length() > 0,
-                    rx.el.div(
-                        rx.el.h3("What would change it"),
-                        rx.el.ul(rx.foreach(PlaygroundState.hints, rx.el.li), class_name="soft small"),
-                    ),
-                ),
-                rx.cond(PlaygroundState.left_out.length() > 0, _left_out()),
-                class_name="stack tight",
-            ),
-            rx.el.p(
-                "The task, the ranked models and what each would cost appear here while you type.", class_name="soft"
-            ),
-        ),
-        title="The router’s choice",
-    )
-
-
-def _left_out() -> rx.Component:
-    return rx.el.details(
-        rx.el.summary("Models that cannot be taken"),
-        rx.el.ul(
-            rx.foreach(
-                PlaygroundState.left_out,
-                lambda row: rx.el.li(row["model"], rx.el.span(" – ", row["why"], class_name="soft")),
-            ),
-            class_name="small",
-        ),
-    )
-
-
-def _answer() -> rx.Component:
-    row = PlaygroundState.answered
-    told = facts(
-        ("Model", model_name(row["model"], row["kind"])),
-        ("Cost", money(row["cost"], row["cost_exact"])),
-        ("Saved", saving(row)),
-        ("Latency", row["latency"]),
-        ("Tokens", row["tokens"]),
-    )
-    full = rx.el.div(
-        rx.cond(
-            row["rescued"] == "yes",
-            notice("The first model failed; a fallback answered. The caller changed nothing.", tone="warn"),
-        ),
-        rx.el.div(PlaygroundState.output, class_name="answer"),
-        told,
-        rx.el.h3("The way it took"),
-        attempt_steps(PlaygroundState.attempts),
-        button_link("Open this request", row["href"]),
-        class_name="stack tight",
-    )
-    waiting = rx.cond(
-        PlaygroundState.busy,
-        rx.el.p("The model is at work. A small model on this machine takes a few seconds.", class_name="waiting pulse"),
-        rx.el.p("The answer appears here, with its model, its cost and the way it took.", class_name="soft"),
-    )
-    return card(rx.cond(PlaygroundState.output != "", full, waiting), title="Answer")
+    def _request(self, draft: Draft, model: str, caller: Caller) -> Any:
+        visible = backstage.services.gateway.visible(caller)
+        return draft.request(model, deployments=visible, kind=caller.kind)

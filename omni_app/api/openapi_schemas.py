@@ -1,0 +1,295 @@
+"""The shapes of the OpenAPI document: what goes in, what comes out, and small makers of JSON schemas."""
+
+from typing import Any
+
+from omni_app.gateway.types import SANDBOX_FAULTS
+from omni_app.routing.types import LatencyPref, Priority, Task
+
+Schema = dict[str, Any]
+
+
+def object_of(
+    properties: Schema, *, required: tuple[str, ...] = (), closed: bool = False, description: str = ""
+) -> Schema:
+    schema: Schema = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = list(required)
+    if closed:
+        schema["additionalProperties"] = False
+    if description:
+        schema["description"] = description
+    return schema
+
+
+def ref(name: str) -> Schema:
+    """A reference to one of the document's components."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def list_of(items: Schema, description: str = "") -> Schema:
+    """A list of these."""
+    return {"type": "array", "items": items} | ({"description": description} if description else {})
+
+
+def described(kind: str | list[str], description: str, **more: Any) -> Schema:
+    """A plain type with its description."""
+    return {"type": kind, "description": description, **more}
+
+
+MONEY = described("number", "US dollars, exact, at most twelve decimals")
+TOKENS = object_of({"input": {"type": "integer"}, "output": {"type": "integer"}}, required=("input", "output"))
+
+MESSAGE = object_of(
+    {
+        "role": {"enum": ["assistant", "developer", "system", "tool", "user"]},
+        "content": {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "null"},
+                list_of(ref("ContentPart"), "Text and images; images only from the user"),
+            ]
+        },
+        "name": {"type": "string"},
+        "tool_calls": list_of({"type": "object"}, "What the assistant called, in OpenAI's shape"),
+        "tool_call_id": described("string", "Which call a message of role tool answers"),
+    },
+    required=("role",),
+    closed=True,
+)
+
+CONTENT_PART: Schema = {
+    "oneOf": [
+        object_of({"type": {"const": "text"}, "text": {"type": "string"}}, required=("type", "text")),
+        object_of(
+            {
+                "type": {"const": "image_url"},
+                "image_url": object_of({"url": described("string", "data:image/… or https://")}, required=("url",)),
+            },
+            required=("type", "image_url"),
+        ),
+    ]
+}
+
+CHAT_PROPERTIES: Schema = {
+    "messages": list_of(ref("Message")) | {"minItems": 1},
+    "priority": {"enum": [p.value for p in Priority], "default": "balanced", "description": "Price against quality"},
+    "latency_pref": {"enum": [p.value for p in LatencyPref], "default": "normal"},
+    "max_cost": described("number", "A hard promise in US dollars: the request never costs more", exclusiveMinimum=0),
+    "max_tokens": described("integer", "The longest answer, in tokens", minimum=1, maximum=1_000_000),
+    "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+    "top_p": {"type": "number", "minimum": 0, "maximum": 1},
+    "seed": {"type": "integer"},
+    "stop": {"anyOf": [{"type": "string"}, list_of({"type": "string"}) | {"minItems": 1, "maxItems": 4}]},
+    "tools": list_of({"type": "object"}, "OpenAI's function tools") | {"maxItems": 128},
+    "tool_choice": {"anyOf": [{"enum": ["auto", "none", "required"]}, {"type": "object"}]},
+    "response_format": described("object", "text, json_object or json_schema, as OpenAI's"),
+    "metadata": described(
+        "object",
+        "Your own keys. With a test key, `sandbox_fail` makes the sandbox fail at the first model "
+        f"({', '.join(SANDBOX_FAULTS)}), or at every model with the prefix `all:`",
+        maxProperties=64,
+    ),
+    "stream": described(
+        "boolean", "Answer as server-sent events: `delta`, then `done` with the whole answer, or `error`"
+    ),
+}
+
+CHAT_REQUEST = object_of(CHAT_PROPERTIES, required=("messages",), closed=True)
+AGENT_STEP_REQUEST = object_of(
+    CHAT_PROPERTIES
+    | {
+        "session_id": described("string", "Your agent run; echoed and recorded"),
+        "step_id": described("string", "This step; echoed and recorded"),
+    },
+    required=("messages",),
+    closed=True,
+)
+
+CHAT_ANSWER_PROPERTIES: Schema = {
+    "output": described("string", "The model's reply"),
+    "model_used": described("string", "provider/model_name"),
+    "provider": {"type": "string"},
+    "cost": MONEY,
+    "latency_ms": described("integer", "Our side of the round trip"),
+    "savings_estimate": described(
+        ["number", "null"], "The premium model's cost for the same tokens minus cost; negative when this cost more"
+    ),
+    "premium_model": described(["string", "null"], "What the saving is measured against"),
+    "task_type": {"enum": [task.value for task in Task]},
+    "tokens": TOKENS,
+    "attempts": list_of(
+        object_of(
+            {
+                "model": {"type": "string"},
+                "outcome": described("string", "ok, or what went wrong"),
+                "latency_ms": {"type": "integer"},
+            }
+        )
+    ),
+    "finish_reason": {"type": "string"},
+    "tool_calls": list_of({"type": "object"}),
+    "images": list_of({"type": "object"}, "`{b64_json}` or `{url}`, for task image"),
+    "simulated": described("boolean", "True when a sandbox model answered: nothing in it is real"),
+    "warnings": list_of({"type": "string"}, "What had to be dropped or clamped"),
+    "request_id": {"type": "string"},
+    "decision_id": {"type": "string"},
+}
+CHAT_ANSWER = object_of(
+    CHAT_ANSWER_PROPERTIES, required=("output", "model_used", "provider", "cost", "task_type", "tokens", "request_id")
+)
+AGENT_STEP_ANSWER = object_of(
+    CHAT_ANSWER_PROPERTIES | {"session_id": {"type": ["string", "null"]}, "step_id": {"type": ["string", "null"]}}
+)
+
+DECISION = object_of(
+    {
+        "task_type": {"enum": [task.value for task in Task]},
+        "task_scores": described("object", "A probability for each task"),
+        "considered_models": list_of(
+            object_of(
+                {
+                    "model": {"type": "string"},
+                    "score": {"type": "number"},
+                    "terms": object_of({name: {"type": "number"} for name in ("cost", "latency", "task", "quality")}),
+                    "expected_cost": MONEY,
+                    "worst_cost": MONEY,
+                    "latency_ms": {"type": "number"},
+                    "eligible": {"type": "boolean"},
+                    "excluded_by": {"type": ["string", "null"]},
+                }
+            )
+        ),
+        "selected_model": {"type": ["string", "null"]},
+        "fallback_chain": list_of({"type": "string"}),
+        "reason": {"type": "string"},
+        "what_would_change_it": list_of({"type": "string"}),
+        "weights": {"type": "object"},
+        "policy_version": {"type": "string"},
+        "registry_version": {"type": "string"},
+        "snapshot_id": {"type": "string"},
+        "warnings": list_of({"type": "string"}),
+    }
+)
+
+
+def usage_group(name: str) -> Schema:
+    """One of the tables of the usage report."""
+    return list_of(
+        object_of(
+            {
+                name: {"type": "string"},
+                "requests": {"type": "integer"},
+                "cost": MONEY,
+                "savings": MONEY,
+                "tokens": TOKENS,
+                "avg_latency_ms": {"type": ["integer", "null"]},
+            }
+        )
+    )
+
+
+USAGE = object_of(
+    {
+        "from": {"type": "string", "format": "date-time"},
+        "to": {"type": "string", "format": "date-time"},
+        "mode": {"enum": ["live", "test"]},
+        "total_requests": {"type": "integer"},
+        "successful_requests": {"type": "integer"},
+        "total_cost": MONEY,
+        "premium_cost": MONEY,
+        "estimated_savings": MONEY,
+        "tokens": TOKENS,
+        "by_model": usage_group("model"),
+        "by_task": usage_group("task"),
+        "by_day": usage_group("day"),
+    }
+)
+
+RATING = object_of(
+    {
+        "percentile": described("number", "Among all models of the measure, 0 to 1"),
+        "rated": described("boolean", "False: no public figure, a prior from the price band"),
+        "measure": {"type": "string"},
+        "value": {"type": ["number", "null"]},
+        "date": {"type": ["string", "null"]},
+    }
+)
+
+MODEL = object_of(
+    {
+        "id": {"type": "string"},
+        "object": {"const": "model"},
+        "created": {"type": "integer"},
+        "owned_by": {"type": "string"},
+        "provider": {"type": "string"},
+        "model_name": {"type": "string"},
+        "cost_input": described("number", "US dollars per million tokens"),
+        "cost_output": described("number", "US dollars per million tokens"),
+        "cost_per_image": {"type": ["number", "null"]},
+        "price_source": {"type": "string"},
+        "avg_latency": described("integer", "Milliseconds; an assumption until it is measured"),
+        "strengths": list_of({"type": "string"}),
+        "supports_functions": {"type": "boolean"},
+        "supports_vision": {"type": "boolean"},
+        "max_tokens": {"type": "integer"},
+        "context_window": {"type": "integer"},
+        "vector_size": described(["integer", "null"], "Numbers of an embedding; null: it makes none"),
+        "quality_rating": ref("Rating"),
+        "quality_by_task": {"type": "object", "additionalProperties": ref("Rating")},
+        "simulated": {"type": "boolean"},
+        "deprecated": {"type": "boolean"},
+        "deprecation_date": {"type": ["string", "null"]},
+        "available": {"type": "boolean"},
+    }
+)
+
+ERROR = object_of(
+    {
+        "error": object_of(
+            {
+                "code": {"type": "string"},
+                "message": {"type": "string"},
+                "param": described("string", "The field at fault"),
+            },
+            required=("code", "message"),
+        ),
+        "request_id": {"type": "string"},
+    },
+    required=("error", "request_id"),
+)
+
+EMBEDDINGS_REQUEST = object_of(
+    {
+        "input": {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                list_of({"type": "string"}) | {"minItems": 1, "maxItems": 2048},
+                list_of({"type": "integer"}) | {"minItems": 1},
+                list_of(list_of({"type": "integer"})) | {"minItems": 1, "maxItems": 2048},
+            ],
+            "description": "A text, texts, or their tokens",
+        },
+        "model": described("string", "auto (the org's own, chosen once by cost), an id, or a model at any provider"),
+        "encoding_format": {"enum": ["float", "base64"], "default": "float"},
+        "dimensions": described("integer", "Fewer numbers, where the model can", minimum=1),
+        "omni": described("object", "max_cost, session_id, step_id"),
+    },
+    required=("input",),
+    description="OpenAI's fields; those that are not known are ignored",
+)
+
+COMPONENTS: Schema = {
+    "Message": MESSAGE,
+    "ContentPart": CONTENT_PART,
+    "ChatRequest": CHAT_REQUEST,
+    "AgentStepRequest": AGENT_STEP_REQUEST,
+    "ChatAnswer": CHAT_ANSWER,
+    "AgentStepAnswer": AGENT_STEP_ANSWER,
+    "Decision": DECISION,
+    "EmbeddingsRequest": EMBEDDINGS_REQUEST,
+    "Usage": USAGE,
+    "Rating": RATING,
+    "Model": MODEL,
+    "Error": ERROR,
+}
+"""Everything that `ref` may name."""

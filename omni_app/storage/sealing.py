@@ -1,0 +1,42 @@
+"""Sealing: what is kept of people's texts is encrypted and authenticated (AES-256-GCM, RFC 5116).
+
+The keys are derived from `OMNI_SECRET_KEY` by HKDF-SHA256 (RFC 5869), one for each purpose, so that what was sealed
+for one thing can never be opened as another. A sealed value is a version byte, a random 96-bit nonce, the ciphertext.
+"""
+
+import os
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+VERSION = b"\x01"
+NONCE_BYTES = 12
+
+
+class CannotOpen(Exception):
+    """Sealed with another key, for something else, or damaged."""
+
+
+class Sealer:
+    """Seals and opens for one purpose. `about` ties a value to what it belongs to: it opens with the same one only."""
+
+    def __init__(self, secret_key: str, *, purpose: str) -> None:
+        derived = HKDF(SHA256(), length=32, salt=None, info=f"omni {purpose}".encode()).derive(secret_key.encode())
+        self._cipher = AESGCM(derived)
+
+    def seal(self, text: bytes, *, about: str) -> bytes:
+        """The sealed text: 29 bytes longer."""
+        nonce = os.urandom(NONCE_BYTES)
+        return VERSION + nonce + self._cipher.encrypt(nonce, text, about.encode())
+
+    def open(self, sealed: bytes, *, about: str) -> bytes:
+        """The text. Raises `CannotOpen`."""
+        if sealed[:1] != VERSION:
+            raise CannotOpen("sealed by another version")
+        nonce, ciphertext = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
+        try:
+            return self._cipher.decrypt(nonce, ciphertext, about.encode())
+        except (InvalidTag, ValueError):
+            raise CannotOpen("sealed with another key, or damaged") from None
