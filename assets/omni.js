@@ -99,6 +99,61 @@
     }
   }
 
+  /* Drafts: a text field marked with its owner (`data-keep-draft`) keeps its text in this tab, over a reload, the
+     session's end and a new log-in. Another person does not get it, and logging out throws it away. Never secrets. */
+  const DRAFT = "omni-draft:";
+  const draftName = (field) => DRAFT + location.pathname + "#" + field.id;
+  const keepsDraft = (field) => field.matches("textarea, input[type=text], input[type=search], input:not([type])");
+
+  document.addEventListener("input", (event) => {
+    const field = event.target;
+    const owner = field.dataset && field.dataset.keepDraft;
+    if (!owner || !keepsDraft(field)) return;
+    try {
+      if (field.value) sessionStorage.setItem(draftName(field), JSON.stringify({ owner, text: field.value }));
+      else sessionStorage.removeItem(draftName(field));
+    } catch {
+      /* A full or forbidden storage: the draft lives as long as the page. */
+    }
+  });
+
+  function restoreDrafts() {
+    for (const field of all("[data-keep-draft]")) {
+      const owner = field.dataset.keepDraft;
+      if (!owner || field.dataset.draft === owner || !keepsDraft(field)) continue;
+      field.dataset.draft = owner;
+      const kept = JSON.parse(sessionStorage.getItem(draftName(field)) || "{}");
+      if (kept.owner === owner && kept.text && !field.value) typeInto(field, kept.text);
+    }
+  }
+
+  /* As if a person had typed it, so that the web app notices. */
+  function typeInto(field, text) {
+    const kind = field instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;
+    Object.getOwnPropertyDescriptor(kind.prototype, "value").set.call(field, text);
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    const folded = field.closest("details");
+    if (folded) folded.open = true;
+  }
+
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("[action='/auth/logout']")) return;
+    for (const name of Object.keys(sessionStorage)) if (name.startsWith(DRAFT)) sessionStorage.removeItem(name);
+  });
+
+  /* Ctrl+Enter (or Cmd+Enter) sends the form of a text that says so. */
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || !event.target.closest("[data-send-key]")) return;
+    event.preventDefault();
+    event.target.form.requestSubmit();
+  });
+
+  /* A filter form (`data-tidy`) leaves what is empty out of the address that it makes. */
+  document.addEventListener("formdata", (event) => {
+    if (!event.target.matches("[data-tidy]")) return;
+    for (const [name, value] of [...event.formData]) if (!value) event.formData.delete(name);
+  });
+
   /* Copying */
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
@@ -148,6 +203,7 @@
     showKey();
     makeFirstKey();
     restoreTyped();
+    restoreDrafts();
   }
   function plan() {
     if (planned) return;
@@ -157,7 +213,7 @@
   /* The web app's own start must find the page as it was served: wait until it has said that it runs. */
   function whenAlive() {
     if (document.querySelector("[data-alive]")) {
-      new MutationObserver(plan).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["datetime", "data-first-key"] });
+      new MutationObserver(plan).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["datetime", "data-first-key", "data-keep-draft"] });
       refresh();
     } else {
       setTimeout(whenAlive, 50);

@@ -18,7 +18,17 @@ from tests.product import ROOT, running_product, unconfigured_environment
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = ROOT / ".conformance"
-CAPABILITIES = ("plain", "stream", "stream with usage", "tools", "JSON schema", "vision", "errors", "cancel")
+CAPABILITIES = (
+    "plain",
+    "stream",
+    "stream with usage",
+    "tools",
+    "JSON schema",
+    "vision",
+    "errors",
+    "cancel",
+    "embeddings",
+)
 SETTINGS = {"SANDBOX_SPEED": "0.1", "LOCAL_MODEL": "off", "RATE_LIMIT_MAX": "100000"}
 """Quick, but not at once: a stream must last long enough to be cancelled."""
 INSTALL_DEADLINE_S = 900
@@ -47,6 +57,7 @@ CLIENTS = (
     Client("aider", "aider_client.py", "aider"),
     Client("openai (Node)", "openai_client.js", "node"),
     Client("Vercel AI SDK", "ai_sdk_client.js", "node"),
+    Client("Continue", "continue_client.js", "node"),
 )
 
 

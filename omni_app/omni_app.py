@@ -20,7 +20,6 @@ from omni_app.ui.site import GUARDED, add_pages, head
 
 settings = load_settings()
 services = build_services(settings)
-backstage.open(services)
 api = create_api(services)
 
 WELCOME = f"""Ready. Open {settings.origin} and sign up: the first page shows a key and a request to paste.
@@ -55,6 +54,11 @@ async def run_services() -> AsyncIterator[None]:
         await services.stop()
 
 
+def tab_is_open(token: str) -> bool:
+    """Whether a browser tab is connected to this process."""
+    return app.event_namespace is None or token in app.event_namespace.sid_to_token.values()
+
+
 app = FastApp(
     head_components=head(),
     reset_style=False,
@@ -63,5 +67,6 @@ app = FastApp(
     backend_exception_handler=log_event_error,
     frontend_exception_handler=log_browser_error,
 )
+backstage.open(services, tab_is_open=tab_is_open)
 app.register_lifespan_task(run_services)
 add_pages(app)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from omni_app.gateway.budgets import Budgets
 from omni_app.gateway.gateway import Gateway, Limits
 from omni_app.limits import build_limiter
 from omni_app.limits.base import Limiter
@@ -44,12 +45,13 @@ class Services:
     spool: Spool
     drainer: Drainer
     gateway: Gateway
+    budgets: Budgets
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self) -> None:
         """Starts the background work."""
-        for work in (self.keys.run, self.drainer.run, self._follow_registry):
+        for work in (self.keys.run, self.drainer.run, self.budgets.run, self._follow_registry):
             self._tasks.append(asyncio.create_task(work(self._stopping)))
         self._tasks.append(asyncio.create_task(self._warm_up()))
 
@@ -120,6 +122,7 @@ def build_services(settings: Settings) -> Services:
     limiter = build_limiter(settings.upstash_redis_rest_url, settings.upstash_redis_rest_token.get_secret_value())
     transport = Transport()
     providers = build_providers(settings, transport)
+    budgets = Budgets(database)
     gateway = Gateway(
         registry=packaged_registry(),
         providers=providers,
@@ -130,6 +133,7 @@ def build_services(settings: Settings) -> Services:
             rate_window_s=settings.rate_limit_window_sec,
             total_s=settings.provider_timeout_sec,
         ),
+        budgets=budgets,
         premium_model=settings.premium_model,
     )
     return Services(
@@ -142,8 +146,9 @@ def build_services(settings: Settings) -> Services:
         providers=providers,
         transport=transport,
         spool=spool,
-        drainer=Drainer(spool, database),
+        drainer=Drainer(spool, database, budgets.outstanding),
         gateway=gateway,
+        budgets=budgets,
     )
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import anthropic
+from pydantic import BaseModel
 from report import (
     BASE_URL,
     CITY,
@@ -10,7 +11,7 @@ from report import (
     PNG,
     QUESTION,
     WEATHER,
-    NotOffered,
+    NotSupported,
     check,
     check_cancelled,
     failed_requests,
@@ -22,6 +23,11 @@ client = anthropic.Anthropic(base_url=BASE_URL, api_key=KEY)
 ASK: Any = [{"role": "user", "content": QUESTION}]
 COMMON: Any = {"model": "auto", "max_tokens": 500}
 TOOL: Any = {"name": "weather", "input_schema": CITY}
+
+
+class Person(BaseModel):
+    name: str
+    age: int
 
 
 def plain() -> str:
@@ -57,7 +63,10 @@ def tools() -> None:
 
 
 def json_schema() -> None:
-    raise NotOffered("the server's /v1/messages does not take output_format; a forced tool call does the same")
+    plain = client.messages.parse(**COMMON, messages=ASK, output_format=Person).parsed_output
+    with client.messages.stream(**COMMON, messages=ASK, output_format=Person) as events:
+        streamed = events.get_final_message().parsed_output
+    check(isinstance(plain, Person) and streamed == plain, "not the schema")
 
 
 def vision() -> None:
@@ -81,7 +90,11 @@ def cancel() -> None:
     check_cancelled(before)
 
 
+def absent() -> None:
+    raise NotSupported("Anthropic has no embeddings")
+
+
 run({
     "plain": plain, "stream": stream, "stream with usage": stream_usage, "tools": tools, "JSON schema": json_schema,
-    "vision": vision, "errors": errors, "cancel": cancel,
+    "vision": vision, "errors": errors, "cancel": cancel, "embeddings": absent,
 })  # fmt: skip

@@ -68,7 +68,11 @@ def cancel() -> None:
     raise NotSupported("it gives no handle on the stream")
 
 
+def absent() -> None:
+    raise NotSupported("it makes no embeddings")
+
+
 run({
     "plain": plain, "stream": stream, "stream with usage": stream_usage, "tools": tools, "JSON schema": json_schema,
-    "vision": vision, "errors": errors, "cancel": cancel,
+    "vision": vision, "errors": errors, "cancel": cancel, "embeddings": absent,
 })  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 import openai
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel
 from report import BASE_URL, KEY, PNG, QUESTION, WEATHER, check, check_cancelled, failed_requests, raises, run
 
@@ -78,7 +78,14 @@ def cancel() -> None:
     check_cancelled(before)
 
 
+def embeddings() -> None:
+    # Without the flag it counts tokens with OpenAI's vocabulary, which it would fetch from the net.
+    maker = OpenAIEmbeddings(**OURS, check_embedding_ctx_length=False)
+    check(len(maker.embed_documents(["red apple", "red pear"])) == 2, "no vectors")
+    check(maker.embed_query("red apple") == maker.embed_documents(["red apple"])[0], "not the same vector")
+
+
 run({
     "plain": plain, "stream": stream, "stream with usage": stream_usage, "tools": tools, "JSON schema": json_schema,
-    "vision": vision, "errors": errors, "cancel": cancel,
+    "vision": vision, "errors": errors, "cancel": cancel, "embeddings": embeddings,
 })  # fmt: skip

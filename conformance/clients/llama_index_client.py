@@ -7,6 +7,7 @@ import openai
 from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.program import FunctionCallingProgram
 from llama_index.core.tools import FunctionTool
+from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 from llama_index.llms.openai_like import OpenAILike
 from pydantic import BaseModel
 from report import BASE_URL, KEY, PNG, QUESTION, WEATHER, check, check_cancelled, failed_requests, raises, run
@@ -97,7 +98,13 @@ def cancel() -> None:
     check_cancelled(before)
 
 
+def embeddings() -> None:
+    maker = OpenAILikeEmbedding(model_name="auto", api_base=f"{BASE_URL}/v1", api_key=KEY)
+    check(len(maker.get_text_embedding_batch(["red apple", "red pear"])) == 2, "no vectors")
+    check(maker.get_query_embedding("red apple") == maker.get_text_embedding("red apple"), "not the same vector")
+
+
 run({
     "plain": plain, "stream": stream, "stream with usage": stream_usage, "tools": tools, "JSON schema": json_schema,
-    "vision": vision, "errors": errors, "cancel": cancel,
+    "vision": vision, "errors": errors, "cancel": cancel, "embeddings": embeddings,
 })  # fmt: skip

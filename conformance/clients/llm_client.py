@@ -9,7 +9,19 @@ import time
 from base64 import b64decode
 from pathlib import Path
 
-from report import BASE_URL, KEY, PERSON, PNG, QUESTION, WEATHER, check, check_cancelled, failed_requests, run
+from report import (
+    BASE_URL,
+    KEY,
+    PERSON,
+    PNG,
+    QUESTION,
+    WEATHER,
+    NotSupported,
+    check,
+    check_cancelled,
+    failed_requests,
+    run,
+)
 
 HOME = Path(tempfile.mkdtemp(prefix="llm-"))
 (HOME / "extra-openai-models.yaml").write_text(f"""\
@@ -92,7 +104,11 @@ def cancel() -> None:
     check_cancelled(before)
 
 
+def absent() -> None:
+    raise NotSupported("its embedding models are OpenAI's by name, with no other address")
+
+
 run({
     "plain": plain, "stream": stream, "stream with usage": stream_usage, "tools": tools, "JSON schema": json_schema,
-    "vision": vision, "errors": errors, "cancel": cancel,
+    "vision": vision, "errors": errors, "cancel": cancel, "embeddings": absent,
 })  # fmt: skip

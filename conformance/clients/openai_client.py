@@ -27,6 +27,8 @@ TOOL: Any = {"type": "function", "function": {"name": "weather", "parameters": C
 def plain() -> str:
     answer = client.chat.completions.create(model="auto", messages=ASK).choices[0].message.content
     check(answer, "no text")
+    three = client.chat.completions.create(model="auto", messages=ASK, n=3).choices
+    check(len({one.message.content for one in three}) == 3, "n = 3 gave no three answers")
     return answer or ""
 
 
@@ -83,7 +85,16 @@ def cancel() -> None:
     check_cancelled(before)
 
 
+def embeddings() -> None:
+    plain = client.embeddings.create(model="auto", input=["red apple", "red pear"])
+    floats = client.embeddings.create(model="auto", input=["red apple", "red pear"], encoding_format="float")
+    for one, other in zip(plain.data, floats.data, strict=True):
+        check(max(abs(a - b) for a, b in zip(one.embedding, other.embedding, strict=True)) < 1e-6, "base64 differs")
+    check(len(client.embeddings.create(model="auto", input="x", dimensions=64).data[0].embedding) == 64, "not 64")
+    raises(openai.NotFoundError, lambda: client.embeddings.create(model="none", input="x"))
+
+
 run({
     "plain": plain, "stream": stream, "stream with usage": stream_usage, "tools": tools, "JSON schema": json_schema,
-    "vision": vision, "errors": errors, "cancel": cancel,
+    "vision": vision, "errors": errors, "cancel": cancel, "embeddings": embeddings,
 })  # fmt: skip

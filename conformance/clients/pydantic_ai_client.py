@@ -4,7 +4,8 @@ import asyncio
 import base64
 
 from pydantic import BaseModel
-from pydantic_ai import Agent, BinaryContent, ModelHTTPError, NativeOutput
+from pydantic_ai import Agent, BinaryContent, Embedder, ModelHTTPError, NativeOutput
+from pydantic_ai.embeddings.openai import OpenAIEmbeddingModel
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 from report import BASE_URL, KEY, PNG, QUESTION, WEATHER, check, check_cancelled, failed_requests, raises, run
@@ -84,7 +85,12 @@ def cancel() -> None:
     check_cancelled(before)
 
 
+def embeddings() -> None:
+    maker = Embedder(OpenAIEmbeddingModel("auto", provider=OpenAIProvider(base_url=f"{BASE_URL}/v1", api_key=KEY)))
+    check(len(maker.embed_documents_sync(["red apple", "red pear"]).embeddings) == 2, "no vectors")
+
+
 run({
     "plain": plain, "stream": stream, "stream with usage": stream_usage, "tools": tools, "JSON schema": json_schema,
-    "vision": vision, "errors": errors, "cancel": cancel,
+    "vision": vision, "errors": errors, "cancel": cancel, "embeddings": embeddings,
 })  # fmt: skip

@@ -1,6 +1,6 @@
 // The Vercel AI SDK: `ai` with `@ai-sdk/openai-compatible`.
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { APICallError, generateText, Output, stepCountIs, streamText, tool } from "ai";
+import { APICallError, embedMany, generateText, Output, stepCountIs, streamText, tool } from "ai";
 import { z } from "zod";
 import { check, checkCancelled, failedRequests, key, png, question, rejects, run, url } from "./report.js";
 
@@ -60,5 +60,10 @@ await run({
       break;
     }
     await checkCancelled(before);
+  },
+  embeddings: async () => {
+    const values = ["red apple", "red pear"];
+    const { embeddings } = await embedMany({ model: provider.embeddingModel("auto"), values });
+    check(embeddings.length === 2 && embeddings[0].length === 384, "no vectors");
   },
 });

@@ -12,6 +12,8 @@ const create = (more) => client.chat.completions.create({ model, messages, ...mo
 async function plain() {
   const text = (await create()).choices[0].message.content;
   check(text, "no text");
+  const three = (await create({ n: 3 })).choices.map((one) => one.message.content);
+  check(new Set(three).size === 3, "n = 3 gave no three answers");
   return text;
 }
 
@@ -64,5 +66,9 @@ await run({
     const before = await failedRequests();
     for await (const _ of await create({ stream: true })) break;
     await checkCancelled(before);
+  },
+  embeddings: async () => {
+    const { data } = await client.embeddings.create({ model, input: ["red apple", "red pear"] });
+    check(data.length === 2 && data[0].embedding.length === 384, "no vectors");
   },
 });

@@ -15,9 +15,15 @@ export function check(fact, what) {
   if (!fact) throw new Error(what);
 }
 
+export class NotSupported extends Error {}
+
+export async function usage() {
+  return await (await fetch(`${url}/v1/usage`, { headers: { Authorization: `Bearer ${key}` } })).json();
+}
+
 export async function failedRequests() {
-  const usage = await (await fetch(`${url}/v1/usage`, { headers: { Authorization: `Bearer ${key}` } })).json();
-  return usage.total_requests - usage.successful_requests;
+  const { total_requests, successful_requests } = await usage();
+  return total_requests - successful_requests;
 }
 
 export async function checkCancelled(before) {
@@ -44,7 +50,7 @@ export async function run(checks) {
     try {
       await one();
     } catch (error) {
-      [result, detail] = ["fail", String(error).slice(0, 500)];
+      [result, detail] = [error instanceof NotSupported ? "not supported" : "fail", String(error).slice(0, 500)];
       console.error(error);
     }
     console.log(JSON.stringify({ capability, result, detail }));

@@ -75,6 +75,7 @@ def model_body(deployment: Deployment, *, available: bool) -> dict[str, Any]:
         "vector_size": deployment.vector_size or None,
         "quality_rating": rating_body(deployment.overall),
         "quality_by_task": {task.value: rating_body(rating) for task, rating in deployment.ratings.items()},
+        "quality_by_subtask": {name: rating_body(rating) for name, rating in deployment.subtask_ratings.items()},
         "simulated": deployment.simulated,
         "deprecated": deployment.deprecated_on is not None,
         "deprecation_date": deployment.deprecated_on.isoformat() if deployment.deprecated_on else None,

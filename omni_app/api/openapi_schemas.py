@@ -11,6 +11,7 @@ Schema = dict[str, Any]
 def object_of(
     properties: Schema, *, required: tuple[str, ...] = (), closed: bool = False, description: str = ""
 ) -> Schema:
+    """An object with these properties; `closed`: and no others."""
     schema: Schema = {"type": "object", "properties": properties}
     if required:
         schema["required"] = list(required)

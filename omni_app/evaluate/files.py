@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from omni_app.errors import InvalidRequest
-from omni_app.routing.types import Task
+from omni_app.routing.types import SUBTASKS, Task
 
+KINDS = {task.value for task in Task} | SUBTASKS.keys()
 MOST_PROBLEMS = 20
 """Problems told of one file; the rest is counted."""
 
@@ -64,14 +65,16 @@ def read_replay(path: Path, *, limit: int = 0) -> list[ReplayRow]:
     return rows
 
 
-def read_ratings(path: Path) -> dict[str, dict[Task, float]]:
-    """model -> task -> percentile in [0, 1]. Raises `InvalidRequest`."""
+def read_ratings(path: Path) -> dict[str, dict[str, float]]:
+    """model -> task or sub-task -> percentile in [0, 1]. Raises `InvalidRequest`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        found = {str(name): {Task(task): float(value) for task, value in row.items()} for name, row in content.items()}
+        found = {str(name): {str(kind): float(value) for kind, value in row.items()} for name, row in content.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InvalidRequest(f"{path}: {error}") from error
     for name, row in found.items():
+        if unknown := row.keys() - KINDS:
+            raise InvalidRequest(f"{path}: {name}: not a task or sub-task: {', '.join(sorted(unknown))}")
         if not all(0 <= value <= 1 for value in row.values()):
             raise InvalidRequest(f"{path}: {name}: a percentile is between 0 and 1")
     return found

@@ -1,7 +1,7 @@
 """Ratings of the models of a replay, never from the rows that they are measured on.
 
-In this order: a ratings file; the mean score per task on another named file; the packaged text arena, where the names
-are matched after lower-casing, dropping what stands before a `/`, and turning everything but letters and digits into
+In this order: a ratings file; the mean score per task and sub-task on another named file; the packaged text arena,
+where the names are matched after lower-casing, dropping what stands before a `/`, and turning everything but letters and digits into
 dashes (and, failing that, without `-instruct`, `-it`, `-chat` and a version
 at the end). A model that is in none gets a prior: the median of the rated models of the replay less a margin, or, when
 none is rated, the share of models that are cheaper than it less that margin.
@@ -13,9 +13,13 @@ from statistics import fmean, median
 
 from omni_app.evaluate.files import ReplayRow
 from omni_app.registry.quality import arena_ratings, load_leaderboards
-from omni_app.routing.types import Task
+from omni_app.routing.classify import classify
+from omni_app.routing.types import SUBTASKS, Task
 
-Ratings = dict[str, dict[Task, float]]
+Ratings = dict[str, dict[str, float]]
+"""Model -> task or sub-task -> share in [0, 1]."""
+ROWS_OF_DOUBT = 10
+"""A mean over few rows is drawn to the wider one as if so many rows had had that."""
 MARGIN = 0.1
 """What being unrated costs."""
 ENDINGS = re.compile(r"(-instruct|-it|-chat|-v\d+|-v\d+-\d+)+$")
@@ -36,12 +40,12 @@ def arena_ratings_for(names: Sequence[str], usd: Mapping[str, float]) -> tuple[R
     for name in names:
         row = exact.get(normal(name)) or short.get(ENDINGS.sub("", normal(name)))
         if row is not None:
-            ratings[name] = {task: one.percentile for task, one in arena_ratings(table, row).items()}
+            ratings[name] = {task.value: one.percentile for task, one in arena_ratings(table, row).items()}
             origin[name] = f"{table.title}: {row}"
     known = [fmean(row.values()) for row in ratings.values() if row]
     for name in names:
         if not ratings.get(name):
-            ratings[name] = dict.fromkeys(Task, prior(name, usd, known))
+            ratings[name] = dict.fromkeys((task.value for task in Task), prior(name, usd, known))
             origin[name] = "prior from price"
     return ratings, origin
 
@@ -53,14 +57,39 @@ def prior(name: str, usd: Mapping[str, float], known: Sequence[float]) -> float:
 
 
 def ratings_from_rows(rows: Sequence[ReplayRow]) -> Ratings:
-    """The mean score per task on another split."""
-    groups: dict[str, dict[Task, list[float]]] = {}
-    for row in rows:
-        for name, outcome in row.models.items():
-            groups.setdefault(name, {}).setdefault(row.task, []).append(outcome.score)
-    return {name: {task: fmean(scores) for task, scores in group.items()} for name, group in groups.items()}
+    """The mean score on another split, per task and sub-task as the classifier reads its prompts; each drawn to the
+    wider mean when it is of few rows.
+    """
+    read = [classify([{"role": "user", "content": row.prompt}], tools=False, image_parts=False) for row in rows]
+    tasks = [max(one.task_scores, key=one.task_scores.__getitem__).value for one in read]
+    ratings: Ratings = {}
+    for name in rows[0].models:
+        scores = [row.models[name].score for row in rows]
+        overall = fmean(scores)
+        by_task = _means(scores, tasks, wider=dict.fromkeys(tasks, overall))
+        wider = {subtask: by_task.get(task.value, overall) for subtask, task in SUBTASKS.items()}
+        ratings[name] = by_task | _means(scores, [one.subtask for one in read], wider=wider)
+    return ratings
 
 
-def rating_of(row: Mapping[Task, float], task: Task) -> float:
-    """The rating at a task; the mean of the others when the measure has none for it."""
-    return row.get(task, fmean(row.values()) if row else 0.0)
+def _means(scores: Sequence[float], classes: Sequence[str], *, wider: Mapping[str, float]) -> dict[str, float]:
+    """Class -> the mean of its scores, drawn to the wider mean."""
+    groups: dict[str, list[float]] = {}
+    for score, one in zip(scores, classes, strict=True):
+        groups.setdefault(one, []).append(score)
+    return {
+        one: (sum(group) + ROWS_OF_DOUBT * wider[one]) / (len(group) + ROWS_OF_DOUBT) for one, group in groups.items()
+    }
+
+
+def rating_of(row: Mapping[str, float], task: Task, subtask: str) -> float:
+    """The rating at a sub-task, else at its task; the mean of the tasks' when the measure has none for it."""
+    finer = row.get(subtask) if SUBTASKS.get(subtask) is task else None
+    if finer is not None:
+        return finer
+    return row.get(task.value, _overall(row))
+
+
+def _overall(row: Mapping[str, float]) -> float:
+    known = [row[task.value] for task in Task if task.value in row]
+    return fmean(known) if known else 0.0

@@ -4,7 +4,10 @@ Each router is a list of trade-off points, from cheapest to best; each point cho
 classifier's reading (task, sub-task, difficulty), ratings and prices alone. Nothing is fitted on the rows.
 
     score       `decide` with the weights (w, 0, 1 - w, 0), w from 1 to 0: the formula and the minimum quality
-    expected    1 / (1 + exp(-STEEPNESS * (rating - difficulty))) less a price of cost: quality lowered by difficulty
+    minimum     `decide` with cost alone among the models that reach the minimum quality, which rises with the
+                difficulty: the cheapest model that is good enough, from "any is" to "only the best is"
+    expected    the rating as the chance of success, its odds lowered by exp(STEEPNESS * (difficulty - the ordinary one
+                of the sub-task)), less a price of cost
     difficulty  two models only: the strong one when the difficulty reaches a threshold
 """
 
@@ -20,15 +23,17 @@ from omni_app.evaluate.ratings import Ratings, rating_of
 from omni_app.money import PICO_PER_USD
 from omni_app.routing.classify import Classification, classify
 from omni_app.routing.decide import choose_task, decide
+from omni_app.routing.reading.difficulty import BASE
 from omni_app.routing.shortlist import RoutingTable
 from omni_app.routing.tokens import estimate_tokens
-from omni_app.routing.types import Deployment, Policy, Price, Rating, RouteRequest, Snapshot, Task, Weights
+from omni_app.routing.types import SUBTASKS, Deployment, Policy, Price, Rating, RouteRequest, Snapshot, Task, Weights
 
-STEEPNESS = 4.0
-"""How fast a model fails as a request grows harder than its rating: a convention, not fitted."""
-WEIGHT_STEPS = 20
-COST_WEIGHTS = (1e9, *(100 * 0.7**step for step in range(40)), 0.0)
+STEEPNESS = 2.0
+"""How fast a model fails as a request grows harder than others of its kind: a convention, not fitted."""
+WEIGHT_STEPS = 100
+COST_WEIGHTS = (1e9, *(100 * 0.93**step for step in range(200)), 0.0)
 """What the dearest model's cost is set against quality in [0, 1], from all to nothing."""
+MINIMUM_SLOPES = (0.0, *(0.2 * 1.12**step for step in range(50)))
 POLICY = Policy()
 
 
@@ -80,8 +85,10 @@ def prices(rows: Sequence[ReplayRow], name: str) -> Price:
     return Price(flat, flat)
 
 
-def deployment(name: str, price: Price, ratings: Mapping[Task, float]) -> Deployment:
+def deployment(name: str, price: Price, ratings: Mapping[str, float]) -> Deployment:
     """A model of the file as the router knows models."""
+    known = {kind: Rating(value, "replay") for kind, value in ratings.items()}
+    tasks = {task: known[task.value] for task in Task if task.value in known}
     return Deployment(
         id=f"replay/{name}",
         provider="replay",
@@ -89,8 +96,9 @@ def deployment(name: str, price: Price, ratings: Mapping[Task, float]) -> Deploy
         price=price,
         context_window=10_000_000,
         max_output_tokens=100_000,
-        ratings={task: Rating(value, "replay") for task, value in ratings.items()},
-        overall=Rating(fmean(ratings.values()) if ratings else 0.0, "replay"),
+        ratings=tasks,
+        subtask_ratings={kind: known[kind] for kind in known.keys() & SUBTASKS.keys()},
+        overall=Rating(fmean(one.percentile for one in tasks.values()) if tasks else 0.0, "replay"),
         prior_latency_ms=1000,
     )
 
@@ -147,6 +155,27 @@ def by_score(bench: Bench) -> Choices:
     return choices
 
 
+def by_minimum(bench: Bench) -> Choices:
+    """The cheapest model that reaches what the request asks for, at each slope of minimum quality over difficulty."""
+    table, snapshot = RoutingTable(bench.deployments), Snapshot(id="replay")
+    choices = []
+    for number, slope in enumerate(MINIMUM_SLOPES):
+        policy = replace(
+            POLICY,
+            version=f"minimum-{number}",
+            balanced=Weights(1.0, 0.0, 0.0, 0.0),
+            subtask_quality={},
+            hard_from=0.0,
+            hard_quality=slope,
+        )
+        chosen = []
+        for read in bench.reads:
+            one = decide(read.request, deployments=table, policy=policy, snapshot=snapshot, registry_version="replay")
+            chosen.append((one.selected or f"replay/{bench.cheapest}").removeprefix("replay/"))
+        choices.append(chosen)
+    return choices
+
+
 def by_expected_quality(bench: Bench) -> Choices:
     """The best expected quality less cost, at each price of cost."""
     return [[expected_best(read, bench.ratings, weight) for read in bench.reads] for weight in COST_WEIGHTS]
@@ -156,9 +185,12 @@ def expected_best(read: Read, ratings: Ratings, weight: float) -> str:
     """The model with the highest expected quality less `weight` times its share of the dearest model's cost."""
     dearest = max(read.expected_usd.values()) or 1.0
 
+    harder = read.request.difficulty - BASE.get(read.request.subtask, read.request.difficulty)
+    factor = exp(STEEPNESS * harder)
+
     def worth(name: str) -> tuple[float, float, str]:
-        above = rating_of(ratings.get(name, {}), read.task) - read.request.difficulty
-        quality = 1 / (1 + exp(-STEEPNESS * above))
+        rating = rating_of(ratings.get(name, {}), read.task, read.request.subtask)
+        quality = rating / (rating + (1 - rating) * factor) if rating else 0.0
         return (quality - weight * read.expected_usd[name] / dearest, quality, name)
 
     return max(read.expected_usd, key=worth)
@@ -190,7 +222,11 @@ def replay_report(rows: Sequence[ReplayRow], ratings: Ratings, *, resamples: int
     """All figures of a replay file, ready for JSON."""
     bench = make_bench(rows, ratings)
     many = len(bench.deployments) > 2
-    routers: dict[str, Callable[[Bench], Choices]] = {"score": by_score, "expected": by_expected_quality}
+    routers: dict[str, Callable[[Bench], Choices]] = {
+        "score": by_score,
+        "minimum": by_minimum,
+        "expected": by_expected_quality,
+    }
     if not many:
         routers["difficulty"] = by_difficulty
     routers["oracle"] = oracle

@@ -8,13 +8,13 @@ provider and nowhere else (docs/decisions/0009-embeddings.md).
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from omni_app.errors import NoEligibleModel, Unavailable
+from omni_app.errors import NoEligibleModel
 from omni_app.gateway.embedding import fitting, model_of, same_model
 from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.types import Answer, Caller, ChatRequest
 from omni_app.routing.types import KeyKind
-from omni_app.storage.database import DATABASE_ERRORS, Database
-from omni_app.storage.meta import first_meta
+from omni_app.storage.database import Database
+from omni_app.storage.meta import first_meta, read_meta
 
 KEPT_ORGS = 10_000
 """How many orgs' models a worker remembers before it reads them again: bounds its memory."""
@@ -53,15 +53,14 @@ class Embedder:
 
         Raises `Unavailable` while the database is: a guess could mix the vectors of two models.
         """
-        cheapest = self.gateway.cheapest_embedder(caller, request)
-        try:
-            async with self.database.session() as session:
-                fallback = model_of(cheapest) if cheapest else ""
-                name = await first_meta(session, f"embedding:{caller.kind}:{caller.org_id}", fallback)
+        key = f"embedding:{caller.kind}:{caller.org_id}"
+        async with self.database.reading() as session:
+            name = await read_meta(session, key)
+        cheapest = None if name else self.gateway.cheapest_embedder(caller, request)
+        if cheapest is not None:
+            async with self.database.reading() as session:
+                name = await first_meta(session, key, model_of(cheapest))
                 await session.commit()
-        except DATABASE_ERRORS as error:
-            message = "the org's embedding model cannot be read now; name one, or try again"
-            raise Unavailable(message, headers={"Retry-After": "2"}) from error
         if len(self._chosen) >= KEPT_ORGS:
             self._chosen.clear()
         if name:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from omni_app.errors import NoEligibleModel, OmniError, PromptTooLong, ProviderError, RateLimited
+from omni_app.gateway.budgets import Budgets
 from omni_app.gateway.embedding import embedding_route, without_window
 from omni_app.gateway.fallback import Walk
 from omni_app.gateway.health import Health
@@ -57,6 +58,7 @@ class Gateway:
     limiter: Limiter
     spool: Spool
     limits: Limits
+    budgets: Budgets | None = None
     premium_model: str = ""
     policy: Policy = field(default_factory=Policy)
     health: Health = field(default_factory=Health)
@@ -126,6 +128,7 @@ class Gateway:
         started_s = self.clock()
         story = self._story(caller, request, request_id, started_s=started_s)
         with self._recording_failure(story, started_s):
+            await self._reserve(story)
             whole = await self._walk(story, started_s).run(self._affordable(story))
         return self._served(story, whole, started_s)
 
@@ -143,6 +146,7 @@ class Gateway:
             story.attempts = attempts
         whole: Whole | None = None
         with self._recording_failure(story, started_s):
+            await self._reserve(story)
             async with aclosing(self._walk(story, started_s).stream(self._affordable(story))) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Whole):
@@ -178,6 +182,19 @@ class Gateway:
         except (asyncio.CancelledError, GeneratorExit):
             self.spool.finish(story.failed("cancelled", latency_ms=self._elapsed_ms(started_s)))
             raise
+        finally:
+            if story.held is not None and self.budgets is not None:
+                self.budgets.settle(story.held, story.cost)
+
+    async def _reserve(self, story: Story) -> None:
+        """Holds the worst case of the steps in the caller's budgets; at the least the primary's. Raises the 402."""
+        caller, steps = story.caller, story.decision.steps
+        if not caller.budgets or self.budgets is None or not steps:
+            return
+        most = max(step.worst_cost for step in steps)
+        story.held = await self.budgets.reserve(
+            caller, request_id=story.request_id, least=steps[0].worst_cost, most=most, at=story.created_at
+        )
 
     def _walk(self, story: Story, started_s: float) -> Walk:
         """The walk down the chain, once its first line is on disk. Raises the refusal when nothing is eligible."""
@@ -214,11 +231,10 @@ class Gateway:
         return round((self.clock() - started_s) * 1000)
 
     def _affordable(self, story: Story) -> Iterator[tuple[Deployment, Step]]:
-        """The chain, less the steps whose worst case no longer fits the promise beside what failed attempts cost."""
-        limit = story.request.max_cost
+        """The chain, less the steps whose worst case no longer fits beside what failed attempts cost."""
         for step in story.decision.steps:
             deployment = self.registry.get(step.model)
-            if deployment and (limit is None or story.cost + step.worst_cost <= limit):
+            if deployment and story.affords(step):
                 yield deployment, step
 
     def _decide(self, request: RouteRequest, policy: Policy | None) -> Decision:
@@ -287,6 +303,7 @@ def route_request(caller: Caller, request: ChatRequest) -> RouteRequest:
         difficulty=seen.difficulty,
         subtask=seen.subtask,
         choices=request.choices,
+        bounded=bool(caller.budgets),
     )
 
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from omni_app.gateway.budgets import Reservation
 from omni_app.gateway.types import EMBEDDING_TASK, Answer, Attempt, Caller, ChatRequest
 from omni_app.providers.base import Completion, Usage
 from omni_app.routing.cost import savings
-from omni_app.routing.types import Candidate, Decision, Deployment
+from omni_app.routing.types import Candidate, Decision, Deployment, Step
 from omni_app.storage.ledger import AttemptRecord, RequestRecord, RoutingRecord
 from omni_app.storage.spool import Admission
 
@@ -30,6 +31,13 @@ class Story:
     routing_us: int = 0
     first_token_ms: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    held: Reservation | None = None
+    """What it may cost within the caller's budgets; None without a budget."""
+
+    def affords(self, step: Step) -> bool:
+        """Whether the step's worst case, beside what failed attempts cost, fits the promise and the budgets."""
+        worst, promised = self.cost + step.worst_cost, self.request.max_cost
+        return (promised is None or worst <= promised) and (self.held is None or self.held.covers(worst))
 
     @property
     def task(self) -> str:

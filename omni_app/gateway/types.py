@@ -9,6 +9,7 @@ from uuid import UUID
 
 from omni_app.providers.base import Completion, FaultKind, Usage
 from omni_app.routing.types import Decision, Deployment, KeyKind, LatencyPref, Message, Policy, Priority, Task
+from omni_app.storage.budgets import BudgetTerms
 from omni_app.storage.keys import ApiKey
 
 EMBEDDINGS = "embeddings"
@@ -38,6 +39,7 @@ class Caller:
     premium_model: str = ""
     rate_limit: int | None = None
     keep_prompts_days: int = 0
+    budgets: tuple[BudgetTerms, ...] = ()
 
     @classmethod
     def with_key(cls, key: ApiKey) -> "Caller":
@@ -52,6 +54,7 @@ class Caller:
             premium_model=key.org.premium_model,
             rate_limit=key.rate_limit,
             keep_prompts_days=key.org.keep_prompts_days,
+            budgets=key.budgets,
         )
 
 

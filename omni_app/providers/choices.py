@@ -36,8 +36,8 @@ async def stream_choices(provider: Provider, request: ProviderRequest) -> AsyncG
     """The pieces of every choice as they come, each with its number, then the whole answer. Raises `ProviderFault`."""
     if one_call(provider, request):
         async with aclosing(provider.stream(request)) as pieces:
-            async for piece in pieces:
-                yield piece
+            async for one in pieces:
+                yield one
         return
     parts = parts_of(request)
     heard: asyncio.Queue[tuple[int, Piece | None]] = asyncio.Queue()

@@ -146,7 +146,7 @@ def _read_completion(value: Mapping[str, Any], request: ProviderRequest, warning
     choices = value.get("choices")
     if not isinstance(choices, list):
         raise ProviderFault(FaultKind.MALFORMED, "the answer has no choices")
-    said = [_read_choice(choice) for choice in choices or ({},)]
+    said = [_read_choice(choice) for choice in choices or [None]]
     text, calls = "".join(one.text for one in said), tuple(call for one in said for call in one.tool_calls)
     usage = read_usage(value.get("usage"), request, text, calls)
     if any(_is_hollow(one) for one in said):

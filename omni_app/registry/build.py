@@ -18,7 +18,7 @@ from omni_app.money import pico, pico_per_token
 from omni_app.registry.catalog import Catalog, Embedder, Live, Made, load_catalog
 from omni_app.registry.price_map import Facts, PriceMap, SourceError, installed_price_map
 from omni_app.registry.priors import PricePriors, below, blended_usd_per_million
-from omni_app.registry.quality import MEASURES, Leaderboards, load_leaderboards
+from omni_app.registry.quality import MEASURES, Leaderboards, arena_subtask_ratings, load_leaderboards
 from omni_app.registry.registry import PACKAGED_FILE, build_registry
 from omni_app.registry.rows import to_row
 from omni_app.routing.types import Deployment, Price, Rating, Task
@@ -53,6 +53,7 @@ class Listed:
     price_source: str
     price_version: str
     ratings: Mapping[Task, Rating]
+    subtask_ratings: Mapping[str, Rating]
 
 
 def load_sources() -> Sources:
@@ -84,12 +85,13 @@ def look_up(entry: Live, sources: Sources) -> Listed:
     prices = sources.price_map
     facts = prices.facts(entry.facts)
     ratings = sources.leaderboards.rate(arena=entry.arena, arena_image=entry.arena_image, tau2=entry.tau2)
+    finer = arena_subtask_ratings(sources.leaderboards.arena, entry.arena) if entry.arena else {}
     if entry.provider == "openrouter":
-        return _at_openrouter(entry, facts, ratings, sources.openrouter)
+        return replace(_at_openrouter(entry, facts, ratings, sources.openrouter), subtask_ratings=finer)
     source = f"LiteLLM {prices.version} price map, row {entry.facts}"
     if facts.has_off_peak_price:
         source += "; the price of peak hours, at other hours the provider charges less"
-    return Listed(entry, facts, prices.price(entry.facts), source, f"litellm-{prices.version}", ratings)
+    return Listed(entry, facts, prices.price(entry.facts), source, f"litellm-{prices.version}", ratings, finer)
 
 
 def _at_openrouter(entry: Live, facts: Facts, ratings: Mapping[Task, Rating], prices: Mapping[str, Any]) -> Listed:
@@ -108,6 +110,7 @@ def _at_openrouter(entry: Live, facts: Facts, ratings: Mapping[Task, Rating], pr
         price_source=f"OpenRouter's model list by {prices['version']}, seen {prices['seen']}{since}",
         price_version=prices["version"],
         ratings=ratings,
+        subtask_ratings={},
     )
 
 
@@ -151,6 +154,7 @@ def live_deployment(listed: Listed, priors: Mapping[Task, PricePriors]) -> Deplo
         context_window=facts.context_window,
         max_output_tokens=facts.max_output_tokens,
         ratings=ratings,
+        subtask_ratings={} if facts.makes_images else listed.subtask_ratings,
         overall=ratings[tasks[0]],
         prior_latency_ms=assumed_latency_ms(listed),
         strengths=strengths(ratings, facts),

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import TypeVar
 
 from omni_app.registry.price_map import SourceError
 from omni_app.routing.types import Rating, Task
 
+Kind = TypeVar("Kind", bound=str)
 FOLDER = Path(__file__).parent / "ratings"
 LANGUAGES = ("chinese", "french", "german", "spanish", "russian", "japanese", "korean")
 SERVICE_DOMAINS = ("airline", "retail", "telecom")
@@ -56,6 +58,18 @@ MEASURES: Mapping[Task, Measure] = {
 }
 
 
+SUBTASK_MEASURES: Mapping[str, Measure] = {
+    "arithmetic": Measure("math", ("math",), 1),
+    "mathematics": Measure("math", ("math",), 1),
+    "logic": Measure("hard prompts (a proxy)", ("hard_6",), 1),
+    "creative": Measure("creative writing", ("creative_writing",), 1),
+    "roleplay": Measure("creative writing (a proxy)", ("creative_writing",), 1),
+    "rewriting": Measure("instruction following (a proxy)", ("if",), 1),
+    "extraction": Measure("instruction following (a proxy)", ("if",), 1),
+}
+"""Sub-tasks that the arena has a category of its own for; the others are rated as their task."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leaderboards:
     """The tables that ratings come from."""
@@ -95,13 +109,22 @@ def percentile(value: float, values: Sequence[float]) -> float:
 
 def arena_ratings(table: Table, name: str) -> dict[Task, Rating]:
     """A rating for each task whose categories the model has been voted on in."""
+    return _measured(table, name, MEASURES)
+
+
+def arena_subtask_ratings(table: Table, name: str) -> dict[str, Rating]:
+    """The same for sub-tasks."""
+    return _measured(table, name, SUBTASK_MEASURES)
+
+
+def _measured(table: Table, name: str, measures: Mapping[Kind, Measure]) -> dict[Kind, Rating]:
     row = table.row(name)
-    ratings: dict[Task, Rating] = {}
-    for task, measure in MEASURES.items():
+    ratings: dict[Kind, Rating] = {}
+    for kind, measure in measures.items():
         present = [category for category in measure.categories if category in row]
         if len(present) < measure.needed:
             continue
-        ratings[task] = Rating(
+        ratings[kind] = Rating(
             percentile=round(fmean(table.percentile(name, category) for category in present), 4),
             measure=f"{table.title}: {measure.words}",
             value=round(fmean(row[category] for category in present), 1),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from omni_app.routing.types import Deployment, Price, Rating, Task
+from omni_app.routing.types import SUBTASKS, Deployment, Price, Rating, Task
 
 Row = Mapping[str, Any]
 """JSON values only; the keys are the fields of `Deployment`."""
@@ -27,6 +27,7 @@ def to_row(deployment: Deployment) -> dict[str, Any]:
         "context_window": deployment.context_window,
         "max_output_tokens": deployment.max_output_tokens,
         "ratings": {task.value: rating_row(deployment.ratings[task]) for task in sorted(deployment.ratings)},
+        "subtask_ratings": {name: rating_row(one) for name, one in sorted(deployment.subtask_ratings.items())},
         "overall": rating_row(deployment.overall),
         "prior_latency_ms": deployment.prior_latency_ms,
         "upstream_model": deployment.upstream_model,
@@ -72,6 +73,7 @@ def from_row(row: Row) -> Deployment:
         context_window=_whole(row["context_window"]),
         max_output_tokens=_whole(row["max_output_tokens"]),
         ratings={Task(task): _rating(rating) for task, rating in row["ratings"].items()},
+        subtask_ratings={_subtask(name): _rating(rating) for name, rating in row.get("subtask_ratings", {}).items()},
         overall=_rating(row["overall"]),
         prior_latency_ms=_whole(row["prior_latency_ms"]),
         upstream_model=_text(row["upstream_model"]),
@@ -113,6 +115,12 @@ def _rating(row: Row) -> Rating:
         date=_text(row["date"]),
         prior=_flag(row["prior"]),
     )
+
+
+def _subtask(name: str) -> str:
+    if name not in SUBTASKS:
+        raise ValueError(f"not a sub-task: {name!r}")
+    return name
 
 
 def _whole(value: object) -> int:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from omni_app.routing.score import LogScale, cost_scale, latency_scale, weights_for
 from omni_app.routing.types import (
+    SUBTASKS,
     Case,
     Deployment,
     LatencyPref,
@@ -22,7 +23,7 @@ from omni_app.routing.types import (
     Weights,
 )
 
-KEPT_SHORTLISTS = 256
+KEPT_SHORTLISTS = 1024
 """How many shortlists a table keeps before it starts anew: bounds its memory."""
 IMAGES_ONLY = frozenset({Task.IMAGE})
 
@@ -95,6 +96,7 @@ class RoutingTable:
 
     def __init__(self, deployments: Sequence[Deployment]) -> None:
         self.deployments = tuple(deployments)
+        self._rated_subtasks = frozenset(name for one in self.deployments for name in one.subtask_ratings)
         self._shortlists: dict[tuple[object, ...], Shortlist] = {}
 
     def shortlist(self, case: Case) -> Shortlist:
@@ -102,6 +104,7 @@ class RoutingTable:
         request, task, policy, snapshot = case
         kind = (
             task,
+            request.subtask if request.subtask in self._rated_subtasks else "",
             request.priority,
             request.latency_pref,
             request.needs_vision,
@@ -149,8 +152,8 @@ def make_shortlist(deployments: Sequence[Deployment], case: Case) -> Shortlist:
 
 
 def make_row(deployment: Deployment, case: Case, *, weights: Weights, scale: LogScale) -> Row:
-    """A deployment's figures for one task; a model without a rating for the task is taken at its overall one."""
-    rating = deployment.ratings.get(case.task, deployment.overall)
+    """A deployment's figures for one kind of request."""
+    rating = rating_for(deployment, case)
     latency_ms = case.snapshot.latency_ms.get(deployment.id, float(deployment.prior_latency_ms))
     latency_term = 1 - scale.norm(latency_ms)
     overall = deployment.overall.percentile
@@ -171,6 +174,13 @@ def make_row(deployment: Deployment, case: Case, *, weights: Weights, scale: Log
             weights.latency * latency_term + weights.task * rating.percentile + weights.quality * overall
         ),
     )
+
+
+def rating_for(deployment: Deployment, case: Case) -> Rating:
+    """Its rating for the sub-task where there is one, else for the task, else overall."""
+    subtask = case.request.subtask
+    finer = deployment.subtask_ratings.get(subtask) if SUBTASKS.get(subtask) is case.task else None
+    return finer or deployment.ratings.get(case.task, deployment.overall)
 
 
 def tie_break(row: Row, request: RouteRequest) -> tuple[float, float, float, str]:

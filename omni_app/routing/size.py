@@ -79,10 +79,11 @@ def least_worst_cost(row: Row, case: Case) -> int:
 def planned_output(row: Row, case: Case) -> int | None:
     """What to send as `max_tokens`: the caller's, lowered to the model's limit, its window and `max_cost`.
 
-    None when the caller gave neither `max_tokens` nor `max_cost`: the model's own limit holds then.
+    None when the caller gave neither `max_tokens` nor `max_cost` and no budget holds: the model's own limit does then.
     """
     request = case.request
-    if case.task is Task.IMAGE or (request.max_tokens is None and request.max_cost is None):
+    unbounded = request.max_tokens is None and request.max_cost is None and not request.bounded
+    if case.task is Task.IMAGE or unbounded:
         return None
     asked = case.policy.output_ceiling_tokens if request.max_tokens is None else request.max_tokens
     planned = min(asked, row.max_output, row.context_window - context_tokens(case))

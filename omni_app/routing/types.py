@@ -25,6 +25,31 @@ class Task(StrEnum):
     AGENT_STEP = "agent_step"
 
 
+SUBTASKS: Mapping[str, Task] = {
+    "small_talk": Task.CHAT,
+    "general": Task.CHAT,
+    "knowledge": Task.CHAT,
+    "quiz": Task.CHAT,
+    "advice": Task.CHAT,
+    "rewriting": Task.CHAT,
+    "extraction": Task.CHAT,
+    "writing": Task.CHAT,
+    "roleplay": Task.CHAT,
+    "creative": Task.CHAT,
+    "translation": Task.TRANSLATION,
+    "summary": Task.SUMMARIZATION,
+    "image": Task.IMAGE,
+    "tool_use": Task.AGENT_STEP,
+    "arithmetic": Task.REASONING,
+    "mathematics": Task.REASONING,
+    "logic": Task.REASONING,
+    "code_writing": Task.CODING,
+    "code_explanation": Task.CODING,
+    "code_repair": Task.CODING,
+}
+"""Finer class -> the task that it is a kind of."""
+
+
 class Priority(StrEnum):
     """The caller's trade between price and quality."""
 
@@ -102,6 +127,8 @@ class Deployment:
     simulated: bool = False
     tasks: frozenset[Task] | None = None
     """The tasks it may be chosen for; None = every task it is able to do."""
+    subtask_ratings: Mapping[str, Rating] = field(default_factory=dict)
+    """Finer ratings, by sub-task (`SUBTASKS`); what is missing is rated as its task."""
     deprecated_on: date | None = None
     price_source: str = ""
     price_version: str = ""
@@ -136,6 +163,8 @@ class RouteRequest:
     """How many images to make; counts for task `image` only."""
     choices: int = 1
     """How many answers to write (`n`); each is counted with its own prompt."""
+    bounded: bool = False
+    """Whether the answer's length must have a bound that the provider is told, because a budget holds for it."""
     embeds: bool = False
     """Whether embeddings are wanted and no words: then only deployments with a `vector_size` are asked."""
     allowed_models: frozenset[str] | None = None
@@ -192,7 +221,7 @@ class Policy:
     image_probability: float = 0.9
     """Task `image` is chosen only at or above this probability."""
     subtask_quality: Mapping[str, float] = field(
-        default_factory=lambda: {"mathematics": 0.2, "logic": 0.2, "code_repair": 0.2}
+        default_factory=lambda: {"arithmetic": 0.2, "mathematics": 0.2, "logic": 0.2, "code_repair": 0.2}
     )
     """Lowest percentile for the task that a sub-task asks for; 0 when not listed."""
     hard_from: float = 0.6

@@ -4,13 +4,15 @@ What a period has cost is always the ledger's own sum (`omni_app.storage.leases`
 that writes the rows), so a budget and the usage pages cannot disagree. Periods are UTC.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, cast
+from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, and_, delete, func, inspect, literal, select, text
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -18,8 +20,12 @@ from omni_app.routing.types import KeyKind
 from omni_app.storage.meta import REVOCATIONS, bump
 from omni_app.storage.tables import Budget, BudgetLease, BudgetWindow, RequestRow
 
+BOOKS_LOCK = 6_417_902
+"""Postgres advisory lock: shared by whoever writes ledger rows, exclusive to whoever opens a period."""
+
 Period = Literal["day", "week", "month", "total"]
 PERIODS: tuple[Period, ...] = ("day", "week", "month", "total")
+PERIOD_OF: Mapping[str, Period] = {one: one for one in PERIODS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +80,40 @@ async def budgets_of(session: AsyncSession, *, org_ids: Collection[UUID]) -> dic
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a budget is used in the period of this moment; pico-dollars."""
+
+    terms: BudgetTerms
+    spent: int
+    """The sum of the period's ledger rows."""
+    reserved: int
+    """Held for requests on their way, and by workers for the next ones."""
+
+    @property
+    def left(self) -> int:
+        """Never below zero, though a limit may be lowered to less than is spent."""
+        return max(0, self.terms.limit - self.spent - self.reserved)
+
+
+async def standings(session: AsyncSession, *, org_id: UUID, now: datetime) -> list[Standing]:
+    """Every budget of the org and of its keys, oldest first. Two queries."""
+    found = (await budgets_of(session, org_ids=[org_id])).get(org_id, ())
+    query = select(BudgetWindow).where(col(BudgetWindow.budget_id).in_([terms.id for terms in found]))
+    starts = {terms.starts_at(now) for terms in found}
+    rows = await session.scalars(query.where(col(BudgetWindow.starts_at).in_(starts))) if found else ()
+    windows = {(row.budget_id, row.starts_at): (row.spent, row.leased) for row in rows}
+    # A period without a row has not been asked for yet: nothing is spent of it.
+    return [Standing(terms, *windows.get((terms.id, terms.starts_at(now)), (0, 0))) for terms in found]
+
+
 def that_hold(terms: Iterable[BudgetTerms], *, key_id: UUID, kind: KeyKind) -> tuple[BudgetTerms, ...]:
     """Those of an org's budgets that a request of this key counts against."""
     return tuple(one for one in terms if one.holds_for(key_id=key_id, kind=kind))
 
 
 def _terms(row: Budget) -> BudgetTerms:
-    period = cast(Period, row.period) if row.period in PERIODS else "total"
+    period = PERIOD_OF.get(row.period, "total")
     return BudgetTerms(row.id, row.key_id, period, row.limit_pico, row.created_at)
 
 
@@ -102,6 +135,7 @@ async def set_budget(
         row = Budget(org_id=org_id, key_id=key_id, period=period, limit_pico=limit, created_at=now)
         session.add(row)
     await session.flush()
+    await open_window(session, _terms(row), org_id=org_id, starts_at=_terms(row).starts_at(now))
     await bump(session, REVOCATIONS)
     return _terms(row)
 
@@ -133,3 +167,32 @@ def counted(terms: BudgetTerms, *, org_id: UUID, start: datetime, end: datetime 
     whose = col(RequestRow.key_kind) == "live" if terms.key_id is None else col(RequestRow.key_id) == terms.key_id
     scope = and_(col(RequestRow.org_id) == org_id, whose, col(RequestRow.created_at) >= start)
     return scope if end is None else and_(scope, col(RequestRow.created_at) < end)
+
+
+async def open_window(session: AsyncSession, terms: BudgetTerms, *, org_id: UUID, starts_at: datetime) -> None:
+    """A period's row, with what the ledger already holds of it; nothing when it is there.
+
+    No ledger row is written meanwhile: each one is either in the sum or booked after it.
+    """
+    await lock_books(session, shared=False)
+    columns = {one.name: one.type for one in inspect(BudgetWindow).local_table.columns}
+    total = select(
+        literal(terms.id, columns["budget_id"]),
+        literal(starts_at, columns["starts_at"]),
+        sql_cast(func.coalesce(func.sum(col(RequestRow.cost)), 0), BigInteger),
+        literal(0, columns["leased"]),
+    ).where(counted(terms, org_id=org_id, start=starts_at, end=terms.ends_at(starts_at)))
+    dialect = session.get_bind().dialect.name
+    made = (postgresql if dialect == "postgresql" else sqlite).insert(BudgetWindow)
+    await session.execute(
+        made.from_select(["budget_id", "starts_at", "spent", "leased"], total).on_conflict_do_nothing()
+    )
+
+
+async def lock_books(session: AsyncSession, *, shared: bool) -> None:
+    """Until the transaction ends. SQLite has one writer at a time: there it is enough to begin to write."""
+    if session.get_bind().dialect.name == "postgresql":
+        name = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+        await session.execute(text(f"SELECT {name}(:number)"), {"number": BOOKS_LOCK})
+    else:
+        await session.execute(text("UPDATE budget_windows SET spent = spent WHERE budget_id IS NULL"))

@@ -18,12 +18,13 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.errors import InvalidApiKey, Unavailable
 from omni_app.routing.types import KeyKind, Policy
+from omni_app.storage.budgets import BudgetTerms, budgets_of, that_hold
 from omni_app.storage.database import AWAY, DATABASE_ERRORS, Database
 from omni_app.storage.meta import REVOCATIONS, bump, read_meta
 from omni_app.storage.pause import pause
@@ -79,6 +80,8 @@ class ApiKey:
     org: OrgTerms = OrgTerms()
     policy: Policy | None = None
     """The key's own routing policy, else its org's; None = the server's."""
+    budgets: tuple[BudgetTerms, ...] = ()
+    """What its requests count against."""
 
     def is_good(self, now: datetime) -> bool:
         """Neither revoked, nor switched off, nor expired."""
@@ -139,6 +142,7 @@ async def create_key(
 async def list_keys(session: AsyncSession, *, org_id: UUID, include_hidden: bool = False) -> list[ApiKey]:
     """The org's keys that are not revoked, newest first."""
     query = select(ApiKeyRow).where(col(ApiKeyRow.org_id) == org_id, col(ApiKeyRow.revoked_at).is_(None))
+    query = query.where(col(ApiKeyRow.replaced_by).is_(None))
     if not include_hidden:
         query = query.where(col(ApiKeyRow.hidden).is_(False))
     rows = await session.scalars(query.order_by(col(ApiKeyRow.created_at).desc(), col(ApiKeyRow.id)))
@@ -148,14 +152,20 @@ async def list_keys(session: AsyncSession, *, org_id: UUID, include_hidden: bool
 async def all_keys(session: AsyncSession) -> list[tuple[str, ApiKey]]:
     """Every visible key with its org's name, for the operator."""
     query = select(Org.name, ApiKeyRow).join(Org, col(Org.id) == col(ApiKeyRow.org_id))  # type: ignore[call-overload]
-    rows = await session.execute(query.where(col(ApiKeyRow.hidden).is_(False)).order_by(col(ApiKeyRow.created_at)))
+    query = query.where(col(ApiKeyRow.hidden).is_(False), col(ApiKeyRow.replaced_by).is_(None))
+    rows = await session.execute(query.order_by(col(ApiKeyRow.created_at)))
     return [(name, _key(row)) for name, row in rows.all()]
 
 
 async def revoke_key(session: AsyncSession, *, org_id: UUID | None, key_id: UUID) -> bool:
-    """Revokes one visible key of the org (of any org for the operator, `org_id=None`). False when there is none."""
+    """Revokes one visible key of the org (of any org for the operator, `org_id=None`). False when there is none.
+
+    A secret of it that was replaced and still worked ends with it.
+    """
     query = update(ApiKeyRow).where(
-        col(ApiKeyRow.id) == key_id, col(ApiKeyRow.revoked_at).is_(None), col(ApiKeyRow.hidden).is_(False)
+        or_(col(ApiKeyRow.id) == key_id, col(ApiKeyRow.replaced_by) == key_id),
+        col(ApiKeyRow.revoked_at).is_(None),
+        col(ApiKeyRow.hidden).is_(False),
     )
     if org_id is not None:
         query = query.where(col(ApiKeyRow.org_id) == org_id)
@@ -190,13 +200,15 @@ async def _on_their_terms(session: AsyncSession, rows: Sequence[ApiKeyRow]) -> d
     living = select(Org).where(col(Org.id).in_(org_ids), col(Org.deleted_at).is_(None))
     terms = {org.id: _terms(org) for org in await session.scalars(living)} if rows else {}
     policies: dict[tuple[UUID, UUID | None], Policy] = {}
+    budgets = await budgets_of(session, org_ids=org_ids) if rows else {}
     return {
         row.digest: replace(
-            _key(row),
+            key,
             org=terms[row.org_id],
-            policy=policies.get((row.org_id, row.id)) or policies.get((row.org_id, None)),
+            policy=policies.get((row.org_id, key.id)) or policies.get((row.org_id, None)),
+            budgets=that_hold(budgets.get(row.org_id, ()), key_id=key.id, kind=key.kind),
         )
-        for row in rows
+        for row, key in zip(rows, map(_key, rows), strict=True)
         if row.org_id in terms
     }
 
@@ -216,8 +228,9 @@ async def note_use(session: AsyncSession, *, used: dict[UUID, datetime]) -> None
 
 
 def _key(row: ApiKeyRow) -> ApiKey:
+    """A rotation changes the secret and not the key: a replaced secret's row stands for the key that it opened."""
     return ApiKey(
-        id=row.id,
+        id=row.replaced_by or row.id,
         org_id=row.org_id,
         name=row.name,
         kind="live" if row.kind == "live" else "test",

@@ -116,20 +116,36 @@ async def insert_records(
     records: Sequence[RequestRecord],
     attempts: Sequence[AttemptRecord] = (),
     snapshots: Sequence[SnapshotRecord] = (),
-) -> None:
-    """Writes a batch; what is already there stays as it is. The caller commits."""
+    *,
+    tell_new: bool = False,
+) -> set[str]:
+    """Writes a batch; what is already there stays as it is. The caller commits.
+
+    Gives the ids of the requests that were not there, when asked (`tell_new`); else nothing.
+    """
     await _insert(session, SnapshotRow, sorted((_values(one) for one in snapshots), key=itemgetter("id")))
     await _insert(session, AttemptRow, [_values(attempt) for attempt in attempts])
-    await _insert(session, RequestRow, [_request_values(record) for record in records])
+    new = await _insert_requests(session, records, tell_new=tell_new)
     await _insert(session, RoutingLog, [_routing_values(one, one.routing) for one in records if one.routing])
+    return new
+
+
+async def _insert_requests(session: AsyncSession, records: Sequence[RequestRecord], *, tell_new: bool) -> set[str]:
+    rows = [_request_values(record) for record in records]
+    if not rows or not tell_new:
+        await _insert(session, RequestRow, rows)
+        return set()
+    return set(await session.scalars(_insertion(session, RequestRow).returning(col(RequestRow.request_id)), rows))
 
 
 async def _insert(session: AsyncSession, table: type[SQLModel], rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    dialect = session.get_bind().dialect.name
-    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    await session.execute(insert.on_conflict_do_nothing(), rows)
+    if rows:
+        await session.execute(_insertion(session, table), rows)
+
+
+def _insertion(session: AsyncSession, table: type[SQLModel]) -> postgresql.Insert | sqlite.Insert:
+    postgres = session.get_bind().dialect.name == "postgresql"
+    return (postgresql.insert(table) if postgres else sqlite.insert(table)).on_conflict_do_nothing()
 
 
 def _values(record: AttemptRecord | RequestRecord | RoutingRecord | SnapshotRecord) -> dict[str, Any]:

@@ -35,13 +35,11 @@ async def write_meta(session: AsyncSession, key: str, value: str) -> None:
 
 
 async def first_meta(session: AsyncSession, key: str, value: str) -> str:
-    """The value that the key has; when it has none, `value` from now on (unless that is empty).
+    """The value that the key has; when it has none, `value` from now on.
 
-    Whoever writes first wins: several workers at once all get the same. The caller commits.
+    Whoever writes first wins: several workers at once all get the same. It writes before it reads, so that SQLite
+    makes them wait for each other. The caller commits.
     """
-    known = await read_meta(session, key)
-    if known or not value:
-        return known
     dialect = session.get_bind().dialect.name
     insert = postgresql.insert(Meta) if dialect == "postgresql" else sqlite.insert(Meta)
     await session.execute(insert.values(key=key, value=value).on_conflict_do_nothing())

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 
 from omni_app.errors import Unavailable
 from omni_app.routing.types import KeyKind
-from omni_app.storage import ledger
+from omni_app.storage import leases, ledger
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.ledger import UNKNOWN_OUTCOME, AttemptRecord, RequestRecord, RoutingRecord
 from omni_app.storage.pause import pause
@@ -238,9 +238,10 @@ class _Reader:
 class Drainer:
     """Moves the spool into the database, in batches, for ever; keeps what the database cannot take yet."""
 
-    def __init__(self, spool: Spool, database: Database) -> None:
+    def __init__(self, spool: Spool, database: Database, outstanding: leases.Outstanding | None = None) -> None:
         self._spool = spool
         self._database = database
+        self._outstanding = outstanding or leases.Outstanding()
         self._readers: dict[Path, _Reader] = {}
         self._lock = asyncio.Lock()
         self.damaged_lines = 0
@@ -340,8 +341,12 @@ class Drainer:
         attempts = [fact for fact in facts if isinstance(fact, AttemptRecord)]
         snapshots = [fact for fact in facts if isinstance(fact, SnapshotRecord)]
         async with self._database.session() as session:
-            await ledger.insert_records(session, records, attempts, snapshots)
+            budgets = await leases.budgets_to_book(session, records)
+            new = await ledger.insert_records(session, records, attempts, snapshots, tell_new=bool(budgets))
+            rows = [record for record in records if record.request_id in new]
+            await leases.book(session, rows, budgets=budgets, outstanding=self._outstanding)
             await session.commit()
+        self._outstanding.forget(records)
 
     async def _insert_alone(self, fact: Row) -> None:
         """One row of a batch that the database refused; a row it will never take is set aside, not lost."""

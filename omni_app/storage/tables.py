@@ -141,7 +141,7 @@ class ApiKeyRow(SQLModel, table=True):
     rate_limit: int | None = Field(default=None, sa_column=Column(Integer, nullable=True))
     """Requests per window of this key alone, beside its org's limit; None = the org's limit only."""
     replaced_by: uuid.UUID | None = Field(default=None)
-    """The key that a rotation made in its place; this one ends at `expires_at`."""
+    """On the row of a secret that a rotation replaced: the key that it opened, and opens until `expires_at`."""
 
 
 class Invitation(SQLModel, table=True):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
+from omni_app.errors import ProviderError
 from omni_app.gateway.types import Answer
 from omni_app.registry import Registry
 from omni_app.ui import text
@@ -13,14 +14,8 @@ from omni_app.ui.runs import Reply
 
 SHOWN_IMAGE = 300_000
 """Base64 characters of an image that the page shows itself; larger ones are only named."""
-STATES: Mapping[str, str] = {
-    "": "ready",
-    "waiting": "waiting",
-    "writing": "writing",
-    "answered": "answered",
-    "failed": "failed",
-    "stopped": "stopped",
-}
+FASTER = 1.05
+"""A lead in time below this factor is chance."""
 TONES: Mapping[str, str] = {"answered": "ok", "failed": "bad", "stopped": "warn"}
 
 
@@ -36,7 +31,7 @@ class Column(TypedDict):
     problem: str
     href: str
     facts: Row
-    """Figures of the answer so far; empty before the first attempt has ended."""
+    """Figures of the answer so far; empty before a model answers."""
     image: str
     marks: str
     """How it compares with the other columns: cheapest, fastest."""
@@ -62,9 +57,9 @@ def blank(key: str) -> Column:
 
 def column_of(key: str, reply: Reply, registry: Registry) -> Column:
     """The column at this moment."""
-    state = "rescued" if reply.answer and reply.answer.rescued else STATES[reply.status]
+    state = "rescued" if reply.answer and reply.answer.rescued else reply.status
     image = _image(reply.answer)
-    return blank(key) | Column(  # type: ignore[return-value]
+    return Column(
         key=key,
         title="Auto" if key == AUTO else key,
         busy="no" if reply.over else "yes",
@@ -99,32 +94,35 @@ def compared(replies: Mapping[str, Reply]) -> dict[str, str]:
         return {}
     best = {
         "cheapest": _least({key: answer.cost for key, answer in answers.items()}),
-        "fastest": _least({key: answer.latency_ms for key, answer in answers.items()}),
+        "fastest": _least({key: answer.latency_ms for key, answer in answers.items()}, lead=FASTER),
     }
     return {key: " and ".join(word for word, winner in best.items() if winner == key) for key in answers}
 
 
-def _least(figures: Mapping[str, int]) -> str:
-    low = min(figures.values())
-    winners = [key for key, figure in figures.items() if figure == low]
-    return winners[0] if len(winners) == 1 else ""
+def _least(figures: Mapping[str, int], *, lead: float = 1.0) -> str:
+    """Whose figure is the least, and by that factor below the next; empty when nobody's is."""
+    (winner, low), (_, next_low), *_ = sorted(figures.items(), key=lambda item: item[1])
+    return winner if low * lead < next_low else ""
 
 
 def _problem(key: str, reply: Reply) -> str:
     if reply.status != "failed":
         return ""
-    alone = key != AUTO and any(attempt.failed for attempt in reply.attempts)
-    return f"{reply.problem} One fixed model has no fallback; Auto has." if alone else reply.problem
+    if reply.code != ProviderError.code or not reply.attempts:
+        return reply.problem
+    if key == AUTO:
+        return "Every model of the chain failed."
+    return "It failed, and one fixed model has no fallback. Auto has."
 
 
 def _facts(reply: Reply, registry: Registry) -> Row:
-    if not reply.attempts and not reply.model:
+    if not reply.model and not reply.cost:
         return {}
     answer = reply.answer
     saved = answer.savings if answer else None
-    usage = answer.usage if answer else None
+    usage = answer.usage if answer else reply.attempts[-1].usage if reply.attempts else None
     return {
-        "model": reply.model or "none",
+        "model": reply.model or "–",
         "kind": model_note(reply.model, registry),
         "cost": text.money(reply.cost),
         "cost_exact": text.exact_money(reply.cost),

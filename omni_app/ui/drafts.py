@@ -5,10 +5,11 @@ The page and the code samples share one body: what is sent from here is what `PO
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from omni_app.api.chat_schema import CHAT_FIELDS
 from omni_app.api.openai_schema import parse_completions
-from omni_app.errors import OmniError
+from omni_app.errors import InvalidRequest, OmniError
 from omni_app.gateway.types import ChatRequest
 from omni_app.routing.types import Deployment, KeyKind
 
@@ -24,9 +25,6 @@ FIELD_OF: Mapping[str, str] = {
     "max_tokens": "max_tokens",
 }
 """The API's name of a field -> the form's."""
-TextField = Literal["prompt", "system", "priority", "latency_pref", "max_cost", "max_tokens"]
-
-
 LENGTHS: Mapping[str, int] = {
     "prompt": MAX_PROMPT,
     "system": MAX_SYSTEM,
@@ -36,7 +34,7 @@ LENGTHS: Mapping[str, int] = {
     "max_tokens": MAX_NUMBER,
 }
 """Text field -> the most characters that it may have."""
-NUMBERS = {"max_cost": "must be a number of US dollars, like 0.01", "max_tokens": "must be a whole number"}
+NUMBERS = {"max_cost": "Must be a number of US dollars, like 0.01.", "max_tokens": "Must be a whole number."}
 """Field -> what it must be."""
 
 
@@ -54,28 +52,23 @@ class Draft:
 
     @classmethod
     def of_form(cls, form: Mapping[str, Any]) -> "Draft":
-        """The form as a browser sends it; whatever else a client sends is dropped or cut."""
+        """The form as a browser sends it; whatever else a client sends is dropped."""
         texts = {name: well_formed(form[name]) for name in LENGTHS if isinstance(form.get(name), str)}
         return cls(**texts, broken=bool(form.get("broken")))
 
-    def with_text(self, name: TextField, text: str) -> "Draft":
-        """The draft after one field was edited."""
-        return replace(self, **{name: well_formed(text)})  # type: ignore[arg-type]
-
     def problems(self) -> dict[str, str]:
-        """Form field -> what is wrong with it, as far as it can be said before the API's checks."""
+        """Form field -> what is wrong with it, in the words of the API's own checks."""
         found = {
-            name: f"is longer than {most:,d} characters"
+            name: f"Is longer than {most:,d} characters."
             for name, most in LENGTHS.items()
             if len(getattr(self, name)) > most
         }
         if not self.prompt.strip():
-            found["prompt"] = "write a prompt first"
-        found |= {
-            name: words
-            for name, words in NUMBERS.items()
-            if getattr(self, name).strip() and number(getattr(self, name)) is None
-        }
+            found["prompt"] = "Write a prompt first."
+        for name in NUMBERS:
+            typed = getattr(self, name)
+            if typed.strip() and (wrong := wrong_number(name, typed)):
+                found[name] = wrong
         return found
 
     def body(self) -> dict[str, Any]:
@@ -107,7 +100,25 @@ class Draft:
 def problem_of(error: OmniError) -> dict[str, str]:
     """A refusal by the API's checks, at the form's field that it is about."""
     field = FIELD_OF.get(error.param or "", "prompt")
-    return {field: error.message.removeprefix(f"{error.param}: ")}
+    return {field: sentence(error)}
+
+
+def sentence(error: OmniError) -> str:
+    """The refusal without the API's name of the field."""
+    words = error.message.removeprefix(f"{error.param}: ")
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def wrong_number(name: str, typed: str) -> str:
+    """What is wrong with a figure; empty when nothing is."""
+    value = number(typed)
+    if value is None:
+        return NUMBERS[name]
+    try:
+        CHAT_FIELDS[name](value, name)
+    except InvalidRequest as error:
+        return sentence(error)
+    return ""
 
 
 def number(text: str) -> int | float | None:

@@ -29,6 +29,7 @@ def request_row(record: RequestRecord) -> Row:
     return {
         "id": record.request_id,
         "href": f"/request/?id={record.request_id}",
+        "order": f"{record.created_at.isoformat(timespec='microseconds')} {record.request_id}",
         "at": text.instant(record.created_at),
         "at_text": text.utc_text(record.created_at),
         "task": text.task_name(record.task),

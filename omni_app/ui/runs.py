@@ -39,6 +39,8 @@ class Reply:
     attempts: list[Attempt] = field(default_factory=list)
     first_token_ms: int | None = None
     answer: Answer | None = None
+    code: str = ""
+    """Of the error that ended it, as the API would give it."""
     problem: str = ""
     recorded: bool = False
     """Whether the ledger knows it: not when it was refused before it began."""
@@ -117,7 +119,8 @@ class Run:
         try:
             await self._stream(reply, request)
         except OmniError as error:
-            reply.status, reply.problem = "failed", error.message[:1].upper() + error.message[1:]
+            reply.status, reply.code = "failed", error.code
+            reply.problem = error.message[:1].upper() + error.message[1:]
         except Exception as error:  # noqa: BLE001 the outermost edge of this task
             log_unexpected("a playground answer", error)
             reply.status, reply.problem = "failed", UNEXPECTED

@@ -39,10 +39,15 @@ class Backstage:
     """Holds the running services for the page states: Reflex makes the states, so nothing can be handed to them."""
 
     _services: Services | None = None
+    _tab_is_open: Callable[[str], bool] | None = None
 
-    def open(self, services: Services) -> None:
-        """Called once, where the app is put together."""
-        self._services = services
+    def open(self, services: Services, *, tab_is_open: Callable[[str], bool] | None = None) -> None:
+        """Called once, where the app is put together. `tab_is_open` tells of a tab's token whether it is connected."""
+        self._services, self._tab_is_open = services, tab_is_open
+
+    def tab_is_open(self, token: str) -> bool:
+        """Whether somebody may still look at this tab; True where that cannot be known."""
+        return self._tab_is_open is None or self._tab_is_open(token)
 
     @property
     def services(self) -> Services:

@@ -9,7 +9,7 @@ import reflex as rx
 
 from omni_app.ui.components.basics import button_link
 from omni_app.ui.components.shell import APP_PAGES, public_page
-from omni_app.ui.pages import auth, keys, landing, models, overview, playground, requests, start, usage
+from omni_app.ui.pages import auth, keys, landing, models, overview, playground, request, requests, start, usage
 
 ASSETS = Path(__file__).resolve().parent.parent.parent / "assets"
 NAME = "Omni-Model Router"
@@ -40,8 +40,8 @@ def add_pages(app: rx.App) -> None:
     _add(app, overview.page, "/overview", title="Overview", on_load=overview.OverviewState.load)
     _add(app, usage.page, "/usage", title="Usage", on_load=usage.UsageState.load)
     _add(app, models.page, "/models", title="Models", on_load=models.ModelsState.load)
-    _add(app, requests.log_page, "/requests", title="Requests", on_load=requests.RequestsState.load)
-    _add(app, requests.request_page, "/request", title="Request", on_load=requests.RequestState.load)
+    _add(app, requests.page, "/requests", title="Requests", on_load=requests.RequestsState.load)
+    _add(app, request.page, "/request", title="Request", on_load=request.RequestState.load)
     _add(app, playground.page, "/playground", title="Playground", on_load=playground.PlaygroundState.load)
     _add(app, keys.page, "/keys", title="API keys", on_load=keys.KeysState.load)
     app.add_page(missing_page, route="404", title=f"No such page · {NAME}", description=DESCRIPTION)

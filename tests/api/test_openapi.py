@@ -4,12 +4,23 @@ from typing import Any
 
 from starlette.routing import Route
 
-from omni_app.api import account, chat, completions, documents, health, messages, models, router_debug, usage
+from omni_app.api import (
+    account,
+    chat,
+    completions,
+    documents,
+    embeddings,
+    health,
+    messages,
+    models,
+    router_debug,
+    usage,
+)
 from omni_app.api.chat_schema import AGENT_STEP_FIELDS, CHAT_FIELDS
 from omni_app.api.openapi import document
 from tests.api.conftest import HELLO, Running
 
-API = (chat, completions, messages, usage, models, router_debug, health)
+API = (chat, completions, embeddings, messages, usage, models, router_debug, health)
 UNLISTED = (account, documents)
 """The web app's own forms, and the document itself."""
 

@@ -1,8 +1,9 @@
 """A provider that plays a part, good or faulty, over real sockets on 127.0.0.1.
 
-It speaks OpenAI's wire (`/v1/chat/completions`, `/v1/images/generations`, `/v1/models`) and Anthropic's
-(`/v1/messages`), plain and streamed, asks for the right key, refuses fields that the real ones refuse, and keeps every
-call it got. `fault` names what it does wrong from then on; `answer` and `usage` replace parts of what it says.
+It speaks OpenAI's wire (`/v1/chat/completions`, `/v1/embeddings`, `/v1/images/generations`, `/v1/models`) and
+Anthropic's (`/v1/messages`), plain and streamed, asks for the right key, refuses fields that the real ones refuse,
+and keeps every call it got. `fault` names what it does wrong from then on; `answer` and `usage` replace parts of what
+it says.
 
 By hand: `python -m tests.servers.upstream --port 9001 --fault drip` (`--fault list` prints the names).
 """
@@ -11,9 +12,12 @@ import argparse
 import asyncio
 import copy
 import json
+import struct
 import sys
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -113,6 +117,7 @@ IMAGE_FIELDS = frozenset({
     "model", "prompt", "n", "size", "quality", "style", "response_format", "user", "background",
     "output_format",
 })  # fmt: skip
+EMBEDDING_FIELDS = frozenset({"model", "input", "encoding_format", "dimensions", "user"})
 ANTHROPIC_FIELDS = frozenset({
     "model", "messages", "max_tokens", "system", "stop_sequences", "temperature", "top_p", "top_k", "tools",
     "tool_choice", "stream", "metadata", "thinking", "service_tier", "output_config",
@@ -134,6 +139,8 @@ class Upstream:
     """Replaces the answer's usage."""
     answer: Mapping[str, Any] | None = None
     """Replaces the whole answer's JSON."""
+    vector_size: int = 1536
+    """How many numbers its embeddings have."""
     calls: list[Call] = field(default_factory=list)
     _server: RawServer = field(init=False)
 
@@ -200,6 +207,7 @@ class Upstream:
         checks = {
             "/v1/chat/completions": wrong_in_chat,
             "/v1/images/generations": wrong_in_images,
+            "/v1/embeddings": wrong_in_embeddings,
             "/v1/messages": wrong_in_messages,
         }
         if call.path not in checks:
@@ -223,9 +231,24 @@ class Upstream:
         if call.path == "/v1/images/generations":
             usage = {"input_tokens": 9, "output_tokens": 1056, "total_tokens": 1065}
             return {"created": 1, "data": [{"b64_json": placeholder_png("IMAGE")}], "usage": usage}
+        if call.path == "/v1/embeddings":
+            return self._embeddings(call.body)
         if call.path == "/v1/messages":
             return self._message(call.body)
         return self._completion(call.body)
+
+    def _embeddings(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A vector for each input, all 0.5 but for the first number, which is the input's place."""
+        single = isinstance(body["input"], str) or isinstance(body["input"][0], int)
+        inputs = [body["input"]] if single else body["input"]
+        size = body.get("dimensions", self.vector_size)
+        data = [
+            {"object": "embedding", "index": place, "embedding": vector(place, size, body.get("encoding_format"))}
+            for place in range(len(inputs))
+        ]
+        value = {"object": "list", "data": data[::-1], "model": body["model"]}
+        counts = USAGES.get(self.fault, (12, 0))
+        return value | ({"usage": {"prompt_tokens": counts[0], "total_tokens": counts[0]}} if counts else {})
 
     def _completion(self, body: Mapping[str, Any]) -> dict[str, Any]:
         tool = called_tool(body)
@@ -234,13 +257,13 @@ class Upstream:
             function = {"name": tool["function"]["name"], "arguments": '{"city": "Paris"}'}
             message["tool_calls"] = [{"id": "call_1", "type": "function", "function": function}]
         finish = "tool_calls" if tool else "stop"
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+        choice = {"message": message, "logprobs": None, "finish_reason": finish}
         value = {
             "id": "chatcmpl-1",
             "object": "chat.completion",
             "created": 1_700_000_000,
             "model": body["model"],
-            "choices": [choice],
+            "choices": [{"index": index, **choice} for index in range(body.get("n") or 1)],
         }
         return value | self._usage("prompt_tokens", "completion_tokens")
 
@@ -321,6 +344,12 @@ def called_tool(body: Mapping[str, Any]) -> dict[str, Any] | None:
     return first
 
 
+def vector(place: int, size: int, encoding: str | None) -> str | list[float]:
+    """An embedding in the form that was asked for."""
+    numbers = [float(place)] + [0.5] * (size - 1)
+    return b64encode(struct.pack(f"<{size}f", *numbers)).decode() if encoding == "base64" else numbers
+
+
 def hollow(fault: str, value: dict[str, Any], *, anthropic: bool) -> dict[str, Any]:
     """The answer without what makes it one."""
     if fault == "error_200":
@@ -350,22 +379,25 @@ def completion_events(value: Mapping[str, Any], body: Mapping[str, Any]) -> Iter
     """A completion as OpenAI streams it."""
     common = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": value["model"]}
 
-    def one(delta: Mapping[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def one(number: int, delta: Mapping[str, Any], finish: str | None = None) -> bytes:
+        choice = {"index": number, "delta": delta, "logprobs": None, "finish_reason": finish}
         return event(common | {"choices": [choice]})
 
-    yield one({"role": "assistant", "refusal": None})
-    for choice in value["choices"]:
-        message = choice["message"]
+    def words_of(choice: Mapping[str, Any]) -> Iterator[bytes]:
+        number, message = choice["index"], choice["message"]
+        yield one(number, {"role": "assistant", "refusal": None})
         for word in pieces(message["content"] or ""):
             if word:
-                yield one({"content": word})
+                yield one(number, {"content": word})
         for index, call in enumerate(message.get("tool_calls", ())):
             function = call["function"]
-            yield one({"tool_calls": [{**call, "index": index, "function": {**function, "arguments": ""}}]})
+            yield one(number, {"tool_calls": [{**call, "index": index, "function": {**function, "arguments": ""}}]})
             for piece in pieces(function["arguments"]):
-                yield one({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
-        yield one({}, choice["finish_reason"])
+                yield one(number, {"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+        yield one(number, {}, choice["finish_reason"])
+
+    for side_by_side in zip_longest(*map(words_of, value["choices"])):
+        yield from filter(None, side_by_side)
     if body.get("stream_options", {}).get("include_usage") and "usage" in value:
         yield event(common | {"choices": [], "usage": value["usage"]})
     yield b"data: [DONE]\n\n"
@@ -431,6 +463,12 @@ def wrong_in_images(body: Mapping[str, Any]) -> str:
     if unknown := unknown_field(body, IMAGE_FIELDS):
         return f"Unknown parameter: '{unknown}'."
     return "" if body.get("prompt") else "Missing required parameter: 'prompt'."
+
+
+def wrong_in_embeddings(body: Mapping[str, Any]) -> str:
+    if unknown := unknown_field(body, EMBEDDING_FIELDS):
+        return f"Unknown parameter: '{unknown}'."
+    return "" if body.get("input") else "'$.input' is invalid."
 
 
 def wrong_in_messages(body: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ class Tab:
 
     cookie: str = ""
     root: Any = field(default_factory=lambda: rx.State(_reflex_internal_init=True))  # type: ignore[call-arg]
+    router_data: dict[str, Any] = field(default_factory=dict)
 
     def at(self, path: str, **query: str) -> "Tab":
         url = f"http://127.0.0.1:8000{path}" + (f"?{urlencode(query)}" if query else "")
@@ -35,7 +36,8 @@ class Tab:
             "asPath": url,
             "pathname": path,
         }
-        self.root.router = RouterData.from_router_data(router | {"ip": "127.0.0.1"})
+        self.router_data = router | {"ip": "127.0.0.1"}
+        self.root.router = RouterData.from_router_data(self.router_data)
         return self
 
     def state(self, cls: type[rx.State]) -> Any:

@@ -19,6 +19,10 @@ ARGUMENTS: dict[str, Any] = {
     "priority": "cheap",
     "latency_pref": "fast",
     "form": {"prompt": "hello"},
+    "system": "Be brief.",
+    "amount": "1",
+    "broken": "yes",
+    "column": "auto",
 }
 """A good value for every argument that a handler takes."""
 

@@ -15,14 +15,14 @@ from omni_app.services import Services
 from omni_app.storage import keys, ledger
 from omni_app.storage.ledger import RequestRecord
 from omni_app.storage.tables import utc_now
-from omni_app.ui.pages import auth, landing, models, overview, playground, requests, start, usage
+from omni_app.ui.pages import auth, landing, models, overview, playground, request, requests, start, usage
 from omni_app.ui.pages import keys as keys_page
 from omni_app.ui.pages.keys import KeysState
 from omni_app.ui.pages.landing import LandingState
 from omni_app.ui.pages.models import ModelsState
 from omni_app.ui.pages.overview import OverviewState
 from omni_app.ui.pages.playground import PlaygroundState
-from omni_app.ui.pages.requests import RequestsState, RequestState
+from omni_app.ui.pages.request import RequestState
 from omni_app.ui.pages.start import StartState
 from omni_app.ui.pages.usage import UsageState
 from omni_app.ui.session import AppState
@@ -31,7 +31,7 @@ from tests.ui.conftest import Tab
 
 PAGES: list[Callable[[], Any]] = [
     landing.landing, auth.signup, auth.login, start.page, overview.page, usage.page, models.page,
-    requests.log_page, requests.request_page, playground.page, keys_page.page, missing_page,
+    requests.page, request.page, playground.page, keys_page.page, missing_page,
 ]  # fmt: skip
 SECRET_PLACES = ("hasher", "pepper", "api_key=", "omr_live_", "secret_key")
 EMPTY_SLOT = 'api_key=\\\\""'
@@ -120,19 +120,6 @@ async def test_a_strange_address_shows_the_defaults(sign_up: Any, query: dict[st
     person = await sign_up("ada@example.com")
     await person.tab.at("/overview/", **query).fire(OverviewState, "load")
     assert (person.tab.state(AppState).mode, person.tab.state(AppState).range) == ("test", "7d")
-
-
-async def test_the_log_pages_back_without_gaps_or_repeats(services: Services, sign_up: Any) -> None:
-    person = await sign_up("ada@example.com")
-    await write(services, *(record(person.who.org_id, n) for n in range(120)))
-    await person.tab.fire(RequestsState, "load")
-    state = person.tab.state(RequestsState)
-    assert (len(state.rows), state.more) == (50, True)
-    await person.tab.fire(RequestsState, "older")
-    await person.tab.fire(RequestsState, "older")
-    ids = [row["id"] for row in state.rows]
-    assert len(ids) == len(set(ids)) == 120
-    assert not state.more
 
 
 async def test_a_request_of_another_team_looks_like_one_that_does_not_exist(services: Services, sign_up: Any) -> None:

@@ -3,9 +3,10 @@
 Both are rough on purpose, and mild in effect: the policy asks for more quality only above its `hard_from`.
 """
 
+import re
 from collections.abc import Mapping
 
-from omni_app.routing.reading.structure import NUMBER, count, listed_lines
+from omni_app.routing.reading.structure import NUMBER, count, listed_lines, options
 from omni_app.routing.types import Task
 
 CHAT_SUBTASKS: Mapping[str, str] = {
@@ -24,6 +25,7 @@ BASE: Mapping[str, float] = {
     "small_talk": 0.05,
     "general": 0.25,
     "knowledge": 0.25,
+    "quiz": 0.25,
     "advice": 0.25,
     "rewriting": 0.25,
     "extraction": 0.3,
@@ -34,6 +36,7 @@ BASE: Mapping[str, float] = {
     "summary": 0.25,
     "image": 0.3,
     "tool_use": 0.45,
+    "arithmetic": 0.4,
     "mathematics": 0.4,
     "logic": 0.55,
     "code_writing": 0.45,
@@ -42,6 +45,10 @@ BASE: Mapping[str, float] = {
 }
 """Difficulty of an ordinary request of its kind."""
 
+LEAST_OPTIONS = 3
+ORDINARY_WORDS = 45
+SHARE = re.compile(r"\b(?:half|halves|thirds?|quarters?|twice|thrice|times|double|triple|fraction)\b|\b\d+/\d+", re.IGNORECASE)
+"""Shares and multiples, in English; elsewhere only the length counts."""
 SMALL_TALK, SHORT, LONG, VERY_LONG = 20, 60, 1500, 4000
 """Characters."""
 
@@ -51,12 +58,21 @@ def subtask_of(task: Task, strength: Mapping[str, int], request: str) -> str:
     if task is Task.CODING:
         return _coding(strength)
     if task is Task.REASONING:
-        figures = sum(strength.get(marker, 0) for marker in ("math_thing", "formulas", "latex", "word_problem"))
-        return "logic" if strength.get("logic", 0) + strength.get("relations", 0) > figures else "mathematics"
+        return _reasoning(strength)
     if task is Task.CHAT:
         return _chat(strength, request)
     names = {Task.SUMMARIZATION: "summary", Task.AGENT_STEP: "tool_use"}
     return names.get(task, task.value)
+
+
+def _reasoning(strength: Mapping[str, int]) -> str:
+    """Sums in everyday words, mathematics proper, or logic."""
+    mathematics = sum(strength.get(marker, 0) for marker in ("math_thing", "formulas", "latex"))
+    figures = mathematics + strength.get("word_problem", 0)
+    if strength.get("logic", 0) + strength.get("relations", 0) > figures:
+        return "logic"
+    everyday = strength.get("word_problem") and not mathematics and not strength.get("expert")
+    return "arithmetic" if everyday else "mathematics"
 
 
 def _coding(strength: Mapping[str, int]) -> str:
@@ -69,6 +85,8 @@ def _coding(strength: Mapping[str, int]) -> str:
 def _chat(strength: Mapping[str, int], request: str) -> str:
     if strength.get("greeting", 0) >= 10:
         return "small_talk"
+    if options(request) >= LEAST_OPTIONS:
+        return "quiz"
     seen = [marker for marker in CHAT_SUBTASKS if strength.get(marker)]
     if seen:
         return CHAT_SUBTASKS[max(seen, key=strength.__getitem__)]
@@ -85,9 +103,18 @@ def difficulty_of(subtask: str, strength: Mapping[str, int], request: str) -> fl
         + 0.1 * (listed_lines(request, most=3) == 3)
         - 0.1 * (len(request) < SHORT)
     )
-    if subtask in ("mathematics", "logic"):
+    if subtask in ("arithmetic", "mathematics", "logic"):
         harder += 0.25 * bool(strength.get("prove")) + 0.15 * (
             strength.get("formulas", 0) + strength.get("latex", 0) >= 20
         )
         harder += 0.1 * (strength.get("math_thing", 0) >= 20) + 0.1 * (count(NUMBER, request, most=6) == 6)
+    if subtask == "arithmetic":
+        harder += _steps(request)
     return min(1.0, max(0.0, BASE[subtask] + harder))
+
+
+def _steps(request: str) -> float:
+    """A longer word problem takes more steps, and each share or multiple is another one; about 0 for an ordinary one."""
+    words = request.count(" ") + 1
+    length = 0.004 * (min(words, 2 * ORDINARY_WORDS) - ORDINARY_WORDS)
+    return length + 0.08 * (count(SHARE, request, most=2) - 1)

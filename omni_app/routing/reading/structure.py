@@ -115,6 +115,18 @@ def listed_lines(text: str, *, most: int) -> int:
     return min(items, most)
 
 
+def options(text: str) -> int:
+    """How many answers a text offers to choose from: lines or pieces that begin `A.`, `B)`, `(C)`, one after the other."""
+    found, start = 0, 0
+    for letter in "ABCD":
+        places = [text.find(f"{letter}{mark}", start) for mark in (". ", ") ", ": ")]
+        at = min((place for place in places if place >= 0), default=-1)
+        if at < 0 or (at and text[at - 1] not in " \n(["):
+            break
+        found, start = found + 1, at + 1
+    return found
+
+
 def count(pattern: re.Pattern[str], text: str, *, most: int) -> int:
     """How often the pattern is found, counted no further than `most`."""
     found = 0

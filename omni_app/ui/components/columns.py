@@ -29,7 +29,7 @@ def answer_column(column: Any, words: Any, *, stop: Any, remove: Any, locked: An
         ),
         rx.cond(column["problem"] != "", notice(column["problem"], tone="bad")),
         rx.cond(column["image"] != "", rx.el.img(src=column["image"], alt="The image that was made")),
-        rx.cond(words != "", rx.el.div(words, class_name="answer")),
+        rx.cond(words, rx.el.div(words, class_name="answer")),
         rx.cond(column["facts"].length() > 0, _figures(column["facts"])),
         rx.cond(column["steps"].length() > 0, _way(column)),
         rx.cond(column["href"] != "", button_link("Open this request", column["href"], kind="small")),
@@ -75,6 +75,4 @@ def _figures(row: Any) -> rx.Component:
 
 
 def _way(column: Any) -> rx.Component:
-    return rx.el.div(
-        rx.el.h4("The way it took"), attempt_steps(column["steps"]), class_name="stack hair"
-    )
+    return rx.el.div(rx.el.h4("The way it took"), attempt_steps(column["steps"]), class_name="stack hair")

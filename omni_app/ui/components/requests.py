@@ -1,4 +1,4 @@
-"""Requests as a table, and the walk along the fallback chain as steps."""
+"""Requests as a table, links to choose between, and the walk along the fallback chain as steps."""
 
 from typing import Any
 
@@ -23,6 +23,19 @@ def request_table(rows: rx.Var[list[Row]], *, caption: str) -> rx.Component:
             ("#Saved", lambda row: money(row["saved"], row["saved_exact"])),
         ],
         caption=caption,
+    )
+
+
+def choice_links(rows: rx.Var[list[Row]], *, label: str) -> rx.Component:
+    """One choice out of a few (`label`, `href`, `current`), as links: the choice is in the address."""
+    return rx.el.div(
+        rx.foreach(
+            rows,
+            lambda row: rx.el.a(row["label"], href=row["href"], custom_attrs={"aria-current": row["current"]}),
+        ),
+        class_name="switch",
+        role="group",
+        custom_attrs={"aria-label": label},
     )
 
 

@@ -1,6 +1,7 @@
 """Code ready to paste, with the new key inside while this page still holds it (`assets/omni.js` fills it in)."""
 
 import re
+from collections.abc import Sequence
 
 import reflex as rx
 
@@ -65,6 +66,15 @@ def snippet(name: str, code: str) -> rx.Component:
     )
 
 
+def filled_snippet(name: str, target: str, *, before: rx.Var[str], after: rx.Var[str]) -> rx.Component:
+    """One block of code that is written while the page runs, cut where the key goes."""
+    return rx.el.div(
+        rx.el.header(rx.el.span(name), copy_button(target)),
+        rx.el.pre(rx.el.code(before, key_slot(), after, id=target), custom_attrs={"tabIndex": "0"}),
+        class_name="snippet",
+    )
+
+
 def snippets() -> rx.Component:
     """curl, Python, OpenAI's SDK and JavaScript, one at a time."""
     kinds = (
@@ -73,20 +83,25 @@ def snippets() -> rx.Component:
         ("openai", "OpenAI SDK", OPENAI),
         ("javascript", "JavaScript", JAVASCRIPT),
     )
+    return code_tabs([(kind, name, snippet(name, code)) for kind, name, code in kinds])
+
+
+def code_tabs(panes: Sequence[tuple[str, str, rx.Component]]) -> rx.Component:
+    """Kind (`curl`, `python`, `openai`, `javascript`), name and content of each tab; the first is open."""
     choices = [
         rx.el.input(
-            type="radio", name="language", id=f"tab-{kind}", default_checked=kind == "curl",
+            type="radio", name="language", id=f"tab-{kind}", default_checked=kind == panes[0][0],
             custom_attrs={"aria-label": name},
         )
-        for kind, name, _ in kinds
+        for kind, name, _ in panes
     ]  # fmt: skip
     bar = rx.el.div(
-        *(rx.el.label(name, html_for=f"tab-{kind}") for kind, name, _ in kinds),
+        *(rx.el.label(name, html_for=f"tab-{kind}") for kind, name, _ in panes),
         class_name="bar",
         custom_attrs={"aria-hidden": "true"},
     )
-    panes = [rx.el.div(snippet(name, code), class_name=f"pane {kind}") for kind, name, code in kinds]
-    return rx.el.div(*choices, bar, *panes, class_name="tabs")
+    shown = [rx.el.div(content, class_name=f"pane {kind}") for kind, _, content in panes]
+    return rx.el.div(*choices, bar, *shown, class_name="tabs")
 
 
 def new_key_box() -> rx.Component:

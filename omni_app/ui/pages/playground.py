@@ -1,310 +1,288 @@
 """Playground: type, see the choice before anything is sent, send, and watch Auto answer beside models of your own."""
 
-import time
-from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
+from typing import Any
 
 import reflex as rx
-from pydantic import StringConstraints
 
-from omni_app.errors import OmniError
-from omni_app.gateway.types import Caller
-from omni_app.routing.types import Decision
-from omni_app.storage.accounts import Identity
-from omni_app.ui import text
-from omni_app.ui.asking import caller_of
-from omni_app.ui.code_samples import samples
-from omni_app.ui.columns import Column, blank, column_of, compared, words_of
-from omni_app.ui.components.basics import Row
-from omni_app.ui.drafts import AUTO, MAX_NUMBER, MAX_PROMPT, MAX_SYSTEM, Draft, TextField, problem_of
-from omni_app.ui.ranking import confidence, excluded, note_of, ranked
-from omni_app.ui.runs import Run
-from omni_app.ui.session import AppState, authed, backstage, identity
-from omni_app.ui.view import key_kind
+from omni_app.ui.components.basics import badge, button, card, money
+from omni_app.ui.components.candidates import ranking
+from omni_app.ui.components.columns import answer_column
+from omni_app.ui.components.shell import MODES, app_page, switch
+from omni_app.ui.components.snippets import code_tabs, filled_snippet
+from omni_app.ui.drafts import MAX_NUMBER, MAX_PROMPT, MAX_SYSTEM
+from omni_app.ui.pages.playground_state import EVERY, MAX_MODELS, PATH, PlaygroundState
+from omni_app.ui.session import AppState
 
-PATH = "/playground/"
-MAX_MODELS = 3
-"""Beside Auto."""
-PREVIEW_LIMIT = 120
-PREVIEW_WINDOW_S = 60.0
-ASK_SESSION_EVERY_S = 1.0
-GRACE_S = 30.0
-"""A run is taken for dead this long after its deadline (its process may have ended)."""
-EVERY = "*"
-"""Stands for all columns."""
+__all__ = ["PlaygroundState", "page"]
 
-Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT)]
-System = Annotated[str, StringConstraints(max_length=MAX_SYSTEM)]
-Figure = Annotated[str, StringConstraints(max_length=MAX_NUMBER)]
-ColumnKey = Annotated[str, StringConstraints(max_length=200)]
-PriorityName = Literal["cheap", "balanced", "quality", "best"]
-LatencyName = Literal["normal", "fast"]
-YesNo = Literal["yes", "no"]
+PRIORITIES = (
+    ("cheap", "Cheap: lowest cost"),
+    ("balanced", "Balanced"),
+    ("quality", "Quality before cost"),
+    ("best", "Best for the task"),
+)
+LATENCIES = (("normal", "Normal"), ("fast", "Fast: speed first"))
 
 
-class PlaygroundState(AppState):
-    """The draft, the choice it would lead to, and the answers. It lives as long as the tab, in memory only."""
+def page() -> rx.Component:
+    """The draft and the choice side by side, the answers under them."""
+    return app_page(
+        rx.el.div(_form(), _choice(), class_name="two"),
+        _code(),
+        _answers(),
+        path=PATH,
+        title="Playground",
+        lead=rx.cond(
+            PlaygroundState.play_mode == "live",
+            "Live: requests go to your configured providers and cost money.",
+            "Test: the model on this machine and simulated ones answer. Nothing is billed.",
+        ),
+        controls=[
+            rx.cond(
+                PlaygroundState.can_live,
+                switch("mode", MODES, PlaygroundState.play_mode, path=PATH, other=("range", PlaygroundState.range)),
+            )
+        ],
+        loaded=PlaygroundState.loaded,
+    )
 
-    loaded: bool = False
-    play_mode: str = "test"
-    can_live: bool = False
-    offered: list[str] = []
-    """Models that may be put beside Auto."""
-    models: list[str] = []
-    """Those that are."""
-    priority: str = "balanced"
-    latency_pref: str = "normal"
-    broken: bool = False
-    problems: dict[str, str] = {}
-    """Form field -> what is wrong with it."""
-    task: str = ""
-    reason: str = ""
-    hint: str = ""
-    rows: list[Row] = []
-    left_out: list[Row] = []
-    hints: list[str] = []
-    busy: bool = False
-    columns: list[Column] = []
-    words: dict[str, str] = {}
-    """Column -> its answer's text so far."""
-    told: str = ""
-    """How the newest run stands, in a sentence."""
-    costs: Row = {}
-    code_open: bool = False
-    code: list[Row] = []
-    _texts: dict[str, str] = {}
-    _run: str = ""
-    """The run under way."""
-    _stops: list[str] = []
-    """Columns that it is asked to stop."""
-    _ends_s: float = 0.0
-    _spent: int = 0
-    """Pico-dollars of the runs before."""
-    _asked: int = 0
 
-    @rx.event
-    @authed
-    async def load(self, who: Identity, /) -> None:
-        """Test by default; live when the address says so and a provider is configured. The draft stays."""
-        gateway = backstage.services.gateway
-        unavailable = gateway.unavailable()
-        self.can_live = any(one.id not in unavailable for one in gateway.registry.serving("live"))
-        query = self.router.url.query_parameters
-        mode = "live" if query.get("mode", self.play_mode) == "live" and self.can_live else "test"
-        if mode != self.play_mode:
-            self._leave_mode()
-        self.play_mode = mode
-        caller = await caller_of(who, key_kind(mode))
-        self.offered = [one.id for one in gateway.visible(caller) if one.id not in unavailable]
-        wanted = query["models"].split(",") if "models" in query else self.models
-        self._compare([one for one in wanted if one])
-        if self.busy and time.time() > self._ends_s:
-            self.busy, self._run = False, ""
-        self._show_costs(0)
-        self.loaded = True
-        await self._preview(who)
+def _form() -> rx.Component:
+    return rx.el.form(
+        _field(
+            "Prompt", "prompt",
+            rx.el.textarea(
+                max_length=MAX_PROMPT, rows="6", required=True,
+                placeholder="Ask something. The choice appears while you type.",
+                on_change=PlaygroundState.type_prompt.debounce(300), **_typed("prompt", **{"data-send-key": ""}),
+            ),
+        ),
+        rx.el.div(
+            _select("Priority", "priority", PRIORITIES, PlaygroundState.priority, PlaygroundState.set_priority),
+            _select("Latency", "latency_pref", LATENCIES, PlaygroundState.latency_pref, PlaygroundState.set_latency),
+            class_name="halves",
+        ),
+        _options(),
+        rx.cond(PlaygroundState.play_mode == "test", _break_switch()),
+        rx.el.div(
+            rx.el.button(
+                rx.cond(PlaygroundState.busy, "Answering …", "Send"),
+                type="submit", class_name="button primary", disabled=PlaygroundState.busy,
+            ),
+            rx.cond(PlaygroundState.busy, button("Stop all", on_click=PlaygroundState.stop(EVERY), kind="danger")),
+            rx.el.button(
+                rx.cond(PlaygroundState.code_open, "Hide code", "View code"),
+                type="button", class_name="button", on_click=PlaygroundState.toggle_code,
+                custom_attrs={"aria-expanded": rx.cond(PlaygroundState.code_open, "true", "false")},
+            ),
+            rx.cond(PlaygroundState.told != "", rx.el.a("To the answers", href="#answers", class_name="small")),
+            class_name="row",
+        ),
+        on_submit=PlaygroundState.send,
+        class_name="card form",
+        id="playground-form",
+    )  # fmt: skip
 
-    @rx.event
-    @authed
-    async def type_prompt(self, who: Identity, /, prompt: Prompt) -> None:
-        """Shows the choice for what is typed; no provider is called."""
-        await self._edit(who, "prompt", prompt)
 
-    @rx.event
-    @authed
-    async def type_system(self, who: Identity, /, system: System) -> None:
-        """Another system prompt."""
-        await self._edit(who, "system", system)
+def _options() -> rx.Component:
+    """What few need: a system prompt and two limits."""
+    return rx.el.details(
+        rx.el.summary("More options"),
+        rx.el.div(
+            _field(
+                "System prompt", "system",
+                rx.el.textarea(
+                    max_length=MAX_SYSTEM, rows="2", placeholder="You are a terse assistant.",
+                    on_change=PlaygroundState.type_system.debounce(300), **_typed("system"),
+                ),
+            ),
+            rx.el.div(
+                _field(
+                    "Most it may cost (USD)", "max_cost",
+                    rx.el.input(
+                        max_length=MAX_NUMBER, placeholder="no limit", class_name="input",
+                        on_change=PlaygroundState.type_max_cost.debounce(300),
+                        **_typed("max_cost", inputMode="decimal"),
+                    ),
+                ),
+                _field(
+                    "Most output tokens", "max_tokens",
+                    rx.el.input(
+                        max_length=MAX_NUMBER, placeholder="no limit", class_name="input",
+                        on_change=PlaygroundState.type_max_tokens.debounce(300),
+                        **_typed("max_tokens", inputMode="numeric"),
+                    ),
+                ),
+                class_name="halves",
+            ),
+            class_name="stack tight",
+        ),
+    )  # fmt: skip
 
-    @rx.event
-    @authed
-    async def type_max_cost(self, who: Identity, /, amount: Figure) -> None:
-        """The most that a request may cost, in US dollars."""
-        await self._edit(who, "max_cost", amount)
 
-    @rx.event
-    @authed
-    async def type_max_tokens(self, who: Identity, /, amount: Figure) -> None:
-        """The most tokens that an answer may have."""
-        await self._edit(who, "max_tokens", amount)
+def _typed(name: str, **attributes: str) -> dict[str, Any]:
+    """What every text field has: its name, whose draft it is (`assets/omni.js` keeps it), and its problem's place."""
+    return {
+        "id": name,
+        "name": name,
+        "custom_attrs": {
+            "data-keep-draft": AppState.email,
+            "aria-describedby": f"{name}-problem",
+            "aria-invalid": rx.cond(PlaygroundState.problems[name], "true", "false"),
+            **attributes,
+        },
+    }
 
-    @rx.event
-    @authed
-    async def set_priority(self, who: Identity, /, priority: PriorityName) -> None:
-        """Another trade between price and quality."""
-        self.priority = priority
-        await self._preview(who)
 
-    @rx.event
-    @authed
-    async def set_latency(self, who: Identity, /, latency_pref: LatencyName) -> None:
-        """How much speed counts."""
-        self.latency_pref = latency_pref
-        await self._preview(who)
+def _field(label: str, name: str, control: rx.Component) -> rx.Component:
+    return rx.el.div(
+        rx.el.label(label, html_for=name), control, _problem(name, PlaygroundState.problems[name]), class_name="field"
+    )
 
-    @rx.event
-    @authed
-    async def break_primary(self, who: Identity, /, broken: YesNo) -> None:
-        """Whether the first attempt is made to fail."""
-        self.broken = broken == "yes"
-        self._show_code(self._draft())
 
-    @rx.event
-    @authed
-    async def add_model(self, who: Identity, /, form: dict[str, Any]) -> Any:
-        """One more column beside Auto; the address then says so."""
-        model = form.get("model")
-        if self.busy or not isinstance(model, str) or not model:
-            return None
-        if not self._compare([*self.models, model]):
-            return None
-        self._show_code(self._draft())
-        return self._address()
+def _problem(name: str, words: Any) -> rx.Component:
+    shown = rx.cond(words, rx.el.span(words, class_name="wrong"))
+    return rx.el.span(shown, id=f"{name}-problem", custom_attrs={"aria-live": "polite"})
 
-    @rx.event
-    @authed
-    async def remove_model(self, who: Identity, /, column: ColumnKey) -> Any:
-        """One column less."""
-        if self.busy or column not in self.models:
-            return None
-        self._compare([one for one in self.models if one != column])
-        self._show_code(self._draft())
-        return self._address()
 
-    @rx.event
-    @authed
-    async def toggle_code(self, who: Identity, /) -> None:
-        """Shows the request as code, or hides it."""
-        self.code_open = not self.code_open
-        self._show_code(self._draft())
+def _select(label: str, name: str, choices: tuple[tuple[str, str], ...], chosen: Any, on_change: Any) -> rx.Component:
+    control = rx.el.select(
+        *(rx.el.option(words, value=one) for one, words in choices),
+        id=name,
+        name=name,
+        default_value=chosen,
+        on_change=on_change,
+    )
+    return _field(label, name, control)
 
-    @rx.event
-    @authed
-    async def stop(self, who: Identity, /, column: ColumnKey) -> None:
-        """Ends one column's answer, or every one with `*`: the call at its provider is cancelled."""
-        if self.busy:
-            self._stops = [*self._stops, column]
 
-    @rx.event(background=True)
-    @authed
-    async def send(self, who: Identity, /, form: dict[str, Any]) -> None:
-        """Asks every column at once and shows the answers as they come. A second press while it runs does nothing."""
-        async with self:
-            run = await self._begin(who, form)
-        if run is None:
-            return
-        try:
-            async with run:
-                await self._follow(who, run)
-        finally:
-            async with self:
-                self._end(run)
+def _break_switch() -> rx.Component:
+    return rx.el.label(
+        rx.el.input(
+            type="checkbox", id="broken", name="broken", default_checked=PlaygroundState.broken,
+            on_change=lambda checked: PlaygroundState.break_primary(rx.cond(checked, "yes", "no")),
+        ),
+        rx.el.span("Break the primary model of each column, to see the fallback answer"),
+        class_name="check",
+        html_for="broken",
+    )  # fmt: skip
 
-    async def _begin(self, who: Identity, form: dict[str, Any]) -> Run | None:
-        """The run that the form asks for; None when one is under way or the form is wrong."""
-        if self.busy:
-            return None
-        draft = Draft.of_form(form, may_break=self.play_mode == "test")
-        self._texts = draft.texts()
-        self.problems, self.problem = draft.problems(), ""
-        if self.problems:
-            return None
-        caller = await caller_of(who, key_kind(self.play_mode))
-        try:
-            requests = {key: self._request(draft, key, caller) for key in (AUTO, *self.models)}
-        except OmniError as error:
-            self.problems = problem_of(error)
-            return None
-        run = Run(caller, requests)
-        self._run, self._stops, self.busy = run.id, [], True
-        self._ends_s = time.time() + backstage.services.gateway.limits.total_s + GRACE_S
-        self._show(run)
-        return run
 
-    async def _follow(self, who: Identity, run: Run) -> None:
-        """Shows the run until it is over; ends it when somebody stops it, logs out or closes the page."""
-        asked_s = time.monotonic()
-        over = False
-        while not over:
-            await run.news()
-            over = run.over
-            async with self:
-                self._show(run)
-                stops = [*run.replies] if EVERY in self._stops or self._run != run.id else [*self._stops]
-                self._stops = []
-            run.stop(stops)
-            if time.monotonic() - asked_s > ASK_SESSION_EVERY_S:
-                asked_s = time.monotonic()
-                if not await self._still_there(who):
-                    run.stop(run.replies)
+def _choice() -> rx.Component:
+    return card(
+        rx.cond(
+            PlaygroundState.task != "",
+            rx.el.div(
+                rx.el.div(
+                    badge(PlaygroundState.task, tone="ok"),
+                    rx.el.span("no provider is called for this", class_name="soft small"),
+                    class_name="row",
+                ),
+                ranking(PlaygroundState.rows),
+                rx.el.p(PlaygroundState.reason, class_name="small"),
+                rx.cond(PlaygroundState.hints.length() > 0, _changes()),
+                rx.cond(PlaygroundState.left_out.length() > 0, _left_out()),
+                class_name="stack tight",
+            ),
+            rx.el.p(
+                "The task, the ranked models and what each would cost appear here while you type.", class_name="soft"
+            ),
+        ),
+        rx.cond(PlaygroundState.hint != "", rx.el.p(PlaygroundState.hint, class_name="soft small", role="status")),
+        title="The router’s choice",
+    )
 
-    async def _still_there(self, who: Identity) -> bool:
-        """Whether the session lives and somebody looks."""
-        seen = await identity(self)
-        return seen is not None and seen.user_id == who.user_id
 
-    def _end(self, run: Run) -> None:
-        if self._run != run.id:
-            return
-        self._run, self.busy = "", False
-        self._spent += run.cost
-        self._asked += len(run.replies)
-        self._show_costs(0, run=run)
+def _changes() -> rx.Component:
+    return rx.el.details(
+        rx.el.summary("What would change it"),
+        rx.el.ul(rx.foreach(PlaygroundState.hints, rx.el.li), class_name="soft small"),
+    )
 
-    def _leave_mode(self) -> None:
-        """Answers of the other mode are not shown beside this one's."""
-        self._stops = [EVERY]
-        self.models, self.columns, self.words, self.told, self.broken = [], [], {}, "", False
 
-    def _compare(self, models: list[str]) -> bool:
-        """Puts these beside Auto as far as they may be; says so and gives False when one may not."""
-        known = [one for one in dict.fromkeys(models) if one in self.offered]
-        unknown = [one for one in models if one not in self.offered]
-        self.models = known[:MAX_MODELS]
-        before = {column["key"]: column for column in self.columns}
-        self.columns = [before.get(key) or blank(key) for key in (AUTO, *self.models)]
-        self.problems.pop("models", None)
-        if unknown:
-            self.problems["models"] = f"{unknown[0][:100]} is not available here."
-        elif len(known) > MAX_MODELS:
-            self.problems["models"] = f"At most {MAX_MODELS} models beside Auto."
-        return "models" not in self.problems
+def _left_out() -> rx.Component:
+    return rx.el.details(
+        rx.el.summary("Models that cannot be taken"),
+        rx.el.ul(
+            rx.foreach(
+                PlaygroundState.left_out,
+                lambda row: rx.el.li(row["model"], rx.el.span(" – ", row["why"], class_name="soft")),
+            ),
+            class_name="small",
+        ),
+    )
 
-    def _address(self) -> Any:
-        query = urlencode({"mode": self.play_mode, "models": ",".join(self.models)}, safe="/,:")
-        return rx.redirect(f"{PATH}?{query}", replace=True)
 
-    def _draft(self) -> Draft:
-        return Draft(
-            **self._texts, priority=self.priority, latency_pref=self.latency_pref, broken=self.broken
+def _code() -> rx.Component:
+    """The request as code, while it is wanted."""
+
+    def pane(kind: str, name: str, index: int) -> tuple[str, str, rx.Component]:
+        row = PlaygroundState.code[index]
+        return kind, name, filled_snippet(name, f"code-{kind}", before=row["before"], after=row["after"])
+
+    panes = [pane("curl", "curl", 0), pane("openai", "Python", 1), pane("javascript", "JavaScript", 2)]
+    return rx.cond(
+        PlaygroundState.code_open,
+        card(
+            rx.cond(
+                PlaygroundState.code.length() > 0,
+                code_tabs(panes),
+                rx.el.p("Write a prompt first: the code of your request appears here.", class_name="soft"),
+            ),
+            title="This request as code",
+        ),
+    )
+
+
+def _answers() -> rx.Component:
+    def column(one: Any) -> rx.Component:
+        return answer_column(
+            one,
+            PlaygroundState.words[one["key"]],
+            stop=PlaygroundState.stop(one["key"]),
+            remove=PlaygroundState.remove_model(one["key"]),
+            locked=PlaygroundState.busy,
         )
 
-    async def _edit(self, who: Identity, name: TextField, typed: str) -> None:
-        self._texts = {**self._texts, name: typed}
-        await self._preview(who)
+    return rx.el.section(
+        rx.el.div(rx.el.h2("Answers"), _costs(), class_name="row spread"),
+        _picker(),
+        rx.el.div(rx.foreach(PlaygroundState.columns, column), class_name="columns"),
+        class_name="stack tight",
+        id="answers",
+        custom_attrs={"aria-label": "Answers"},
+    )
 
-    async def _preview(self, who: Identity) -> None:
-        """What the router would choose for the draft, at most so many times a minute."""
-        draft = self._draft()
-        self._show_code(draft)
-        if not draft.prompt.strip():
-            self.rows, self.left_out, self.hints, self.task, self.reason, self.hint = [], [], [], "", "", ""
-            return
-        self.problems = {**draft.problems(), **{k: v for k, v in self.problems.items() if k == "models"}}
-        if self.problems.keys() - {"models"}:
-            return
-        subject = f"preview:{who.user_id}"
-        verdict = await backstage.services.limiter.hit(subject, limit=PREVIEW_LIMIT, window_s=PREVIEW_WINDOW_S)
-        self.hint = "" if verdict.allowed else "That was a lot of typing. The preview is back in a minute."
-        if verdict.allowed:
-            caller = await caller_of(who, key_kind(self.play_mode))
-            try:
-                request = self._request(draft, AUTO, caller)
-            except OmniError as error:
-                self.problems = {**self.problems, **problem_of(error)}
-                return
-            self._show_choice(backstage.services.gateway.decide(caller, request))
 
-    def _request(self, draft: Draft, model: str, caller: Caller) -> Any:
-        visible = backstage.services.gateway.visible(caller)
-        return draft.request(model, deployments=visible, kind=caller.kind)
+def _costs() -> rx.Component:
+    costs = PlaygroundState.costs
+    run = rx.el.span(PlaygroundState.told, " This run: ", money(costs["run"], costs["run_exact"]), ".")
+    return rx.el.p(
+        rx.cond(PlaygroundState.told != "", run),
+        rx.el.span(
+            " Cost so far: ", money(costs["all"], costs["all_exact"]), " for ", costs["asked"], " requests in this tab."
+        ),
+        class_name="soft small",
+        role="status",
+    )
+
+
+def _picker() -> rx.Component:
+    def option(model: Any) -> rx.Component:
+        return rx.cond(PlaygroundState.models.contains(model), rx.fragment(), rx.el.option(model, value=model))
+
+    full = PlaygroundState.models.length() >= MAX_MODELS
+    return rx.el.form(
+        rx.el.label("Auto beside", html_for="model", class_name="label"),
+        rx.el.select(
+            rx.el.option("a model of your choice …", value=""), rx.foreach(PlaygroundState.offered, option),
+            id="model", name="model",
+            disabled=PlaygroundState.busy | full,
+            custom_attrs={"aria-describedby": "models-problem"},
+        ),
+        rx.el.button("Add", type="submit", class_name="button", disabled=PlaygroundState.busy | full),
+        _problem("models", PlaygroundState.models_problem),
+        on_submit=PlaygroundState.add_model,
+        reset_on_submit=True,
+        class_name="picker",
+    )  # fmt: skip

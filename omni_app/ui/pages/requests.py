@@ -1,75 +1,305 @@
-"""The request log, newest first, and one request's page: why this model, what each attempt met, what it cost."""
+"""The request log: newest first, filtered by its address, turned page by page, and followed live."""
 
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import reflex as rx
 
-from omni_app.errors import NotFound
-from omni_app.storage import ledger
+from omni_app.errors import Unavailable
+from omni_app.routing.types import KeyKind
+from omni_app.storage import keys, ledger
 from omni_app.storage.accounts import Identity
-from omni_app.storage.ledger import RequestDetail
-from omni_app.storage.tables import utc_now
-from omni_app.ui import text
-from omni_app.ui.components.basics import Row, badge, button, button_link, card, empty, facts, model_name, moment, money
-from omni_app.ui.components.candidates import ranking
-from omni_app.ui.components.requests import attempt_steps, request_table
-from omni_app.ui.components.shell import MODES, app_page, switch
-from omni_app.ui.records import attempt_row, request_row
-from omni_app.ui.session import AppState, authed, backstage
-from omni_app.ui.view import view_of
+from omni_app.storage.log_pages import ID_LENGTH, LogFilter, LogPage, log_page
+from omni_app.ui import log_view
+from omni_app.ui.components.basics import NativeForm, Row, badge, button, button_link, card, empty, test_note
+from omni_app.ui.components.requests import choice_links, request_table
+from omni_app.ui.components.shell import app_page
+from omni_app.ui.log_view import PATH
+from omni_app.ui.records import request_row
+from omni_app.ui.session import AppState, authed, backstage, identity
+from omni_app.ui.view import key_kind
 
-PATH = "/requests/"
 PAGE_SIZE = 50
-MAX_SHOWN = 500
+MAX_SHOWN = 200
+"""While the log is followed the page keeps this many rows; older ones are on the next page."""
+LOOK_EVERY_S = 1.0
+LOOKS = 600
+"""After ten minutes the page stops looking, and says so."""
 
 
 class RequestsState(AppState):
-    """The log as far as it has been read."""
+    """One page of the log. `tail`: `live`, `paused`, `ended` (time is up), or empty on any page but the newest."""
 
     loaded: bool = False
     rows: list[Row] = []
-    more: bool = False
+    values: Row = {}
+    narrowed: bool = False
+    typed: int = 0
+    """How many filters of the form are set."""
+    newer_href: str = ""
+    older_href: str = ""
+    modes: list[Row] = []
+    outcomes: list[Row] = []
+    tasks: list[Row] = []
+    models: list[Row] = []
+    keys: list[Row] = []
+    tail: str = ""
+    held: str = ""
+    """How many new rows a paused page holds back, in words."""
+    _held: list[Row] = []
 
     @rx.event
     @authed
-    async def load(self, who: Identity, /) -> None:
-        """The newest page."""
+    async def load(self, who: Identity, /) -> Any:
+        """The page that the address names; the newest one is followed from then on."""
         query = self.router.url.query_parameters
         async with backstage.services.database.reading() as session:
-            view = await view_of(session, who, query=query, mode=self.mode, range_=self.range, now=utc_now())
-        self.mode, self.range = view.mode, view.range
-        self.rows = []
-        await self._read(who)
+            mode = query.get("mode", self.mode)
+            if mode not in ("live", "test"):
+                mode = await ledger.default_mode(session, org_id=who.org_id)
+            wanted = log_view.filter_of(query, mode=key_kind(mode))
+            turn = {name: log_view.typed(query.get(name, ""), most=ID_LENGTH) for name in ("after", "before")}
+            page = await log_page(session, org_id=who.org_id, wanted=wanted, limit=PAGE_SIZE, **turn)
+            known = await keys.list_keys(session, org_id=who.org_id, include_hidden=True)
+        self.mode = mode
+        self._show(wanted, page)
+        self.models = log_view.model_options(served(wanted.mode), chosen=wanted.model)
+        mine = [key for key in known if key.kind == mode]
+        self.keys = log_view.key_options(mine, chosen=self.values["key"])
         self.loaded = True
+        return RequestsState.follow if self.tail else None
+
+    def _show(self, wanted: LogFilter, page: LogPage) -> None:
+        values = self.values = log_view.values_of(wanted)
+        self.rows = [request_row(record) for record in page.records]
+        self.typed = sum(1 for name in log_view.NARROWING if values[name] and name != "outcome")
+        self.narrowed = self.typed > 0 or values["outcome"] != ""
+        self.newer_href = log_view.address(values, before=page.newer) if page.newer else ""
+        self.older_href = log_view.address(values, after=page.older) if page.older else ""
+        self.modes, self.outcomes = log_view.mode_links(values), log_view.outcome_links(values)
+        self.tasks = log_view.task_options()
+        self._held, self.held = [], ""
+        self.tail = "" if page.newer or wanted.end else "live"
+
+    @rx.event(background=True, supersedes=True)
+    @authed
+    async def follow(self, who: Identity, /) -> Any:
+        """Looks for newer rows until the reader leaves or turns the page, the session ends, or time is up."""
+        async with self:
+            address, wanted = str(self.router.url), log_view.filter_of(self.values, mode=key_kind(self.mode))
+        for _ in range(LOOKS):
+            await asyncio.sleep(LOOK_EVERY_S)
+            if await identity(self) is None:
+                return RequestsState.load
+            with suppress(Unavailable):
+                found = await newest(who, wanted)
+                async with self:
+                    if str(self.router.url) != address or self.tail not in ("live", "paused"):
+                        return None
+                    self._take(found)
+        async with self:
+            self.tail = "ended"
+        return None
+
+    def _take(self, found: Sequence[Row]) -> None:
+        """New rows go on top; a paused page only counts them."""
+        shown = {row["id"] for row in self.rows}
+        fresh = [row for row in found if row["id"] not in shown]
+        if self.tail == "paused":
+            self._held, self.held = fresh, held_text(len(fresh))
+        elif fresh:
+            self._merge(found)
+
+    def _merge(self, found: Sequence[Row]) -> None:
+        """What no longer has room here is on the next page."""
+        last = self.rows[-1:]
+        self.rows = merged(self.rows, found)
+        if last and self.rows[-1]["id"] != last[0]["id"]:
+            self.older_href = log_view.address(self.values, after=self.rows[-1]["id"])
 
     @rx.event
     @authed
-    async def older(self, who: Identity, /) -> None:
-        """The next page."""
-        if self.more and self.rows:
-            await self._read(who)
+    async def pause(self, who: Identity, /) -> None:
+        """The rows stay as they are; new ones are counted."""
+        if self.tail == "live":
+            self.tail = "paused"
 
-    async def _read(self, who: Identity) -> None:
-        after = self.rows[-1]["id"] if self.rows else None
-        async with backstage.services.database.reading() as session:
-            found = await ledger.recent_requests(
-                session, org_id=who.org_id, mode=self.mode, limit=PAGE_SIZE + 1, after=after
-            )
-        self.rows = [*self.rows, *(request_row(record) for record in found[:PAGE_SIZE])]
-        self.more = len(found) > PAGE_SIZE and len(self.rows) < MAX_SHOWN
+    @rx.event
+    @authed
+    async def resume(self, who: Identity, /) -> Any:
+        """Shows what has come meanwhile, and goes on; begins again when time was up."""
+        if self.tail == "ended":
+            return RequestsState.load
+        if self.tail == "paused":
+            self._merge(self._held)
+            self.tail, self.held, self._held = "live", "", []
+        return None
 
 
-def log_page() -> rx.Component:
-    """The log."""
+async def newest(who: Identity, wanted: LogFilter) -> list[Row]:
+    """The newest page under these filters, as it is now."""
+    async with backstage.services.database.reading() as session:
+        page = await log_page(session, org_id=who.org_id, wanted=wanted, limit=PAGE_SIZE)
+    return [request_row(record) for record in page.records]
+
+
+def merged(shown: Sequence[Row], found: Sequence[Row]) -> list[Row]:
+    """Both, newest first, each row once. Only those found when so many came that the two do not meet: no hidden gap."""
+    known = {row["id"]: row for row in shown}
+    if len(found) == PAGE_SIZE and not any(row["id"] in known for row in found):
+        return list(found)
+    both = known | {row["id"]: row for row in found}
+    return sorted(both.values(), key=lambda row: row["order"], reverse=True)[:MAX_SHOWN]
+
+
+def held_text(count: int) -> str:
+    """`3 new`, and `50+ new` from a whole page on."""
+    return "" if not count else f"{count}{'+' if count >= PAGE_SIZE else ''} new"
+
+
+def served(mode: KeyKind) -> list[str]:
+    """The models that keys of this kind can reach."""
+    registry = backstage.services.gateway.registry
+    return [one.id for one in (*registry.serving(mode), *registry.embedding(mode))]
+
+
+def page() -> rx.Component:
+    """Filters, rows, and the way to the neighbouring pages."""
     return app_page(
+        test_note(RequestsState.mode),
+        _bar(),
+        _filters(),
+        rx.cond(RequestsState.rows.length() > 0, _rows(), _nothing()),
+        path=PATH,
+        title="Requests",
+        lead="Every request, newest first; failed ones too.",
+        controls=[choice_links(RequestsState.modes, label="Live or test")],
+        loaded=RequestsState.loaded,
+    )
+
+
+def _bar() -> rx.Component:
+    return rx.el.div(choice_links(RequestsState.outcomes, label="Outcome"), _tail(), class_name="row spread")
+
+
+def _tail() -> rx.Component:
+    state = RequestsState.tail
+    told = rx.match(
+        state,
+        ("live", rx.el.span("Following", class_name="tail-light", custom_attrs={"data-on": "yes"})),
+        ("paused", rx.el.span("Paused", class_name="tail-light")),
+        rx.el.span("Stopped looking after ten minutes", class_name="tail-light"),
+    )
+    return rx.cond(
+        state != "",
+        rx.el.div(
+            rx.el.span(told, badge_of_held(), role="status", class_name="row small soft"),
+            rx.cond(
+                state == "live",
+                button("Pause", on_click=RequestsState.pause, kind="small"),
+                button("Resume", on_click=RequestsState.resume, kind="small"),
+            ),
+            class_name="row",
+        ),
+    )
+
+
+def badge_of_held() -> rx.Component:
+    """How many rows wait."""
+    return rx.cond(RequestsState.held != "", badge(RequestsState.held, tone="ok"))
+
+
+def _filters() -> rx.Component:
+    values = RequestsState.values
+    form = NativeForm.create(
+        rx.el.input(type="hidden", name="mode", default_value=values["mode"]),
+        rx.el.input(type="hidden", name="outcome", default_value=values["outcome"]),
+        _choose("Task", "task", "Any task", RequestsState.tasks),
+        _choose("Model", "model", "Any model", RequestsState.models),
+        _choose("Key", "key", "Any key", RequestsState.keys),
+        _field("Session id", "session", max_length=log_view.MAX_LENGTH),
+        _field("Request id", "id", max_length=40, placeholder="req_… or its beginning"),
+        _field("From (UTC)", "from", type="datetime-local"),
+        _field("Before (UTC)", "to", type="datetime-local"),
+        rx.el.div(
+            rx.el.button("Apply", type="submit", class_name="button primary"),
+            rx.cond(RequestsState.narrowed, button_link("Clear", _cleared())),
+            class_name="row",
+        ),
+        action=PATH,
+        method="get",
+        class_name="filter-form",
+        custom_attrs={"data-tidy": ""},
+    )
+    label = rx.cond(RequestsState.typed > 0, f"Filters ({RequestsState.typed} set)", "Filters")
+    return rx.el.details(rx.el.summary(label), form, class_name="card filters", open=RequestsState.typed > 0)
+
+
+def _choose(label: str, name: str, everything: str, options: rx.Var[list[Row]]) -> rx.Component:
+    return rx.el.div(
+        rx.el.label(label, html_for=f"filter-{name}"),
+        rx.el.select(
+            rx.el.option(everything, value=""),
+            rx.foreach(options, lambda one: rx.el.option(one["label"], value=one["value"])),
+            id=f"filter-{name}",
+            name=name,
+            default_value=RequestsState.values[name],
+        ),
+        class_name="field",
+    )
+
+
+def _field(label: str, name: str, **attrs: str | int) -> rx.Component:
+    return rx.el.div(
+        rx.el.label(label, html_for=f"filter-{name}"),
+        rx.el.input(
+            id=f"filter-{name}",
+            name=name,
+            default_value=RequestsState.values[name],
+            class_name="input",
+            **{"type": "text", **attrs},
+        ),
+        class_name="field",
+    )
+
+
+def _cleared() -> rx.Var[str]:
+    return f"{PATH}?mode=" + RequestsState.mode
+
+
+def _rows() -> rx.Component:
+    return card(
+        request_table(RequestsState.rows, caption="Requests, newest first"),
+        rx.cond((RequestsState.newer_href != "") | (RequestsState.older_href != ""), _turn()),
+        class_name="stack",
+    )
+
+
+def _turn() -> rx.Component:
+    return rx.el.nav(
+        rx.cond(RequestsState.newer_href != "", button_link("Newer", RequestsState.newer_href)),
+        rx.cond(RequestsState.older_href != "", button_link("Older", RequestsState.older_href)),
+        class_name="row",
+        custom_attrs={"aria-label": "Pages of the log"},
+    )
+
+
+def _nothing() -> rx.Component:
+    return rx.cond(
+        RequestsState.newer_href != "",
+        empty(
+            "There is nothing older",
+            "The log begins with the page before.",
+            button_link("Newer", RequestsState.newer_href),
+        ),
         rx.cond(
-            RequestsState.rows.length() > 0,
-            card(
-                request_table(RequestsState.rows, caption="Requests, newest first"),
-                rx.cond(
-                    RequestsState.more,
-                    rx.el.div(button("Show older requests", on_click=RequestsState.older), class_name="row"),
-                ),
+            RequestsState.narrowed,
+            empty(
+                "No request matches these filters",
+                "Requests that match appear here by themselves.",
+                button_link("Clear the filters", _cleared()),
             ),
             empty(
                 "No requests yet",
@@ -77,129 +307,4 @@ def log_page() -> rx.Component:
                 button_link("Send the first request", "/start/", kind="primary"),
             ),
         ),
-        path=PATH,
-        title="Requests",
-        lead="Every request, newest first. Prompts and answers are not stored.",
-        controls=[
-            switch("mode", MODES, RequestsState.mode, path=PATH, other=("range", RequestsState.range)),
-            button("Refresh", on_click=RequestsState.load),
-        ],
-        loaded=RequestsState.loaded,
-    )
-
-
-class RequestState(AppState):
-    """One request of the org."""
-
-    loaded: bool = False
-    facts: Row = {}
-    reason: str = ""
-    attempts: list[Row] = []
-    candidates: list[Row] = []
-    scores: list[Row] = []
-
-    @rx.event
-    @authed
-    async def load(self, who: Identity, /) -> None:
-        """Reads it by the id in the address."""
-        self.loaded = False
-        request_id = self.router.url.query_parameters.get("id", "")[:64]
-        async with backstage.services.database.reading() as session:
-            found = await ledger.request_detail(session, org_id=who.org_id, request_id=request_id)
-        if found is None:
-            raise NotFound("there is no such request; it may belong to another team")
-        self.facts = told(found)
-        self.attempts = [attempt_row(attempt) for attempt in found.attempts]
-        routing = found.request.routing
-        self.reason = routing.reason if routing else "This request ended before a model was chosen."
-        self.candidates = (
-            [candidate_row(one, chosen=routing.final_model) for one in routing.considered_models] if routing else []
-        )
-        self.scores = score_rows(routing.task_scores) if routing else []
-        self.loaded = True
-
-
-def told(found: RequestDetail) -> Row:
-    """The request's own figures; the cost lines add up."""
-    record = found.request
-    cached = f" ({text.number(record.tokens_cached)} cached)" if record.tokens_cached else ""
-    return request_row(record) | {
-        "endpoint": record.endpoint,
-        "input": f"{text.number(record.tokens_input)}{cached}",
-        "output": text.number(record.tokens_output),
-        "estimated": "counted by us: the provider gave no usage" if record.estimated else "",
-        "premium": text.money(record.premium_cost),
-        "premium_exact": text.exact_money(record.premium_cost),
-        "premium_model": record.premium_model or "no baseline",
-    }
-
-
-def candidate_row(one: dict[str, Any], *, chosen: str) -> Row:
-    """A stored candidate as the ranking shows it."""
-    score = float(one.get("score", 0.0))
-    cost = int(one.get("expected_cost", 0))
-    return {
-        "model": str(one.get("model", "")),
-        "cost": text.money(cost),
-        "exact": text.exact_money(cost),
-        "width": f"{max(0.0, min(1.0, score)) * 100:.1f}",
-        "chosen": "yes" if one.get("model") == chosen else "no",
-        "note": "",
-    }
-
-
-def score_rows(scores: dict[str, float]) -> list[Row]:
-    """Tasks by probability, likely ones first."""
-    likely = sorted(scores.items(), key=lambda item: -item[1])[:3]
-    return [{"task": text.task_name(task), "share": f"{share:.0%}"} for task, share in likely]
-
-
-def request_page() -> rx.Component:
-    """What happened, in order; why; what it cost."""
-    fact = RequestState.facts
-    return app_page(
-        rx.el.div(
-            rx.el.div(
-                card(_facts(), title="What happened"),
-                card(attempt_steps(RequestState.attempts), title="Attempts"),
-                class_name="stack",
-            ),
-            rx.el.div(
-                card(
-                    rx.el.p(RequestState.reason),
-                    rx.el.p(
-                        "Task: ",
-                        rx.foreach(RequestState.scores, lambda row: badge(row["task"] + " " + row["share"])),
-                        class_name="row small soft",
-                    ),
-                    title="Why this model",
-                    class_name="stack tight",
-                ),
-                card(ranking(RequestState.candidates), title="Best candidates"),
-                class_name="stack",
-            ),
-            class_name="two",
-        ),
-        rx.el.p("“Run again” and “copy as curl” need the prompt, and prompts are not stored.", class_name="soft small"),
-        path=PATH,
-        title="Request",
-        lead=rx.el.code(fact["id"]),
-        controls=[button_link("All requests", PATH)],
-        loaded=RequestState.loaded,
-    )
-
-
-def _facts() -> rx.Component:
-    fact = RequestState.facts
-    return facts(
-        ("When", moment(fact["at"], fact["at_text"])),
-        ("Endpoint", rx.el.code(fact["endpoint"])),
-        ("Model", model_name(fact["model"], fact["note"])),
-        ("Outcome", badge(fact["outcome"], tone=fact["tone"])),
-        ("Latency", fact["latency"]),
-        ("Tokens in", fact["input"]),
-        ("Tokens out", rx.el.span(fact["output"], " ", rx.el.span(fact["estimated"], class_name="soft small"))),
-        ("Baseline", rx.el.span(money(fact["premium"], fact["premium_exact"]), " with ", fact["premium_model"])),
-        ("Cost", money(fact["cost"], fact["cost_exact"])),
-        ("Saved", money(fact["saved"], fact["saved_exact"])),
     )

@@ -18,7 +18,7 @@ from omni_app.ui.asking import caller_of
 from omni_app.ui.code_samples import samples
 from omni_app.ui.columns import Column, blank, column_of, compared, model_note, words_of
 from omni_app.ui.components.basics import Row
-from omni_app.ui.drafts import AUTO, MAX_NUMBER, MAX_PROMPT, MAX_SYSTEM, Draft, TextField, problem_of
+from omni_app.ui.drafts import AUTO, MAX_NUMBER, MAX_PROMPT, MAX_SYSTEM, Draft, problem_of, well_formed
 from omni_app.ui.ranking import confidence, excluded, ranked
 from omni_app.ui.runs import Run
 from omni_app.ui.session import AppState, authed, backstage, identity
@@ -30,6 +30,8 @@ MAX_MODELS = 3
 PREVIEW_LIMIT = 120
 PREVIEW_WINDOW_S = 60.0
 ASK_SESSION_EVERY_S = 1.0
+AWAY_S = 10.0
+"""A tab may be without its connection for so long (a reload, a bad line) before what it asked is stopped."""
 GRACE_S = 30.0
 """A run is taken for dead this long after its deadline: its process may have ended."""
 EVERY = "*"
@@ -234,25 +236,30 @@ class PlaygroundState(AppState):
 
     async def _follow(self, who: Identity, run: Run) -> None:
         """Shows the run until it is over; ends it when somebody stops it, logs out or closes the page."""
-        asked_s = time.monotonic()
+        asked_s = here_s = time.monotonic()
         over = False
         while not over:
             await run.news()
-            over = run.over
-            async with self:
-                self._show(run)
-                stops = [*run.replies] if EVERY in self._stops or self._run != run.id else [*self._stops]
-                self._stops = []
-            run.stop(stops)
-            if time.monotonic() - asked_s > ASK_SESSION_EVERY_S:
-                asked_s = time.monotonic()
-                if not await self._still_there(who):
+            over, now_s = run.over, time.monotonic()
+            if backstage.tab_is_open(self.router.session.client_token):
+                here_s = now_s
+                async with self:
+                    self._show(run)
+                    run.stop(self._to_stop(run))
+            if now_s - here_s > AWAY_S:
+                run.stop(run.replies)
+            if now_s - asked_s > ASK_SESSION_EVERY_S:
+                asked_s = now_s
+                seen = await identity(self)
+                if seen is None or seen.user_id != who.user_id:
                     run.stop(run.replies)
 
-    async def _still_there(self, who: Identity) -> bool:
-        """Whether the session lives and somebody looks."""
-        seen = await identity(self)
-        return seen is not None and seen.user_id == who.user_id
+    def _to_stop(self, run: Run) -> list[str]:
+        """What somebody wants stopped since the last look; all of it when the tab has moved on to something else."""
+        if self._run != run.id:
+            return list(run.replies)
+        stops, self._stops = self._stops, []
+        return list(run.replies) if EVERY in stops else [*stops]
 
     def _show(self, run: Run) -> None:
         """Puts the run's answers into the columns; what has not changed is not sent again."""
@@ -322,8 +329,8 @@ class PlaygroundState(AppState):
     def _draft(self) -> Draft:
         return Draft(priority=self.priority, latency_pref=self.latency_pref, broken=self.broken, **self._typed)
 
-    async def _edit(self, who: Identity, name: TextField, typed: str) -> None:
-        self._typed = {**self._typed, name: typed}
+    async def _edit(self, who: Identity, name: str, typed: str) -> None:
+        self._typed = {**self._typed, name: well_formed(typed)}
         await self._preview(who)
 
     async def _preview(self, who: Identity) -> None:

@@ -1,0 +1,157 @@
+"""The request log, a page at a time: filtered, newest first, in both directions from any row.
+
+A page is found by the place of its first or last row (instant and id), so it stays as it is while rows arrive.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, or_, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from omni_app.routing.types import KeyKind
+from omni_app.storage.ledger import RequestRecord
+from omni_app.storage.tables import IN_SESSION, TROUBLED, RequestRow
+
+Outcome = Literal["", "answered", "rescued", "failed"]
+ID_LENGTH = 36
+"""`req_` and 32 hex digits."""
+TIME_DIGITS = 12
+"""So many of them are the milliseconds since 1970 at which the id was made."""
+BODY_TAKES_AT_MOST = timedelta(hours=1)
+"""An id is made when the request's head is read, the row's instant when its body was: far above any timeout."""
+CLOCK_STEPS_BACK = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which requests are wanted; what is left empty wants all. `start` and `end` are half-open."""
+
+    mode: KeyKind
+    task: str = ""
+    model: str = ""
+    key_id: UUID | None = None
+    outcome: Outcome = ""
+    session_id: str = ""
+    id_prefix: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """One page, newest first. `newer`, `older`: the request ids to turn the page at; empty where there is no more."""
+
+    records: list[RequestRecord]
+    newer: str = ""
+    older: str = ""
+
+
+async def log_page(
+    session: AsyncSession, *, org_id: UUID, wanted: LogFilter, limit: int, after: str = "", before: str = ""
+) -> LogPage:
+    """The newest page, or the one that follows the request `after` (older), or the one `before` it (newer).
+
+    Where less than a page is newer, and for an id that is not of this org, it is the newest page.
+    """
+    query = select(RequestRow).where(*_conditions(org_id, wanted))
+    mark = await _mark(session, org_id, after or before)
+    if mark is not None and after:
+        found = await _read(session, query.where(_older_than(mark)), limit)
+        return _page(found, limit, newer=found[0].request_id if found else mark.request_id)
+    if mark is not None:
+        found = await _read(session, query.where(_newer_than(mark)), limit, newest_first=False)
+        if len(found) > limit:
+            records = found[limit - 1 :: -1]
+            return LogPage(records, newer=records[0].request_id, older=records[-1].request_id)
+    return _page(await _read(session, query, limit), limit)
+
+
+def _page(found: list[RequestRecord], limit: int, *, newer: str = "") -> LogPage:
+    records = found[:limit]
+    return LogPage(records, newer=newer, older=records[-1].request_id if len(found) > limit else "")
+
+
+async def _read(
+    session: AsyncSession, query: Select[RequestRow], limit: int, *, newest_first: bool = True
+) -> list[RequestRecord]:
+    """One more than a page, so that it is known whether there is another."""
+    keys = (col(RequestRow.created_at), col(RequestRow.request_id))
+    ordered = query.order_by(*((key.desc() for key in keys) if newest_first else keys))
+    return [_record(row) for row in await session.scalars(ordered.limit(limit + 1))]
+
+
+async def _mark(session: AsyncSession, org_id: UUID, request_id: str) -> RequestRow | None:
+    if not request_id:
+        return None
+    query = select(RequestRow).where(col(RequestRow.org_id) == org_id, col(RequestRow.request_id) == request_id)
+    return (await session.scalars(query)).first()
+
+
+# The first bound stands alone so that an index on the time begins there.
+
+
+def _older_than(mark: RequestRow) -> ColumnElement[bool]:
+    at, request_id = col(RequestRow.created_at), col(RequestRow.request_id)
+    return and_(at <= mark.created_at, or_(at < mark.created_at, request_id < mark.request_id))
+
+
+def _newer_than(mark: RequestRow) -> ColumnElement[bool]:
+    at, request_id = col(RequestRow.created_at), col(RequestRow.request_id)
+    return and_(at >= mark.created_at, or_(at > mark.created_at, request_id > mark.request_id))
+
+
+def _conditions(org_id: UUID, wanted: LogFilter) -> list[ColumnElement[bool]]:
+    row = RequestRow
+    found = [col(row.org_id) == org_id, col(row.key_kind) == wanted.mode]
+    for column, value in ((row.task, wanted.task), (row.model, wanted.model), (row.key_id, wanted.key_id)):
+        if value:
+            found.append(col(column) == value)
+    if wanted.session_id:
+        found += [text(IN_SESSION), col(row.session_id) == wanted.session_id]
+    if wanted.start:
+        found.append(col(row.created_at) >= wanted.start)
+    if wanted.end:
+        found.append(col(row.created_at) < wanted.end)
+    return [*found, *_of_outcome(wanted.outcome), *_of_prefix(wanted.id_prefix)]
+
+
+def _of_outcome(outcome: Outcome) -> list[ColumnElement[bool]]:
+    """With the words of the index of the few where it serves."""
+    success, rescued = col(RequestRow.success), col(RequestRow.rescued)
+    troubled: ColumnElement[bool] = text(f"({TROUBLED})")  # type: ignore[assignment]
+    return {
+        "": [],
+        "answered": [success.is_(True), rescued.is_(False)],
+        "rescued": [troubled, success.is_(True), rescued.is_(True)],
+        "failed": [troubled, success.is_(False)],
+    }[outcome]
+
+
+def _of_prefix(prefix: str) -> list[ColumnElement[bool]]:
+    """A whole id by its own index; a part of one within the time that its digits tell."""
+    if len(prefix) >= ID_LENGTH:
+        return [col(RequestRow.request_id) == prefix]
+    if not prefix:
+        return []
+    made = made_between(prefix)
+    within = [col(RequestRow.created_at) >= made[0], col(RequestRow.created_at) < made[1]] if made else []
+    return [*within, col(RequestRow.request_id).startswith(prefix, autoescape=True)]
+
+
+def made_between(prefix: str) -> tuple[datetime, datetime] | None:
+    """When a request whose id begins so can have been recorded; None when the beginning tells nothing."""
+    digits = prefix.removeprefix("req_")[:TIME_DIGITS]
+    try:
+        first, last = (int(digits.ljust(TIME_DIGITS, fill), 16) for fill in "0f")
+        start, end = (datetime.fromtimestamp(value / 1000, UTC) for value in (first, last))
+        return start - CLOCK_STEPS_BACK, end + BODY_TAKES_AT_MOST
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _record(row: RequestRow) -> RequestRecord:
+    return RequestRecord(**{name: getattr(row, name) for name in RequestRecord.__slots__ if name != "routing"})

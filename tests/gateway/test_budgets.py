@@ -1,0 +1,438 @@
+"""Budgets in the gateway: never over, nothing refused that fits, whoever shares them and whatever breaks."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import func, select
+from sqlmodel import col
+
+from omni_app.errors import BudgetExceeded, ProviderError, Unavailable
+from omni_app.gateway.budgets import IDLE_S, USABLE_S, Budgets
+from omni_app.gateway.gateway import Gateway
+from omni_app.gateway.types import Answer, Caller, ChatRequest, Opened
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.storage import budgets as budget_rows
+from omni_app.storage.budgets import BudgetTerms, Period
+from omni_app.storage.database import Database
+from omni_app.storage.spool import Drainer
+from omni_app.storage.tables import BudgetWindow, RequestRow
+from tests.gateway.scripted import CALLER, HELLO, ScriptedProvider, gateway, records
+from tests.servers.postgres import Postgres
+from tests.storage.conftest import (
+    database,
+    database_url,
+    migrated_sqlite,
+    postgres,
+    postgres_database,
+    postgres_name,
+    postgres_url,
+    sqlite_database,
+    sqlite_url,
+)
+
+__all__ = [
+    "database", "database_url", "migrated_sqlite", "postgres", "postgres_database", "postgres_name", "postgres_url",
+    "sqlite_database", "sqlite_url",
+]  # fmt: skip
+
+NIGHT = datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC)
+ASKED = replace(HELLO, max_tokens=100, pinned=("alpha/small",))
+SHORT = Completion(text="fine", usage=Usage(input=5, output=10))
+LONG = Completion(text="fine", usage=Usage(input=5, output=100))
+PICO = 1_000_000
+"""Pico-dollars a token for each dollar per million."""
+
+
+@dataclass
+class Clock:
+    """Wall and monotonic time, moved by hand."""
+
+    wall: datetime = NIGHT
+    s: float = 1_000.0
+
+    def now(self) -> datetime:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.s
+
+    def pass_(self, seconds: float) -> None:
+        self.wall += timedelta(seconds=seconds)
+        self.s += seconds
+
+
+@dataclass
+class Worker:
+    """One process's gateway with its leases, its spool and its drainer."""
+
+    gateway: Gateway
+    budgets: Budgets
+    drainer: Drainer
+    folder: Path
+
+    async def chat(self, caller: Caller, request: ChatRequest = ASKED) -> Answer:
+        return await self.gateway.chat(caller, request)
+
+    async def settled(self) -> None:
+        """Everything is drained, and given back that is not needed."""
+        await self.drainer.flush()
+        await self.budgets.tend()
+
+
+def worker(folder: Path, database: Database, *providers: ScriptedProvider, clock: Clock | None = None) -> Worker:
+    times = {"now": clock.now, "clock": clock.monotonic} if clock else {}
+    budgets = Budgets(database, **times)  # type: ignore[arg-type]
+    made = gateway(folder, *(providers or (ScriptedProvider("alpha", [SHORT]), ScriptedProvider("beta", [SHORT]))))
+    made.budgets = budgets
+    if clock is not None:
+        made.now = clock.now
+    return Worker(made, budgets, Drainer(made.spool, database, budgets.outstanding), folder)
+
+
+@asynccontextmanager
+async def at_work(one: Worker) -> AsyncIterator[Worker]:
+    """With the loops of a running server."""
+    stopping = asyncio.Event()
+    tasks = [asyncio.create_task(work(stopping)) for work in (one.budgets.run, one.drainer.run)]
+    yield one
+    stopping.set()
+    one.gateway.spool.appended.set()
+    await asyncio.gather(*tasks)
+    one.gateway.spool.close()
+
+
+async def limited(
+    database: Database, limit: int, *, period: Period = "day", caller: Caller = CALLER, whole_org: bool = False
+) -> Caller:
+    """The caller, with one more budget."""
+    key_id = None if whole_org else caller.key_id
+    async with database.session() as session:
+        terms = await budget_rows.set_budget(
+            session, org_id=caller.org_id, key_id=key_id, period=period, limit=limit, now=NIGHT - timedelta(days=1)
+        )
+        await session.commit()
+    others = tuple(one for one in caller.budgets if one.key_id != key_id)
+    return replace(caller, budgets=(*others, terms))
+
+
+async def spent_and_leased(database: Database, budget: BudgetTerms) -> tuple[int, int]:
+    async with database.session() as session:
+        query = select(func.sum(col(BudgetWindow.spent)), func.sum(col(BudgetWindow.leased)))
+        row = (await session.execute(query.where(col(BudgetWindow.budget_id) == budget.id))).one()
+    return int(row[0] or 0), int(row[1] or 0)
+
+
+async def ledger_sum(database: Database) -> int:
+    async with database.session() as session:
+        return int(await session.scalar(select(func.sum(col(RequestRow.cost)))) or 0)
+
+
+def worst(one: Worker, caller: Caller = CALLER, request: ChatRequest = ASKED) -> int:
+    """What the request's primary can cost."""
+    return one.gateway.decide(caller, request).steps[0].worst_cost
+
+
+@dataclass
+class Gated(ScriptedProvider):
+    """Answers nobody before the gate is open."""
+
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def complete(self, request: ProviderRequest) -> Completion:
+        self.asked.append(request)
+        await self.gate.wait()
+        return LONG
+
+
+@pytest.fixture(params=["one worker on SQLite", "two workers on Postgres"])
+async def workers(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Database, list[Worker]]]:
+    kind, count = ("sqlite", 1) if "SQLite" in request.param else ("postgres", 2)
+    url = request.getfixturevalue(f"{kind}_url")
+    async with AsyncExitStack() as stack:
+        opened, found = [], []
+        for number in range(count):
+            opened.append(Database(url))
+            one = worker(tmp_path / str(number), opened[-1], Gated("alpha"), ScriptedProvider("beta"))
+            found.append(await stack.enter_async_context(at_work(one)))
+        yield opened[0], found
+    for one_database in opened:
+        await one_database.close()
+
+
+async def test_sixty_four_at_once_on_an_almost_spent_budget_never_pass_it_and_all_that_fits_is_let_through(
+    workers: tuple[Database, list[Worker]],
+) -> None:
+    database, sharing = workers
+    need = worst(sharing[0])
+    limit = 10 * need + need // 2
+    caller = await limited(database, limit)
+    calls = [asyncio.create_task(sharing[number % len(sharing)].chat(caller)) for number in range(64)]
+    providers = [one.gateway.providers["alpha"] for one in sharing]
+    waiting = set(calls)
+    while len(waiting) > 10:
+        _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    assert sum(len(provider.asked) for provider in providers) == 10, "no provider is called for a refused request"  # type: ignore[attr-defined]
+    for provider in providers:
+        provider.gate.set()  # type: ignore[attr-defined]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [one for one in answers if isinstance(one, BudgetExceeded)]
+    assert (len(answers) - len(refused), len(refused)) == (10, 54)
+
+    # What they did not use is there for others, until not one more fits.
+    for _ in range(8):
+        for one in sharing:
+            try:
+                await one.chat(caller)
+            except BudgetExceeded:
+                await asyncio.sleep(0.05)
+    for one in sharing:
+        await one.settled()
+    spent, leased = await spent_and_leased(database, caller.budgets[0])
+    assert limit - need < spent <= limit
+    assert spent == await ledger_sum(database)
+    assert leased == 0
+
+
+async def test_a_busy_budget_far_from_its_limit_is_spent_from_memory(
+    postgres: Postgres, postgres_name: str, tmp_path: Path
+) -> None:
+    database = Database(postgres.url(postgres_name))
+    one = worker(tmp_path, database)
+    free = replace(CALLER, key_id=uuid4())
+    caller = await limited(database, 1_000 * worst(one))
+    fresh = await limited(database, 1_000 * worst(one), caller=replace(CALLER, key_id=uuid4()))
+    await one.chat(caller)
+    postgres.take_away(postgres_name)
+    answers = await asyncio.gather(*(one.chat(caller) for _ in range(30)))
+    assert len(answers) == 30, "the lease covers them"
+    await one.chat(free)
+    with pytest.raises(Unavailable, match="has a budget") as refused:
+        await one.chat(fresh)
+    assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "2")
+    beyond = await asyncio.gather(*(one.chat(caller) for _ in range(1_000)), return_exceptions=True)
+    assert any(isinstance(answer, Unavailable) for answer in beyond), "the lease is all there is"
+    postgres.give_back(postgres_name)
+    one.budgets._away_until_s = 0.0
+    await one.chat(caller)
+    await one.settled()
+    spent, _ = await spent_and_leased(database, caller.budgets[0])
+    assert spent == sum(record.cost for record in records(tmp_path) if record.key_id == caller.key_id)
+    await database.close()
+
+
+async def test_a_refused_request_says_which_budget_and_is_recorded_at_no_cost(
+    database: Database, tmp_path: Path
+) -> None:
+    alpha = ScriptedProvider("alpha", [SHORT])
+    one = worker(tmp_path, database, alpha, clock=Clock())
+    caller = await limited(database, 100 * PICO)
+    with pytest.raises(BudgetExceeded) as refused:
+        await one.chat(caller)
+    assert refused.value.status == 402
+    assert refused.value.headers["x-should-retry"] == "false"
+    need = worst(one)
+    assert refused.value.message == (
+        f"this key's budget of $0.0001 a day has $0.0001 left; this request could cost up to "
+        f"${need / 10**12:f}; it starts anew at 2026-12-01 00:00 UTC"
+    ).replace(f"{need / 10**12:f}", f"{need / 10**12:.12f}".rstrip("0"))
+    assert alpha.asked == []
+    (record,) = records(tmp_path)
+    assert (record.error_code, record.cost, record.attempts, record.success) == ("budget_exceeded", 0, 0, False)
+
+
+async def test_the_org_s_budget_is_shared_by_its_live_keys(database: Database, tmp_path: Path) -> None:
+    one = worker(tmp_path, database, ScriptedProvider("alpha", [SHORT], delay_s=0.3))
+    other_key = replace(CALLER, key_id=uuid4())
+    caller = await limited(database, 10 * worst(one))
+    caller = await limited(database, worst(one) + worst(one) // 2, caller=caller, whole_org=True, period="month")
+    await one.chat(caller)
+    for asking in (replace(other_key, budgets=caller.budgets[1:]), caller):
+        answers = await asyncio.gather(*(one.chat(asking) for _ in range(3)), return_exceptions=True)
+        told = [answer.message for answer in answers if isinstance(answer, BudgetExceeded)]
+        assert told and all("the org's budget of" in message and "a month" in message for message in told)
+    assert all(lease.reserved == 0 for lease in one.budgets._leases.values()), "the key's own budget holds nothing back"
+
+
+async def test_what_a_failed_attempt_cost_counts(database: Database, tmp_path: Path) -> None:
+    lost = ProviderFault(FaultKind.EMPTY, "no text", usage=Usage(input=5, output=90))
+    one = worker(tmp_path, database, ScriptedProvider("alpha", [lost]), ScriptedProvider("beta", [SHORT]))
+    caller = await limited(database, 10**12)
+    answer = await one.chat(caller, replace(HELLO, max_tokens=100))
+    assert answer.model == "beta/medium"
+    assert answer.cost == (5 * 1 + 90 * 4 + 5 * 2 + 10 * 8) * PICO
+    await one.drainer.flush()
+    assert (await spent_and_leased(database, caller.budgets[0]))[0] == answer.cost
+
+
+async def test_a_chain_that_fails_spends_what_its_attempts_cost_and_holds_nothing(
+    database: Database, tmp_path: Path
+) -> None:
+    lost = ProviderFault(FaultKind.EMPTY, "no text", usage=Usage(input=5, output=90))
+    one = worker(tmp_path, database, ScriptedProvider("alpha", [lost]), ScriptedProvider("beta", [lost]))
+    caller = await limited(database, 10**12)
+    with pytest.raises(ProviderError):
+        await one.chat(caller, replace(HELLO, max_tokens=100))
+    await one.settled()
+    (record,) = records(tmp_path)
+    assert record.cost > 0
+    assert (await spent_and_leased(database, caller.budgets[0]))[0] == record.cost
+    assert all(lease.reserved == 0 for lease in one.budgets._leases.values())
+
+
+async def test_near_the_limit_a_dearer_fallback_is_left_out_and_the_primary_still_answers(
+    database: Database, tmp_path: Path
+) -> None:
+    alpha, beta = ScriptedProvider("alpha", [SHORT]), ScriptedProvider("beta", [SHORT])
+    one = worker(tmp_path, database, alpha, beta)
+    request = replace(HELLO, max_tokens=100)
+    steps = one.gateway.decide(CALLER, request).steps
+    assert steps[0].worst_cost < steps[1].worst_cost
+    caller = await limited(database, steps[0].worst_cost + PICO)
+    assert (await one.chat(caller, request)).model == "alpha/small"
+    await one.settled()
+    down = worker(tmp_path / "down", database, ScriptedProvider("alpha", [ProviderFault(FaultKind.EMPTY, "")]), beta)
+    caller = await limited(database, steps[0].worst_cost + (await ledger_sum(database)) + PICO, caller=caller)
+    with pytest.raises(ProviderError):
+        await down.chat(caller, request)
+    assert beta.asked == []
+
+
+async def test_the_provider_is_told_a_bound_where_a_budget_holds(database: Database, tmp_path: Path) -> None:
+    alpha = ScriptedProvider("alpha", [SHORT])
+    one = worker(tmp_path, database, alpha)
+    endless = replace(HELLO, pinned=("alpha/small",))
+    await one.chat(CALLER, endless)
+    await one.chat(await limited(database, 10**12), endless)
+    assert ["max_tokens" in call.params for call in alpha.asked] == [False, True]
+    assert alpha.asked[1].params["max_tokens"] == one.gateway.policy.output_ceiling_tokens
+
+
+@dataclass
+class Talker(ScriptedProvider):
+    """Streams a piece, then says nothing more."""
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+        self.asked.append(request)
+        yield Delta(text="Once upon a time")
+        await asyncio.sleep(60)
+
+
+async def test_a_stream_that_the_client_leaves_is_settled_at_what_was_said(database: Database, tmp_path: Path) -> None:
+    one = worker(tmp_path, database, Talker("alpha"), ScriptedProvider("beta"))
+    caller = await limited(database, 10**12)
+    pieces = one.gateway.stream(caller, ASKED)
+    assert isinstance(await anext(pieces), Opened)
+    await anext(pieces)
+    (lease,) = one.budgets._leases.values()
+    assert (lease.reserved, lease.used) == (worst(one), 0)
+    await pieces.aclose()
+    (record,) = records(tmp_path)
+    assert record.error_code == "cancelled" and record.cost > 0
+    assert (lease.reserved, lease.used) == (0, record.cost)
+    await one.drainer.flush()
+    assert (await spent_and_leased(database, caller.budgets[0]))[0] == record.cost
+
+
+async def test_a_caller_who_gives_up_while_waiting_for_a_lease_holds_nothing(
+    database: Database, tmp_path: Path
+) -> None:
+    one = worker(tmp_path, database)
+    caller = await limited(database, 10**12)
+    call = asyncio.create_task(one.chat(caller))
+    await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert all(lease.reserved == 0 for lease in one.budgets._leases.values())
+    await one.chat(caller)
+
+
+async def test_a_new_day_starts_anew_and_what_began_before_midnight_counts_to_the_day_before(
+    database: Database, tmp_path: Path
+) -> None:
+    clock = Clock()
+    one = worker(tmp_path, database, ScriptedProvider("alpha", [LONG], delay_s=0.05), clock=clock)
+    caller = await limited(database, worst(one))
+    late = asyncio.create_task(one.chat(caller))
+    await asyncio.sleep(0.03)
+    with pytest.raises(BudgetExceeded):
+        await one.chat(caller)
+    clock.pass_(1)
+    await one.chat(caller)
+    await late
+    await one.drainer.flush()
+    async with database.session() as session:
+        windows = (await session.scalars(select(BudgetWindow).order_by(col(BudgetWindow.starts_at)))).all()
+    assert [window.starts_at.day for window in windows] == [30, 1]
+    assert windows[0].spent == windows[1].spent == (5 + 100 * 4) * PICO
+
+
+async def test_a_lowered_limit_holds_for_a_worker_that_has_some_to_spare(database: Database, tmp_path: Path) -> None:
+    one = worker(tmp_path, database)
+    caller = await limited(database, 1_000 * worst(one))
+    await one.chat(caller)
+    await one.drainer.flush()
+    lowered = await limited(database, worst(one) // 2, caller=caller)
+    assert len(lowered.budgets) == 1
+    with pytest.raises(BudgetExceeded):
+        await one.chat(lowered)
+    assert (await spent_and_leased(database, lowered.budgets[0]))[1] == 0, "what it had to spare is given back"
+
+
+async def test_a_budget_that_was_removed_a_moment_ago_is_no_reason_to_refuse(
+    database: Database, tmp_path: Path
+) -> None:
+    one = worker(tmp_path, database)
+    caller = await limited(database, 100 * PICO)
+    async with database.session() as session:
+        await budget_rows.remove_budget(session, org_id=caller.org_id, key_id=caller.key_id)
+        await session.commit()
+    await one.chat(caller)
+
+
+async def test_an_idle_lease_is_given_back_and_a_held_one_is_renewed(database: Database, tmp_path: Path) -> None:
+    clock = Clock(wall=NIGHT - timedelta(hours=9))
+    one = worker(tmp_path, database, clock=clock)
+    caller = await limited(database, 1_000 * worst(one))
+    answer = await one.chat(caller)
+    await one.settled()
+    assert (await spent_and_leased(database, caller.budgets[0]))[1] > 0
+    clock.pass_(USABLE_S - 1)
+    await one.chat(caller)
+    await one.settled()
+    clock.pass_(USABLE_S - 1)
+    await one.chat(caller)
+    assert len(one.budgets._leases) == 1
+    clock.pass_(IDLE_S)
+    await one.settled()
+    assert await spent_and_leased(database, caller.budgets[0]) == (3 * answer.cost, 0)
+    assert one.budgets._leases == {}
+
+
+async def test_a_worker_cut_off_for_too_long_stops_spending_before_its_lease_is_given_to_others(
+    postgres: Postgres, postgres_name: str, tmp_path: Path
+) -> None:
+    clock, database = Clock(wall=NIGHT - timedelta(hours=9)), Database(postgres.url(postgres_name))
+    one = worker(tmp_path, database, clock=clock)
+    caller = await limited(database, 1_000 * worst(one))
+    await one.chat(caller)
+    postgres.take_away(postgres_name)
+    clock.pass_(USABLE_S - 1)
+    await one.chat(caller)
+    clock.pass_(2)
+    with pytest.raises(Unavailable):
+        await one.chat(caller)
+    postgres.give_back(postgres_name)
+    await database.close()
+
+
+async def test_an_unbudgeted_key_never_asks(tmp_path: Path) -> None:
+    nobody_there = Database("postgresql://nobody@127.0.0.1:1/none")
+    assert (await worker(tmp_path, nobody_there).chat(CALLER)).output == "fine"
+    await nobody_there.close()
