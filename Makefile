@@ -4,7 +4,7 @@ PYTHON_ENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate lock conformance clean
+.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate lock conformance first-token clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ format: install-dev ## Format the code, and mend what the linter can mend
 
 conformance: install-dev ## Real clients, Python and Node, against the product (ARGS="openai llm" for some; slow, installs them)
 	@$(PYTHON_ENV) -m conformance.run $(ARGS)
+
+first-token: install-dev ## The time to first token that is added to a provider's own (ARGS=requests, 200)
+	@$(PYTHON_ENV) -m conformance.first_token $(ARGS)
 
 catalog: install ## Build the packaged registry from its sources
 	@$(PYTHON_ENV) -m omni_app.registry.build

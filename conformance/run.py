@@ -33,8 +33,6 @@ SETTINGS = {"SANDBOX_SPEED": "0.1", "LOCAL_MODEL": "off", "RATE_LIMIT_MAX": "100
 """Quick, but not at once: a stream must last long enough to be cancelled."""
 INSTALL_DEADLINE_S = 900
 CLIENT_DEADLINE_S = 400
-NOT_RUN = ("Open WebUI", "Continue")
-"""A web app and an editor's extension: nothing that a script can drive."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,7 @@ CLIENTS = (
     Client("openai (Node)", "openai_client.js", "node"),
     Client("Vercel AI SDK", "ai_sdk_client.js", "node"),
     Client("Continue", "continue_client.js", "node"),
+    Client("Open WebUI", "open_webui_client.py", "open-webui"),
 )
 
 
@@ -70,16 +69,17 @@ def installed(client: Client) -> list[str]:
     if client.environment == "node":
         return node_command(client)
     folder, wanted = ENVIRONMENTS / client.environment, HERE / "requirements" / f"{client.environment}.txt"
-    python = folder / "bin" / "python"
+    python, bare = folder / "bin" / "python", wanted.with_suffix(".no-deps.txt")
     if uv := shutil.which("uv"):
         make = [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(folder)]
-        fill = [uv, "pip", "install", "--quiet", "--python", str(python), "-r", str(wanted)]
+        fill = [uv, "pip", "install", "--quiet", "--python", str(python)]
     else:
         make = [sys.executable, "-m", "venv", str(folder)]
-        fill = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(wanted)]
+        fill = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if not python.exists():
         install(make)
-    once(folder, wanted, fill)
+    without = [[*fill, "--no-deps", "-r", str(bare)]] if bare.exists() else []
+    once(folder, wanted, [[*fill, "-r", str(wanted)], *without])
     return [str(python), str(HERE / "clients" / client.script)]
 
 
@@ -90,15 +90,17 @@ def node_command(client: Client) -> list[str]:
     if not node or not npm:
         raise NotInstalled("node and npm are not on PATH")
     shutil.copytree(HERE / "node", folder, dirs_exist_ok=True)
-    once(folder, HERE / "node" / "package.json", [npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder)])
+    install_all = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder)]
+    once(folder, HERE / "node" / "package.json", [install_all])
     return [node, str(folder / client.script)]
 
 
-def once(folder: Path, wanted: Path, command: list[str]) -> None:
-    """Runs the installer unless these very requirements are installed already."""
+def once(folder: Path, wanted: Path, commands: list[list[str]]) -> None:
+    """Runs the installers unless these very requirements are installed already."""
     mark = folder / ".installed"
     if not mark.exists() or mark.read_text() != wanted.read_text():
-        install(command)
+        for command in commands:
+            install(command)
         mark.write_text(wanted.read_text())
 
 
@@ -172,7 +174,6 @@ def main(chosen: list[str]) -> int:
             lines.append(row(client.name, [found[name][0] for name in CAPABILITIES]))
             failed += [f"{client.name}: {name}: {why}" for name, (result, why) in found.items() if result == "fail"]
             print(lines[-1], file=sys.stderr, flush=True)
-    lines += [row(name, ["not run"] * len(CAPABILITIES)) for name in NOT_RUN]
     print("\n".join(lines))
     print("\n".join(["", "FAILED:", *failed]) if failed else "", end="\n")
     return 1 if failed else 0

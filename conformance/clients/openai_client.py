@@ -14,6 +14,7 @@ from report import (
     WEATHER,
     check,
     check_cancelled,
+    check_failed_once,
     failed_requests,
     raises,
     run,
@@ -76,6 +77,10 @@ def errors() -> None:
     stranger = client.with_options(api_key="nonsense")
     raises(openai.AuthenticationError, lambda: stranger.chat.completions.create(model="auto", messages=ASK))
     raises(openai.BadRequestError, lambda: client.chat.completions.create(model="auto", messages=ASK, temperature=9))
+    before = failed_requests()
+    fail: Any = {"model": "auto", "messages": ASK, "metadata": {"sandbox_fail": "all:error"}}
+    raises(openai.InternalServerError, lambda: client.chat.completions.create(**fail))
+    check_failed_once(before)
 
 
 def cancel() -> None:

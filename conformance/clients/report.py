@@ -59,6 +59,12 @@ def check_cancelled(before: int) -> None:
         time.sleep(0.2)
 
 
+def check_failed_once(before: int) -> None:
+    """Raises unless the failed call is one request in the ledger: the client did not send it again."""
+    time.sleep(2)
+    check(failed_requests() == before + 1, f"{failed_requests() - before} requests for one call")
+
+
 def raises(kinds: type[Exception] | tuple[type[Exception], ...], call: Callable[[], object]) -> Exception:
     """The error that the call raised. Raises `AssertionError` when it raised none of these kinds."""
     try:

@@ -61,6 +61,11 @@ await run({
     const stranger = new OpenAI({ baseURL: `${url}/v1`, apiKey: "nonsense" });
     const asked = stranger.chat.completions.create({ model, messages });
     await rejects(asked, (error) => error instanceof OpenAI.AuthenticationError);
+    const before = await failedRequests();
+    const failing = create({ metadata: { sandbox_fail: "all:error" } });
+    await rejects(failing, (error) => error instanceof OpenAI.InternalServerError);
+    await new Promise((done) => setTimeout(done, 2000));
+    check((await failedRequests()) === before + 1, "the client sent a failed call again");
   },
   cancel: async () => {
     const before = await failedRequests();

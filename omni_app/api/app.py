@@ -14,6 +14,7 @@ from omni_app.api import (
     completions,
     documents,
     embeddings,
+    estimate,
     health,
     messages,
     models,
@@ -27,7 +28,7 @@ from omni_app.gateway.types import new_request_id
 from omni_app.services import Services
 
 PREFIXES = ("/v1/", "/auth/")
-EXACT = frozenset({"/v1", "/auth", "/health", "/ready", "/openapi.json", "/docs"})
+EXACT = frozenset({"/v1", "/auth", "/health", "/ready", "/openapi.json", "/docs", "/estimate"})
 
 ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
@@ -55,6 +56,7 @@ def create_api(services: Services) -> ASGIApp:
         *health.routes(services),
         *documents.routes(services),
         *account.routes(services),
+        *estimate.routes(services),
     ]
     app = Starlette(
         routes=routes,

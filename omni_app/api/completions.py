@@ -207,7 +207,7 @@ class ChunkWriter:
         """A piece of the answer."""
         if delta.tool_call is not None:
             return self._chunk({"tool_calls": [dict(delta.tool_call)]}, index=delta.choice)
-        return self._chunk({"content": delta.text}, index=delta.choice)
+        return self._chunk({"content": delta.text}, index=delta.choice, logprobs=delta.logprobs)
 
     def ended(self, answer: Answer) -> bytes:
         """The last chunks: why each choice ended, what the router did, the usage where asked for, `[DONE]`."""
@@ -227,9 +227,10 @@ class ChunkWriter:
         *,
         index: int = 0,
         finish_reason: str | None = None,
+        logprobs: Mapping[str, Any] | None = None,
         omni: Mapping[str, Any] | None = None,
     ) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         usage = {"usage": None} if self.include_usage else {}
         return self._write({"choices": [choice], **usage, **({"omni": omni} if omni else {})})
 

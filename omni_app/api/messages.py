@@ -80,6 +80,7 @@ def usage_body(usage: Usage) -> dict[str, Any]:
         "output_tokens": usage.output,
         "cache_read_input_tokens": usage.cached_input,
         "cache_creation_input_tokens": usage.cache_write,
+        "output_tokens_details": {"thinking_tokens": usage.reasoning},
     }
 
 

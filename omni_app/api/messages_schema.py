@@ -18,7 +18,7 @@ from omni_app.api.checks import (
     check_whole,
     wrong,
 )
-from omni_app.api.openai_schema import EFFORTS, parse_model
+from omni_app.api.openai_schema import EFFORTS, check_user, parse_model
 from omni_app.gateway.types import ChatRequest
 from omni_app.routing.types import Deployment, KeyKind
 
@@ -44,6 +44,8 @@ def parse_messages(
     if "tool_choice" in values and "tools" in values:
         params |= values["tool_choice"]
     params |= values.get("output_format", {}) | values.get("output_config", {})
+    if metadata.get("user_id") is not None:
+        params["user"] = check_user(metadata["user_id"], "metadata.user_id")
     return ChatRequest(
         messages=[*values.get("system", []), *values["messages"]],
         endpoint="messages",

@@ -1,5 +1,6 @@
 """`GET /v1/models` and `GET /v1/models/{id}`: the registry, in the list shape that OpenAI's clients read."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from omni_app.api.auth import Doorkeeper
+from omni_app.api.openai_schema import AUTO
 from omni_app.api.query import query_values
 from omni_app.api.responses import json_response, money
 from omni_app.errors import NotFound
@@ -18,6 +20,20 @@ from omni_app.services import Services
 TOKENS_PER_PRICE = 1_000_000
 CREATED = int(datetime(2026, 11, 23, tzinfo=UTC).timestamp())
 """OpenAI's clients want a number here; it is the day our registry's format began, and means nothing else."""
+
+CHOSEN = tuple(name for name in AUTO if name != "auto:balanced")
+"""The ways to have a model chosen that are listed; `auto:balanced` is `auto`."""
+UNTOLD = (
+    "cost_input",
+    "cost_output",
+    "cost_per_image",
+    "avg_latency",
+    "max_tokens",
+    "vector_size",
+    "quality_rating",
+    "deprecation_date",
+)
+"""What depends on the model that is chosen."""
 
 
 def routes(services: Services) -> list[Route]:
@@ -31,19 +47,25 @@ def routes(services: Services) -> list[Route]:
         reason = services.gateway.unavailable().get(deployment.id, "")
         return model_body(deployment, available=not reason)
 
+    def routed(caller: Caller) -> list[dict[str, Any]]:
+        shut = services.gateway.unavailable()
+        able = [one for one in services.gateway.visible(caller) if one.id not in shut]
+        return [auto_body(name, able) for name in CHOSEN]
+
     async def list_models(request: Request) -> Response:
         caller = await door.admit(request)
         provider = query_values(request, known=("provider",)).get("provider")
-        found = [one for one in listed(caller) if provider in (None, one.provider)]
-        return json_response({"object": "list", "data": [body(one) for one in found]})
+        found = [body(one) for one in listed(caller) if provider in (None, one.provider)]
+        routes = [] if provider else routed(caller)
+        return json_response({"object": "list", "data": [*routes, *found]})
 
     async def one_model(request: Request) -> Response:
         caller = await door.admit(request)
         query_values(request, known=())
         model_id = request.path_params["id"]
-        for deployment in listed(caller):
-            if deployment.id == model_id:
-                return json_response(body(deployment))
+        for one in (*routed(caller), *map(body, listed(caller))):
+            if one["id"] == model_id:
+                return json_response(one)
         raise NotFound(f"no model {model_id[:100]!r} for this key; GET /v1/models lists them", param="model")
 
     return [
@@ -80,6 +102,31 @@ def model_body(deployment: Deployment, *, available: bool) -> dict[str, Any]:
         "deprecated": deployment.deprecated_on is not None,
         "deprecation_date": deployment.deprecated_on.isoformat() if deployment.deprecated_on else None,
         "available": available,
+    }
+
+
+def auto_body(name: str, deployments: Collection[Deployment]) -> dict[str, Any]:
+    """A way to have the model chosen (`auto`, `auto:cheap`, …), for clients that let people pick from the list.
+
+    `deployments` are those that can be called now. What depends on the model that is chosen is null.
+    """
+    return dict.fromkeys(UNTOLD) | {
+        "id": name,
+        "object": "model",
+        "created": CREATED,
+        "owned_by": "omni",
+        "provider": "omni",
+        "model_name": name,
+        "price_source": "that of the model that is chosen",
+        "strengths": [],
+        "quality_by_task": {},
+        "quality_by_subtask": {},
+        "supports_functions": any(one.supports_functions for one in deployments),
+        "supports_vision": any(one.supports_vision for one in deployments),
+        "context_window": max((one.context_window for one in deployments), default=None),
+        "simulated": False,
+        "deprecated": False,
+        "available": bool(deployments),
     }
 
 

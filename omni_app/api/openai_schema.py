@@ -16,6 +16,7 @@ from omni_app.api.checks import (
     check_list,
     check_number,
     check_object,
+    check_string,
     check_whole,
     wrong,
 )
@@ -28,6 +29,7 @@ OMNI_FIELDS: Mapping[str, Check] = {
     name: AGENT_STEP_FIELDS[name] for name in ("priority", "latency_pref", "max_cost", "session_id", "step_id")
 }
 MAX_MODELS = 10
+MAX_USER_LENGTH = 512
 MAX_CHOICES = 8
 """Answers to one request; where a provider does not take `n`, each is a call of its own."""
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -39,6 +41,14 @@ def _messages(value: Any, path: str) -> list[dict[str, Any]]:
         return check_messages(value, path)
     known = [{name: one[name] for name in one.keys() & MESSAGE_FIELDS} for one in value]
     return check_messages([{k: v for k, v in one.items() if v is not None} for one in known], path)
+
+
+def check_user(value: Any, path: str) -> str:
+    """The caller's own name for their user, which providers watch for abuse."""
+    name = check_string(value, path)
+    if not 0 < len(name) <= MAX_USER_LENGTH:
+        raise wrong(path, f"must be 1 to {MAX_USER_LENGTH} characters")
+    return name
 
 
 def _stream_options(value: Any, path: str) -> bool:
@@ -65,6 +75,7 @@ COMPLETION_FIELDS: Mapping[str, Check] = {
     "logprobs": check_boolean,
     "top_logprobs": lambda value, path: check_whole(value, path, 0, 20),
     "reasoning_effort": lambda value, path: check_choice(value, path, EFFORTS),
+    "user": check_user,
     "omni": _omni,
 }
 """Field -> its check; a field that is not here is ignored."""

@@ -1,8 +1,8 @@
 """Ratings of the models of a replay, never from the rows that they are measured on.
 
 In this order: a ratings file; the mean score per task and sub-task on another named file; the packaged text arena,
-where the names are matched after lower-casing, dropping what stands before a `/`, and turning everything but letters and digits into
-dashes (and, failing that, without `-instruct`, `-it`, `-chat` and a version
+where the names are matched after lower-casing, dropping what stands before a `/`, and turning everything but letters
+and digits into dashes (and, failing that, without `-instruct`, `-it`, `-chat` and a version
 at the end). A model that is in none gets a prior: the median of the rated models of the replay less a margin, or, when
 none is rated, the share of models that are cheaper than it less that margin.
 """

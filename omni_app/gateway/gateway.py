@@ -161,7 +161,7 @@ class Gateway:
     def _story(self, caller: Caller, request: ChatRequest, request_id: str, *, started_s: float) -> Story:
         created_at = self.now()
         decision = self.decide(caller, request)
-        return Story(
+        story = Story(
             request_id=request_id or new_request_id(),
             caller=caller,
             request=request,
@@ -170,6 +170,8 @@ class Gateway:
             created_at=created_at,
             routing_us=round((self.clock() - started_s) * 1_000_000),
         )
+        self._note_snapshot(decision)
+        return story
 
     @contextmanager
     def _recording_failure(self, story: Story, started_s: float) -> Iterator[None]:
@@ -198,7 +200,6 @@ class Gateway:
 
     def _walk(self, story: Story, started_s: float) -> Walk:
         """The walk down the chain, once its first line is on disk. Raises the refusal when nothing is eligible."""
-        self._note_snapshot(story.decision)
         if story.decision.selected is None:
             raise self._refusal(story)
         self.spool.admit(story.admission())

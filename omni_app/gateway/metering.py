@@ -14,6 +14,8 @@ from omni_app.storage.spool import Admission
 
 LOGGED_CANDIDATES = 5
 """The best candidates kept with each request; the rest can be worked out again from the stored features."""
+FEATURES_FORMAT = 2
+"""What `features` holds; rows of an earlier format lack some of what a replay needs."""
 NO_TOKENS = Usage(input=0, output=0)
 DETAIL_LENGTH = 400
 
@@ -171,7 +173,7 @@ class Story:
         decision = self.decision
         return RoutingRecord(
             considered_models=[considered(candidate) for candidate in decision.top(LOGGED_CANDIDATES)],
-            task_scores={task.value: round(score, 6) for task, score in decision.task_scores.items()},
+            task_scores={task.value: score for task, score in decision.task_scores.items()},
             final_model=final_model,
             reason=decision.reason or decision.no_eligible_reason,
             features=features(decision),
@@ -194,9 +196,15 @@ def considered(candidate: Candidate) -> dict[str, Any]:
 
 
 def features(decision: Decision) -> dict[str, Any]:
-    """What the decision was made from, for a replay: figures and signals, never text of the prompt."""
+    """What the decision was made from, for a replay: figures and signals, never text of the prompt.
+
+    Lossless beside the row's key kind and task scores: `omni_app.gateway.replay` makes the same `RouteRequest` of it.
+    `chain` is what was decided, so that a replay can be held against it.
+    """
     request = decision.explanation.case.request
     return {
+        "format": FEATURES_FORMAT,
+        "chain": list(decision.fallback_chain),
         "input_tokens": request.input_tokens,
         "input_tokens_bound": request.input_tokens_bound,
         "max_tokens": request.max_tokens,
@@ -208,7 +216,10 @@ def features(decision: Decision) -> dict[str, Any]:
         "needs_vision": request.needs_vision,
         "needs_response_schema": request.needs_response_schema,
         "allowed_models": sorted(request.allowed_models) if request.allowed_models is not None else None,
+        "disabled_models": sorted(request.disabled_models),
         "pinned": list(request.pinned),
+        "images": request.images,
+        "bounded": request.bounded,
         "choices": request.choices,
         "embeds": request.embeds,
         "signals": list(request.signals),

@@ -59,7 +59,7 @@ class Situations:
 
     def _snapshot(self, unavailable: Mapping[str, str], today: date) -> Snapshot:
         latencies = self._health.latencies_ms()
-        content = repr((sorted(unavailable.items()), sorted(latencies.items()), today))
+        content = repr((self._registry.version, sorted(unavailable.items()), sorted(latencies.items()), today))
         return Snapshot(
             id=hashlib.sha256(content.encode()).hexdigest()[:16],
             latency_ms=latencies,

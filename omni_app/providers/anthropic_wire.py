@@ -115,6 +115,8 @@ def message_body(request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, .
         warnings.append("response_format is asked for in words: this lane does not enforce it")
     if system:
         body["system"] = "\n\n".join(system)
+    if "user" in params:
+        body["metadata"] = {"user_id": params["user"]}
     if "stop" in params:
         body["stop_sequences"] = params["stop"]
     if "tools" in params:
@@ -272,7 +274,15 @@ def read_usage(value: Any, request: ProviderRequest, text: str, calls: tuple[Map
     cache_write = sane_tokens(usage.get("cache_creation_input_tokens")) or 0
     if plain is None or written_out is None or plain + cached + cache_write == 0 or (written_out == 0 and text):
         return counted(request, text, calls)
-    return Usage(plain + cached + cache_write, written_out, cached_input=cached, cache_write=cache_write)
+    details = usage.get("output_tokens_details")
+    thought = sane_tokens(details.get("thinking_tokens")) if isinstance(details, dict) else None
+    return Usage(
+        input=plain + cached + cache_write,
+        output=written_out,
+        cached_input=cached,
+        cache_write=cache_write,
+        reasoning=min(thought or 0, written_out),
+    )
 
 
 async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> AsyncGenerator[Delta, None]:

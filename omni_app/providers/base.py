@@ -82,12 +82,14 @@ class Delta:
     """A piece of a streamed answer: text, or a tool call's delta in OpenAI's shape.
 
     A tool call's first delta has `index`, `id`, `type` and `function.name`; later ones `index` and more
-    `function.arguments`. `choice` is the answer's number where several were asked for.
+    `function.arguments`. `choice` is the answer's number where several were asked for. `logprobs` are OpenAI's, of
+    this piece.
     """
 
     text: str = ""
     tool_call: Mapping[str, Any] | None = None
     choice: int = 0
+    logprobs: Mapping[str, Any] | None = None
 
 
 class FaultKind(StrEnum):

@@ -12,6 +12,10 @@ from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings
 OPENAI_COMPATIBLE = ("openai", "openrouter", "groq", "mistral", "deepseek", "xai")
 TAKE_CHOICES = frozenset({"openai", "mistral"})
 """Who documents `n`, with the prompt billed once; elsewhere each answer is a call of its own."""
+UNKNOWN = {"mistral": ("user",), "xai": ("stop", "frequency_penalty", "presence_penalty")}
+"""Parameters that a provider answers with an error: Mistral forbids what it does not know, xAI's models all reason."""
+RENAMED = {"mistral": {"seed": "random_seed", "dimensions": "output_dimension"}}
+TELL_USAGE = frozenset({"mistral"})
 LITELLM_PREFIXES = {"gemini": "gemini"}
 
 
@@ -26,6 +30,9 @@ def build_providers(settings: Settings, transport: Transport) -> dict[str, Provi
             transport=transport,
             limit_field="max_completion_tokens" if name == "openai" else "max_tokens",
             takes_choices=name in TAKE_CHOICES,
+            unknown=UNKNOWN.get(name, ()),
+            renamed=RENAMED.get(name, {}),
+            tells_usage=name in TELL_USAGE,
             vector_encoding="base64" if name == "openai" else "",
         )
         for name in OPENAI_COMPATIBLE

@@ -22,6 +22,7 @@ class Gathering:
     usage: Usage | None = None
     choice: int = 0
     """The answer's number where one stream carries several."""
+    logprobs: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -32,10 +33,12 @@ class Gathering:
         """Whether nothing of the answer has come yet."""
         return not self.parts and not self.calls
 
-    def add_text(self, text: str) -> Delta:
-        """More text."""
+    def add_text(self, text: str, logprobs: Mapping[str, Any] | None = None) -> Delta:
+        """More text, with its logprobs where the provider tells them."""
         self.parts.append(text)
-        return Delta(text=text, choice=self.choice)
+        for name, more in (logprobs or {}).items():
+            self.logprobs[name] = [*self.logprobs.get(name, ()), *more]
+        return Delta(text=text, choice=self.choice, logprobs=logprobs)
 
     def open_call(self, call_id: str, name: str, arguments: str = "") -> Delta:
         """A tool call begins. Calls are numbered from 0 in the order they begin."""
@@ -74,6 +77,7 @@ class Gathering:
             finish_reason=self.finish_reason,
             tool_calls=tuple(self.calls),
             warnings=self.warnings,
+            logprobs=self.logprobs or None,
         )
 
 

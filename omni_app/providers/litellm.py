@@ -31,6 +31,10 @@ BY_EXCEPTION: Mapping[str, FaultKind] = {
 """What LiteLLM finds wrong with a request before it is sent (`litellm.exceptions`)."""
 
 
+UNKNOWN = ("user", "top_logprobs")
+"""Parameters that Gemini has no word for (`litellm.get_supported_openai_params`)."""
+
+
 @dataclass(slots=True)
 class Carrier(httpx.AsyncBaseTransport):
     """Sends what LiteLLM has written, once, through our own transport. Raises `ProviderFault`, also for a refusal."""
@@ -75,7 +79,7 @@ class LiteLLMLane:
         litellm = await asyncio.to_thread(imported)
         if request.deployment.makes_images:
             return await self._images(litellm, request)
-        taken, warnings = accepted(request)
+        taken, warnings = accepted(request, unknown=UNKNOWN)
         if "max_tokens" in request.params:
             taken["max_tokens"] = request.params["max_tokens"]
         answer = await self._call(

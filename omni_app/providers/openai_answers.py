@@ -94,8 +94,12 @@ def event_object(data: bytes) -> dict[str, Any]:
 
 def read_chunk(chunk: Mapping[str, Any], gatherings: Gatherings) -> Iterator[Delta]:
     """What one chunk adds to the answers."""
-    if isinstance(chunk.get("usage"), dict):
-        gatherings.usage = read_usage(chunk["usage"], gatherings.request, gatherings.text, gatherings.calls)
+    groq = chunk["x_groq"] if isinstance(chunk.get("x_groq"), dict) else {}
+    if groq.get("error"):
+        raise ProviderFault(FaultKind.INTERRUPTED, cleaned(str(groq["error"])))
+    usage = chunk.get("usage") or groq.get("usage")
+    if isinstance(usage, dict):
+        gatherings.usage = read_usage(usage, gatherings.request, gatherings.text, gatherings.calls)
     choices = chunk.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict):
@@ -108,11 +112,17 @@ def read_choice(choice: Mapping[str, Any], gathering: Gathering) -> Iterator[Del
     delta = delta if isinstance(delta, dict) else {}
     text = delta.get("content") or delta.get("refusal")
     if isinstance(text, str) and text:
-        yield gathering.add_text(text)
+        yield gathering.add_text(text, told_logprobs(choice.get("logprobs")))
     for call in delta.get("tool_calls") or ():
         yield from read_call_delta(call, gathering)
     if choice.get("finish_reason"):
         gathering.finish_reason = finish_reason(choice)
+
+
+def told_logprobs(value: Any) -> dict[str, list[Any]] | None:
+    """The lists of a chunk's `logprobs` (`content`, `refusal`), as far as it has any."""
+    told = {name: part for name, part in value.items() if isinstance(part, list)} if isinstance(value, dict) else {}
+    return told or None
 
 
 def finish_reason(choice: Mapping[str, Any]) -> str:
@@ -209,7 +219,8 @@ def read_usage(value: Any, request: ProviderRequest, text: Any, calls: tuple[Map
     if not tokens_in or tokens_out is None or (tokens_out == 0 and text):
         return counted(request, str(text), calls)
     prompt, completion = (_details(usage.get(f"{name}_tokens_details")) for name in ("prompt", "completion"))
-    cached = min(sane_tokens(prompt.get("cached_tokens")) or 0, tokens_in)
+    cached = sane_tokens(prompt.get("cached_tokens")) or sane_tokens(usage.get("prompt_cache_hit_tokens"))  # DeepSeek's
+    cached = min(cached or 0, tokens_in)
     written = min(sane_tokens(prompt.get("cache_write_tokens")) or 0, tokens_in - cached)
     reasoning = sane_tokens(completion.get("reasoning_tokens")) or 0
     if reasoning and usage.get("total_tokens") == tokens_in + tokens_out + reasoning:

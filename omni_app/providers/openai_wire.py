@@ -1,6 +1,6 @@
 """OpenAI's chat-completions wire format: OpenAI, Groq, OpenRouter, Mistral, DeepSeek, xAI and compatible servers."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +32,12 @@ class OpenAIWire:
     """What this provider calls the longest answer; OpenAI itself wants `max_completion_tokens`."""
     takes_choices: bool = False
     """Whether one call may ask for several answers (`n`); the prompt is billed once then."""
+    unknown: Collection[str] = ()
+    """Optional parameters that this provider refuses for every model."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """OpenAI's name of a parameter -> this provider's own."""
+    tells_usage: bool = False
+    """Whether a stream's usage comes without being asked for; asking (`stream_options`) is refused then."""
     vector_encoding: str = ""
     """The form of embeddings to ask for; empty = the provider's own."""
     extra_headers: Mapping[str, str] = field(default_factory=dict)
@@ -56,7 +62,7 @@ class OpenAIWire:
             yield await self._images(request)
             return
         body, warnings = self.body(request)
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body |= {"stream": True} if self.tells_usage else {"stream": True, "stream_options": {"include_usage": True}}
         gatherings = Gatherings(request, warnings)
         try:
             async with (
@@ -76,8 +82,8 @@ class OpenAIWire:
             "model": deployment.upstream_model or deployment.model_name,
             "messages": [self._message(message) for message in request.messages],
         }
-        taken, warnings = accepted(request)
-        body |= taken
+        taken, warnings = accepted(request, unknown=self.unknown)
+        body |= {self.renamed.get(name, name): value for name, value in taken.items()}
         if "max_tokens" in request.params:
             body[self.limit_field] = request.params["max_tokens"]
         if "n" in request.params:
@@ -126,6 +132,8 @@ class OpenAIWire:
 
     async def _embeddings(self, request: ProviderRequest) -> Completion:
         body = embedding_body(request, encoding=self.vector_encoding)
+        if "dimensions" in body:
+            body[self.renamed.get("dimensions", "dimensions")] = body.pop("dimensions")
         reply = await self._post("/embeddings", body, request, max_bytes=MAX_ANSWER_BYTES)
         return read_embeddings(parsed(reply), request)
 

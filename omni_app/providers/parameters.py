@@ -5,7 +5,7 @@ from typing import Any
 
 from omni_app.providers.base import ProviderRequest
 
-COMMON = ("stop", "tools", "tool_choice", "response_format", "seed", "parallel_tool_calls")
+COMMON = ("stop", "tools", "tool_choice", "response_format", "seed", "parallel_tool_calls", "user")
 SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs")
 """For models that sample as they are told; reasoning models refuse them."""
 REASONING = ("reasoning_effort",)
@@ -16,11 +16,12 @@ OPTIONAL = frozenset({*COMMON, *SAMPLING, *REASONING})
 def accepted(request: ProviderRequest, *, unknown: Collection[str] = ()) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The request's optional parameters that this model takes, and a warning for each other one.
 
-    `unknown` are those that the provider's wire format has no word for. `max_tokens` is not among them: every lane
-    has its own name for it.
+    `unknown` are those that the provider has no word for. `max_tokens` is not among them: every lane has its own name
+    for it.
     """
-    foreign = {*unknown, *(REASONING if request.deployment.sees_temperature else SAMPLING)}
+    deployment = request.deployment
+    foreign = {*unknown, *deployment.refuses, *(REASONING if deployment.sees_temperature else SAMPLING)}
     asked: Mapping[str, Any] = {name: value for name, value in request.params.items() if name in OPTIONAL}
     taken = {name: value for name, value in asked.items() if name not in foreign}
     dropped = sorted(asked.keys() & foreign)
-    return taken, tuple(f"{name} was dropped: {request.deployment.id} does not take it" for name in dropped)
+    return taken, tuple(f"{name} was dropped: {deployment.id} does not take it" for name in dropped)

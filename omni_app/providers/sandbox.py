@@ -9,7 +9,7 @@ import hashlib
 import math
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ import orjson
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.embeddings import counted_inputs, packed
 from omni_app.providers.openai_answers import last_user_text
+from omni_app.providers.parameters import accepted
 from omni_app.providers.placeholder import placeholder_png
 from omni_app.providers.usage import counted
 
@@ -30,6 +31,7 @@ WORDS_OF_TASK: Mapping[str, str] = {
     "sandbox/coder": "Here a coding model would show the code and say how to run it.",
     "sandbox/reasoner": "Here a reasoning model would go through the problem step by step and end with the result.",
 }
+UNKNOWN = ("logprobs", "top_logprobs")
 GENERAL_WORDS = "Here a real model would answer."
 FILLER = (
     "The text only stands for an answer of plausible length.",
@@ -98,6 +100,12 @@ def delay_s(request: ProviderRequest) -> float:
 
 
 def simulate(request: ProviderRequest) -> Completion:
+    """The answer, with a warning for each parameter that means nothing here."""
+    _, warnings = accepted(request, unknown=UNKNOWN)
+    return replace(simulated(request), warnings=warnings)
+
+
+def simulated(request: ProviderRequest) -> Completion:
     """The answer, by what the request asks for: vectors, an image, a tool call, JSON or text."""
     if request.deployment.vector_size:
         return simulated_vectors(request)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from omni_app.money import pico, pico_per_token
-from omni_app.registry.catalog import Catalog, Embedder, Live, Made, load_catalog
+from omni_app.registry.catalog import Catalog, Live, Made, load_catalog
+from omni_app.registry.embedding import embedding_deployment
 from omni_app.registry.price_map import Facts, PriceMap, SourceError, installed_price_map
 from omni_app.registry.priors import PricePriors, below, blended_usd_per_million
 from omni_app.registry.quality import MEASURES, Leaderboards, arena_subtask_ratings, load_leaderboards
@@ -163,6 +164,7 @@ def live_deployment(listed: Listed, priors: Mapping[Task, PricePriors]) -> Deplo
         supports_response_schema=facts.supports_response_schema,
         makes_images=facts.makes_images,
         sees_temperature=facts.sees_temperature,
+        refuses=facts.refuses,
         tasks=frozenset({Task.IMAGE}) if facts.makes_images else None,
         deprecated_on=facts.deprecated_on,
         price_source=listed.price_source,
@@ -219,33 +221,6 @@ def made_deployment(entry: Made) -> Deployment:
         tasks=entry.tasks,
         price_source=entry.price_source,
         price_version=entry.provider,
-    )
-
-
-def embedding_deployment(entry: Embedder, prices: PriceMap) -> Deployment:
-    """The deployment of a model that makes embeddings: unrated, for their choice goes by cost alone."""
-    simulated = entry.provider == "sandbox"
-    price, window, size = Price(pico_per_token(entry.input_usd_per_million), 0), entry.longest_input, 0
-    if entry.facts:
-        price, window, size = prices.embedding(entry.facts)
-    if not (size or entry.vector_size):
-        raise SourceError(f"{entry.id}: neither its row nor the catalogue tells the size of its vectors")
-    return Deployment(
-        id=entry.id,
-        provider=entry.provider,
-        model_name=entry.model_name,
-        price=price,
-        context_window=window,
-        max_output_tokens=0,
-        ratings={},
-        overall=Rating(0.0, "simulated" if simulated else "unrated: makes embeddings", prior=True),
-        prior_latency_ms=entry.prior_latency_ms,
-        simulated=simulated,
-        deprecated_on=prices.deprecated_on(entry.facts) if entry.facts else None,
-        price_source=f"LiteLLM {prices.version} price map, row {entry.facts}" if entry.facts else "simulated",
-        price_version=f"litellm-{prices.version}" if entry.facts else entry.provider,
-        vector_size=size or entry.vector_size,
-        shortens_vectors=entry.shortens,
     )
 
 

@@ -22,6 +22,8 @@ from omni_app.routing.types import Price
 MAP_FILE = "model_prices_and_context_window_backup.json"
 CHAT_ENDPOINT = "/v1/chat/completions"
 DEARER_ABOVE = re.compile(r"(?:input|output)_cost_per_token_above_(\d+)k_tokens")
+REFUSED_BY_OPENAIS_REASONING = ("stop", "frequency_penalty", "presence_penalty")
+"""Whatever the effort (litellm/llms/openai/chat/gpt_5_transformation.py)."""
 SNAPSHOT = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8})$")
 """How makers date a model that does not change any more; the name without it is an alias of the newest one."""
 
@@ -42,6 +44,7 @@ class Facts:
     supports_response_schema: bool
     makes_images: bool
     sees_temperature: bool
+    refuses: tuple[str, ...]
     thinks: bool
     """Whether the row says that it thinks before it answers, unless told otherwise."""
     has_off_peak_price: bool
@@ -117,6 +120,7 @@ def read_facts(row: Mapping[str, Any], *, ends: date | None) -> Facts:
         supports_response_schema=row.get("supports_response_schema") is True,
         makes_images=makes_images,
         sees_temperature=sees_temperature(row),
+        refuses=REFUSED_BY_OPENAIS_REASONING if reasons_at_openai(row) else (),
         thinks=row.get("thinking_always_on") is True or thinks_at_openai(row),
         has_off_peak_price="off_peak_pricing" in row,
         deprecated_on=ends,
@@ -162,5 +166,9 @@ def sees_temperature(row: Mapping[str, Any]) -> bool:
 
 def thinks_at_openai(row: Mapping[str, Any]) -> bool:
     """Whether it is a reasoning model of OpenAI's whose effort is not `none` by default; undeclared counts as not."""
-    reasons = row["litellm_provider"] == "openai" and row.get("supports_reasoning") is True
-    return reasons and row.get("default_reasoning_effort") != "none"
+    return reasons_at_openai(row) and row.get("default_reasoning_effort") != "none"
+
+
+def reasons_at_openai(row: Mapping[str, Any]) -> bool:
+    """Whether it is a reasoning model of OpenAI's, at whatever effort."""
+    return row["litellm_provider"] == "openai" and row.get("supports_reasoning") is True

@@ -44,6 +44,7 @@ def to_row(deployment: Deployment) -> dict[str, Any]:
         "price_version": deployment.price_version,
         "vector_size": deployment.vector_size,
         "shortens_vectors": deployment.shortens_vectors,
+        "refuses": list(deployment.refuses),
     }
 
 
@@ -90,6 +91,7 @@ def from_row(row: Row) -> Deployment:
         price_version=_text(row["price_version"]),
         vector_size=_whole(row.get("vector_size", 0)),
         shortens_vectors=_flag(row.get("shortens_vectors", False)),
+        refuses=tuple(_text(name) for name in row.get("refuses", ())),
     )
 
 

@@ -9,6 +9,7 @@ Time is bounded: whatever the input, at most `HEAD + TAIL` characters of the req
 steer a choice but through task, sub-task and difficulty: asking for the dearest model changes nothing.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
@@ -40,6 +41,24 @@ SYSTEM_MARKERS = frozenset(
     {"translate", "to_language", "summarize", "code_thing", "code_word", "code_verb", "math_thing", "agent_format"}
 )
 """What a system prompt can say about the task: its role and tone say nothing."""
+SHORT_PROBLEM = 500
+"""Characters up to which a question with several quantities is taken for a sum."""
+QUANTITY = re.compile(r"(?<![\d.])(?!(?:1[5-9]|20)\d\d\b)\d+(?:[.,]\d+)*")
+"""A number that is no year."""
+QUESTION_MARKS = ("?", "？", "؟")
+OTHER_WORK = (
+    "summarize",
+    "main_points",
+    "creative",
+    "writing",
+    "explain",
+    "advice",
+    "rewrite",
+    "extract",
+    "roleplay",
+    "translate",
+)
+"""Markers of work for which a language or a number that is named is only a circumstance."""
 NO_CAPTIONS = (
     "translate",
     "summarize",
@@ -113,11 +132,11 @@ WEIGHTS: Mapping[str, tuple[Task, int]] = {
     "greeting": (CHAT, 200),
     "fact_question": (CHAT, 40),
     "picture_style": (IMAGE, 200),
-    "agent_format": (AGENT_STEP, 280),
+    "agent_format": (AGENT_STEP, 340),
     # structure
     "tools": (AGENT_STEP, 700),
     "tool_messages": (AGENT_STEP, 900),
-    "agent_lines": (AGENT_STEP, 300),
+    "agent_lines": (AGENT_STEP, 450),
     "code_fence": (CODING, 220),
     "code_lines": (CODING, 100),
     "code_signs": (CODING, 70),
@@ -131,6 +150,7 @@ WEIGHTS: Mapping[str, tuple[Task, int]] = {
     "code_to_code": (TRANSLATION, -450),
     "brief_of_long": (SUMMARIZATION, 250),
     "word_problem": (REASONING, 200),
+    "into_language": (TRANSLATION, 300),
 }
 """Marker -> the task it speaks for, and what one full sighting adds in hundredths of a nat."""
 
@@ -188,6 +208,8 @@ def combine(request: str, seen: Sightings, *, image_parts: bool) -> None:
         seen.add("write_code")
     if seen["translate"] and code and not seen["to_language"]:
         seen.add("code_to_code")
+    if seen["language"] and (seen["quoted_words"] or ": " in request[:ZONE]) and not code and not other_work(seen):
+        seen.add("into_language")
     if seen["in_brief"] and len(request) >= LONG_TEXT and not code:
         seen.add("brief_of_long")
         seen.forget("rewrite")
@@ -198,9 +220,17 @@ def combine(request: str, seen: Sightings, *, image_parts: bool) -> None:
     combine_pictures(request, seen, code=code > 0, image_parts=image_parts)
 
 
+def other_work(seen: Sightings) -> bool:
+    """Whether something else is to be done with the words: written, explained, summarized, …"""
+    return any(seen[marker] for marker in OTHER_WORK)
+
+
 def combine_figures(request: str, seen: Sightings) -> None:
-    """Two numbers and a question for another: a word problem."""
+    """Two numbers and a question for another: a word problem. A short question of many numbers asks for one too."""
     asked = FULL if seen["how_many"] or seen["calculate"] else FULL // 2 if seen["math_word"] else 0
+    if len(request) < SHORT_PROBLEM and request.rstrip()[-1:] in QUESTION_MARKS and not other_work(seen):
+        figures = count(QUANTITY, request, most=3) + seen["number_word"] // FULL
+        asked = max(asked, FULL if figures >= 3 else FULL // 2 if figures == 2 else 0)
     if asked and seen["number_word"] // FULL + count(NUMBER, request, most=2) >= 2:
         seen.add("word_problem", asked)
 

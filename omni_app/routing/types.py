@@ -136,6 +136,8 @@ class Deployment:
     """How many numbers its embeddings have; 0 = it makes no embeddings. One that makes them does nothing else."""
     shortens_vectors: bool = False
     """Whether embeddings of fewer numbers may be asked for (`dimensions`)."""
+    refuses: tuple[str, ...] = ()
+    """Optional parameters, by OpenAI's names, that this model answers with an error."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def _newer_than(mark: RequestRow) -> ColumnElement[bool]:
 
 def _conditions(org_id: UUID, wanted: LogFilter) -> list[ColumnElement[bool]]:
     row = RequestRow
-    found = [col(row.org_id) == org_id, col(row.key_kind) == wanted.mode]
+    found = [col(row.org_id) == org_id, _of_mode(wanted)]
     for column, value in ((row.task, wanted.task), (row.model, wanted.model), (row.key_id, wanted.key_id)):
         if value:
             found.append(col(column) == value)
@@ -117,6 +117,16 @@ def _conditions(org_id: UUID, wanted: LogFilter) -> list[ColumnElement[bool]]:
     if wanted.end:
         found.append(col(row.created_at) < wanted.end)
     return [*found, *_of_outcome(wanted.outcome), *_of_prefix(wanted.id_prefix)]
+
+
+def _of_mode(wanted: LogFilter) -> ColumnElement[bool]:
+    """Where a key, a model or a session is asked for, the mode is no column for an index.
+
+    The indexes of those three do not have it, and SQLite, which knows no statistics, would rather take one that does.
+    """
+    kind = col(RequestRow.key_kind)
+    narrow = wanted.key_id or wanted.model or wanted.session_id
+    return (kind.concat("") if narrow else kind) == wanted.mode
 
 
 def _of_outcome(outcome: Outcome) -> list[ColumnElement[bool]]:

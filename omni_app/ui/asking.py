@@ -1,7 +1,7 @@
 """Asking the gateway from a page: under the org's hidden key, counted and recorded like any request."""
 
 from omni_app.gateway.types import Answer, Caller, ChatRequest
-from omni_app.routing.types import KeyKind, LatencyPref, Priority
+from omni_app.routing.types import KeyKind
 from omni_app.storage import keys
 from omni_app.storage.accounts import Identity
 from omni_app.ui.session import backstage
@@ -16,17 +16,9 @@ async def caller_of(who: Identity, kind: KeyKind) -> Caller:
     return Caller.with_key(key)
 
 
-def chat_request(
-    prompt: str, *, priority: str = "balanced", latency_pref: str = "normal", broken: bool = False
-) -> ChatRequest:
-    """A prompt from a page; `broken` makes the sandbox fail at the primary, so that fallback can be seen."""
-    return ChatRequest(
-        messages=[{"role": "user", "content": prompt}],
-        endpoint="playground",
-        priority=Priority(priority),
-        latency_pref=LatencyPref(latency_pref),
-        sandbox_fail="error" if broken else "",
-    )
+def chat_request(prompt: str) -> ChatRequest:
+    """A prompt from a page, without any options."""
+    return ChatRequest(messages=[{"role": "user", "content": prompt}], endpoint="playground")
 
 
 async def ask(caller: Caller, request: ChatRequest) -> Answer:

@@ -124,7 +124,7 @@ def _facts(reply: Reply, registry: Registry) -> Row:
     return {
         "model": reply.model or "–",
         "kind": model_note(reply.model, registry),
-        "cost": text.money(reply.cost),
+        "cost": text.money(reply.cost) if reply.over or reply.cost else "–",
         "cost_exact": text.exact_money(reply.cost),
         "saved": "" if saved is None else text.money(saved),
         "saved_exact": "" if saved is None else text.exact_money(saved),

@@ -19,7 +19,7 @@ def ranked(decision: Decision, *, note: Callable[[str], str], limit: int = SHOWN
 def scored(
     candidates: Iterable[Candidate], *, weights: Weights, chosen: str | None, note: Callable[[str], str]
 ) -> list[Row]:
-    """Candidates with their weighted terms: as stacked bars (`x_`, `w_`, percent) and as figures (`points_`, `how_`)."""
+    """Candidates with their weighted terms: as stacked bars (`x_`, `w_`, percent), as figures (`points_`, `how_`)."""
     return [_row(one, chosen=one.model == chosen, note=note(one.model)) | _terms(one, weights) for one in candidates]
 
 
@@ -33,6 +33,7 @@ def _row(candidate: Candidate, *, chosen: bool, note: str) -> Row:
         "latency": text.milliseconds(candidate.latency_ms),
         "chosen": "yes" if chosen else "no",
         "note": note,
+        "excluded": "no" if candidate.eligible else "yes",
         "why": candidate.excluded_by or candidate.held_back,
     }
 

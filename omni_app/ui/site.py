@@ -19,10 +19,11 @@ GUARDED = (*(path for path, _ in APP_PAGES), "/request/")
 
 
 def head() -> list[rx.Component]:
-    """The stylesheet, the script and the icon; their addresses change with their content."""
+    """The stylesheet, the scripts and the icon; their addresses change with their content."""
     return [
         rx.el.link(rel="stylesheet", href=_versioned("omni.css")),
         rx.el.script(src=_versioned("omni.js"), defer=True),
+        rx.el.script(src=_versioned("estimate.js"), defer=True),
         rx.el.link(rel="icon", href=_versioned("favicon.svg"), type="image/svg+xml"),
     ]
 

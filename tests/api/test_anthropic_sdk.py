@@ -8,8 +8,10 @@ from typing import Any
 
 import anthropic
 import pytest
+from pydantic import BaseModel
 
 from omni_app.api.app import create_api
+from omni_app.api.messages_schema import parse_messages
 from omni_app.providers.anthropic_wire import AnthropicWire
 from omni_app.providers.base import HOP_HEADER, Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.transport import Transport
@@ -125,3 +127,41 @@ async def test_our_own_anthropic_lane_reads_our_own_door(product: Running) -> No
         assert isinstance(whole, Completion) and whole.text == plain["output"]
         assert "".join(piece.text for piece in said if isinstance(piece, Delta)) == whole.text
         assert await wire.complete(call) == whole
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+async def test_structured_outputs_are_kept_to_plain_and_streamed(client: anthropic.AsyncAnthropic) -> None:
+    asked: Any = {"model": "auto", "max_tokens": 200, "messages": CODE}
+    plain = await client.messages.parse(**asked, output_format=Person)
+    async with client.messages.stream(**asked, output_format=Person) as stream:
+        streamed = await stream.get_final_message()
+    assert isinstance(plain.parsed_output, Person) and streamed.parsed_output == plain.parsed_output
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "param"),
+    [
+        ("output_config", {"format": {"type": "xml"}}, "output_config.format.type"),
+        ("output_config", {"format": {"type": "json_schema"}}, "output_config.format.schema"),
+        ("output_config", {"effort": "huge"}, "output_config.effort"),
+        ("output_format", {"type": "json_schema", "schema": 7}, "output_format.schema"),
+        ("metadata", {"user_id": 7}, "metadata.user_id"),
+    ],
+)
+async def test_wrong_options_are_named(product: Running, field: str, value: Any, param: str) -> None:
+    answer = await product.post("/v1/messages", {"max_tokens": 9, "messages": CODE, field: value})
+    assert answer.status_code == 400 and param in answer.json()["error"]["message"]
+
+
+def test_a_schema_an_effort_and_a_user_become_openais() -> None:
+    schema = {"type": "object"}
+    config = {"format": {"type": "json_schema", "schema": schema}, "effort": "high"}
+    body = {"max_tokens": 9, "messages": CODE, "output_config": config, "metadata": {"user_id": "u1"}}
+    asked = parse_messages(body, deployments=[], key_kind="live", timeout_s=None)
+    assert asked.params["reasoning_effort"] == "high" and asked.params["user"] == "u1"
+    wanted = asked.params["response_format"]["json_schema"]
+    assert wanted["schema"] == schema and wanted["strict"] is True

@@ -209,9 +209,10 @@ async def test_models_are_listed_in_the_shape_of_openai_with_our_fields(product:
     assert body["object"] == "list" and len(body["data"]) >= 5
     for model in body["data"]:
         assert {"id", "object", "created", "owned_by", "cost_input", "context_window", "quality_rating"} <= model.keys()
-        assert model["id"] == f"{model['provider']}/{model['model_name']}"
+        assert model["id"] in (f"{model['provider']}/{model['model_name']}", model["model_name"])
         one = await product.get(f"/v1/models/{model['id']}")
         assert one.json() == model
+    assert [one["id"] for one in body["data"]][:2] == ["auto", "auto:cheap"], "people pick from this list"
     assert is_error(await product.get("/v1/models/sandbox/none"), 404, "not_found")
     filtered = (await product.get("/v1/models?provider=local")).json()["data"]
     assert {model["provider"] for model in filtered} == {"local"}

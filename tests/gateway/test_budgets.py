@@ -369,8 +369,8 @@ async def test_a_new_day_starts_anew_and_what_began_before_midnight_counts_to_th
     await one.drainer.flush()
     async with database.session() as session:
         windows = (await session.scalars(select(BudgetWindow).order_by(col(BudgetWindow.starts_at)))).all()
-    assert [window.starts_at.day for window in windows] == [30, 1]
-    assert windows[0].spent == windows[1].spent == (5 + 100 * 4) * PICO
+    assert [window.starts_at.day for window in windows] == [29, 30, 1], "the first is the day on which it was set"
+    assert windows[1].spent == windows[2].spent == (5 + 100 * 4) * PICO
 
 
 async def test_a_lowered_limit_holds_for_a_worker_that_has_some_to_spare(database: Database, tmp_path: Path) -> None:

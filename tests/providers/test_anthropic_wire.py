@@ -1,5 +1,8 @@
 """Anthropic's wire format, against a server that checks what it gets."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from omni_app.providers.anthropic_wire import AnthropicWire, message_body
@@ -137,3 +140,18 @@ async def test_a_tool_call_without_a_name_is_malformed(transport: Transport) -> 
 def test_without_a_key_it_says_which_variable_to_set(transport: Transport) -> None:
     provider = AnthropicWire("http://x", "", "ANTHROPIC_API_KEY", transport)
     assert provider.unavailable_reason() == "ANTHROPIC_API_KEY is not set"
+
+
+@pytest.mark.parametrize(("strict", "enforced"), [(True, True), (False, False), (None, False)])
+def test_a_strict_schema_is_enforced_and_another_one_is_asked_for_in_words(*, strict: Any, enforced: bool) -> None:
+    schema = {"type": "object", "properties": {}, "additionalProperties": False}
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": strict}}
+    able = replace(model("anthropic/m"), supports_response_schema=True)
+    body, warnings = message_body(ask(params={"response_format": wanted}, deployment=able))
+    assert body.get("output_config") == ({"format": {"type": "json_schema", "schema": schema}} if enforced else None)
+    assert ("system" in body) is (not enforced) and bool(warnings) is (not enforced)
+
+
+def test_the_callers_user_goes_on_under_anthropics_name() -> None:
+    body, warnings = message_body(ask(params={"user": "u1"}))
+    assert body["metadata"] == {"user_id": "u1"} and not warnings

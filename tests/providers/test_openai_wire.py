@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 from openai.types.chat import ChatCompletion
+from pydantic import SecretStr
 
-from omni_app.providers.base import FaultKind, Usage
-from omni_app.providers.openai_answers import read_completion
+from omni_app.providers.base import Delta, FaultKind, Usage
+from omni_app.providers.catalog import build_providers
+from omni_app.providers.gathering import Gatherings
+from omni_app.providers.openai_answers import read_chunk, read_completion
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.transport import Reply, Transport
+from omni_app.settings import Settings
 from tests.providers.asking import PICTURE, TOOL_TALK, WEATHER_TOOL, ask, fault_met, model, streamed, wire
 from tests.providers.golden import MISTRAL_PARTS, OPENAI_STYLE, Golden
-from tests.servers.upstream import TEXT, Upstream
+from tests.servers.upstream import KEY, TEXT, Upstream
 
 ALL_PARAMETERS = {
     "max_tokens": 50,
@@ -168,3 +172,40 @@ def test_without_a_key_it_says_which_variable_to_set(transport: Transport) -> No
         OpenAIWire("groq", "http://x", "", "GROQ_API_KEY", transport).unavailable_reason() == "GROQ_API_KEY is not set"
     )
     assert OpenAIWire("groq", "http://x", "k", "GROQ_API_KEY", transport).unavailable_reason() == ""
+
+
+async def test_mistral_is_asked_in_its_own_words(transport: Transport) -> None:
+    async with Upstream() as upstream:
+        settings = Settings(mistral_api_key=SecretStr(KEY), mistral_base_url=upstream.openai_url)
+        mistral = build_providers(settings, transport)["mistral"]
+        assert isinstance(mistral, OpenAIWire)
+        asked = ask(params={"seed": 7, "user": "u1", "stop": ["x"]}, deployment=model("mistral/m"))
+        body, warnings = mistral.body(asked)
+        assert body.keys() == {"model", "messages", "random_seed", "stop"}
+        assert warnings == ("user was dropped: mistral/m does not take it",)
+        await streamed(mistral, ask(deployment=model("mistral/m")))
+        assert "stream_options" not in upstream.last_body, "it refuses the field, and tells usage unasked"
+
+
+async def test_what_a_model_refuses_is_dropped_with_a_warning(transport: Transport) -> None:
+    refusing = replace(model(), refuses=("stop", "presence_penalty"))
+    params = {"stop": ["x"], "presence_penalty": 1, "temperature": 1, "user": "u1"}
+    async with Upstream() as upstream:
+        provider = OpenAIWire("openai", upstream.openai_url, KEY, "OPENAI_API_KEY", transport)
+        answer = await provider.complete(ask(params=params, deployment=refusing))
+        assert upstream.last_body.keys() == {"model", "messages", "temperature", "user"}
+    assert [one.partition(" ")[0] for one in answer.warnings] == ["presence_penalty", "stop"]
+
+
+def test_streamed_logprobs_come_with_their_piece_and_whole_at_the_end() -> None:
+    def token(text: str) -> dict[str, Any]:
+        return {"token": text, "logprob": -0.1, "bytes": None, "top_logprobs": []}
+
+    gatherings = Gatherings(ask())
+    deltas: list[Delta] = []
+    for text in ("Hel", "lo"):
+        choice = {"index": 0, "delta": {"content": text}, "logprobs": {"content": [token(text)], "refusal": None}}
+        deltas += read_chunk({"choices": [choice]}, gatherings)
+    deltas += read_chunk({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, gatherings)
+    assert [one.logprobs for one in deltas] == [{"content": [token("Hel")]}, {"content": [token("lo")]}]
+    assert gatherings.completion().logprobs == {"content": [token("Hel"), token("lo")]}

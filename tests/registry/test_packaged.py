@@ -55,6 +55,27 @@ def test_every_price_outside_openrouter_equals_litellms_map_exactly(price_map: P
         assert one.price_version == f"litellm-{price_map.version}" and rows[one.id] in one.price_source
 
 
+def test_every_embedders_price_window_and_size_are_litellms(price_map: PriceMap) -> None:
+    facts = {entry.id: entry for entry in load_sources().catalog.embedding}
+    makers = packaged_registry().embedding("live")
+    assert {one.provider for one in makers} == {"openai", "mistral"}
+    for one in makers:
+        row = price_map.rows[facts[one.id].facts]
+        assert one.price.input == row["input_cost_per_token"] * PICO and one.price.output == 0, one.id
+        assert one.context_window == row["max_input_tokens"], one.id
+        assert one.vector_size == row.get("output_vector_size", facts[one.id].vector_size) > 0, one.id
+        assert one.price_version == f"litellm-{price_map.version}" and facts[one.id].facts in one.price_source
+
+
+def test_embedders_stand_apart_from_the_models_that_answer() -> None:
+    registry = packaged_registry()
+    for kind in ("live", "test"):
+        assert registry.embedding(kind) and all(one.vector_size for one in registry.embedding(kind))
+        assert not any(one.vector_size for one in registry.serving(kind))
+    apart = sum(len(registry.serving(kind)) + len(registry.embedding(kind)) for kind in ("live", "test"))
+    assert apart == len(registry.deployments)
+
+
 def test_every_openrouter_price_has_its_own_row_source_and_date() -> None:
     prices = json.loads(OPENROUTER_FILE.read_text(encoding="utf-8"))
     for one in (one for one in live() if one.provider == "openrouter"):
@@ -185,6 +206,8 @@ def test_the_packaged_registry_loads_fast_and_without_litellm() -> None:
 
 def test_the_two_kinds_of_key_share_no_deployment() -> None:
     registry = packaged_registry()
-    live_ids, test_ids = ({one.id for one in registry.serving(kind)} for kind in ("live", "test"))
+    live_ids, test_ids = (
+        {one.id for one in (*registry.serving(kind), *registry.embedding(kind))} for kind in ("live", "test")
+    )
     assert not live_ids & test_ids and len(live_ids) + len(test_ids) == len(registry.deployments)
     assert {one.provider for one in registry.serving("test")} == TEST_PROVIDERS

@@ -179,8 +179,9 @@ async def test_every_page_of_a_large_log_is_served_by_the_index_meant_for_it(dat
     usual = {"session_id": "", "key_id": uuid4()}
     rows = [numbered(n, **(rare if n % 500 == 0 else usual)) for n in range(6000)]
     await write(database, rows)
-    async with database.engine.begin() as connection:
-        await connection.execute(text("ANALYZE"))
+    if database.engine.dialect.name == "postgresql":  # SQLite must manage without statistics: nobody gathers them
+        async with database.engine.begin() as connection:
+            await connection.execute(text("ANALYZE"))
     turns: list[dict[str, str]] = [{}, {"after": rows[3000].request_id}, {"before": rows[3000].request_id}]
     plans = [(index, await plan_of(database, changes, turn)) for changes, index in INDEXES for turn in turns]
     assert [(index, told) for index, told in plans if not any(one in told for one in index.split(" or "))] == []

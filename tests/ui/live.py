@@ -69,7 +69,7 @@ class LiveTab:
 @asynccontextmanager
 async def running_tabs() -> AsyncIterator[Any]:
     """Opens tabs on one running event processor: `open_tab(name, tab)`."""
-    states, updates = StateManagerMemory(), Updates()
+    states, updates = StateManagerMemory(), Updates()  # type: ignore[abstract]
     processor = BaseStateEventProcessor()
     processor.configure(state_manager=states, event_namespace=updates)  # type: ignore[arg-type]
 

@@ -18,6 +18,7 @@ ARGUMENTS: dict[str, Any] = {
     "prompt": "hello",
     "priority": "cheap",
     "latency_pref": "fast",
+    "model_id": "sandbox/coder",
     "form": {"prompt": "hello"},
     "system": "Be brief.",
     "amount": "1",

@@ -19,10 +19,8 @@ from omni_app.ui.pages import auth, landing, models, overview, playground, reque
 from omni_app.ui.pages import keys as keys_page
 from omni_app.ui.pages.keys import KeysState
 from omni_app.ui.pages.landing import LandingState
-from omni_app.ui.pages.models import ModelsState
 from omni_app.ui.pages.overview import OverviewState
 from omni_app.ui.pages.playground import PlaygroundState
-from omni_app.ui.pages.request import RequestState
 from omni_app.ui.pages.start import StartState
 from omni_app.ui.pages.usage import UsageState
 from omni_app.ui.session import AppState
@@ -122,20 +120,6 @@ async def test_a_strange_address_shows_the_defaults(sign_up: Any, query: dict[st
     assert (person.tab.state(AppState).mode, person.tab.state(AppState).range) == ("test", "7d")
 
 
-async def test_a_request_of_another_team_looks_like_one_that_does_not_exist(services: Services, sign_up: Any) -> None:
-    ada, bob = await sign_up("ada@example.com"), await sign_up("bob@example.com")
-    theirs = record(bob.who.org_id, 1)
-    await write(services, theirs)
-    problems = []
-    for request_id in (theirs.request_id, "req_none"):
-        await ada.tab.at("/request/", id=request_id).fire(RequestState, "load")
-        assert not ada.tab.state(RequestState).loaded
-        problems.append(ada.tab.state(AppState).problem)
-    assert problems[0] == problems[1] != ""
-    await bob.tab.at("/request/", id=theirs.request_id).fire(RequestState, "load")
-    assert bob.tab.state(RequestState).facts["id"] == theirs.request_id
-
-
 async def test_a_key_is_revoked_only_by_its_own_team(services: Services, sign_up: Any) -> None:
     ada, bob = await sign_up("ada@example.com"), await sign_up("bob@example.com")
     async with services.database.session() as session:
@@ -177,17 +161,6 @@ async def test_the_first_request_ends_the_waiting(services: Services, sign_up: A
     await write(services, record(person.who.org_id, 1, key_kind="test"))
     assert await person.tab.at("/start/").fire(StartState, "load") is None
     assert person.tab.state(StartState).first["model"] == "openai/gpt-x"
-
-
-async def test_the_models_page_lists_every_model_with_its_state_and_rating(services: Services, sign_up: Any) -> None:
-    person = await sign_up("ada@example.com")
-    await person.tab.at("/models/", mode="live").fire(ModelsState, "load")
-    rows = person.tab.state(ModelsState).known
-    registry = services.gateway.registry
-    assert [row["model"] for row in rows] == [one.id for one in registry.serving("live")]
-    assert {row["state"] for row in rows} == {"not available"}
-    priors = [row for row, one in zip(rows, registry.serving("live"), strict=True) if one.overall.prior]
-    assert priors and {row["rating"] for row in priors} == {"unrated"}
 
 
 async def test_the_playground_previews_without_calling_a_provider(services: Services, sign_up: Any) -> None:

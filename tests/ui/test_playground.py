@@ -9,18 +9,20 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from omni_app.origin import session_cookie
 from omni_app.services import Services
 from omni_app.storage import accounts, ledger
 from omni_app.storage.ledger import RequestRecord
+from omni_app.storage.org_settings import set_model_enabled
 from omni_app.ui.pages import playground
-from omni_app.ui.pages.playground_state import EVERY, MAX_MODELS, PREVIEW_LIMIT, PlaygroundState
+from omni_app.ui.pages.playground_draft import PREVIEW_LIMIT
+from omni_app.ui.pages.playground_state import EVERY, MAX_MODELS, PlaygroundState
 from omni_app.ui.runs import SHOW_EVERY_S
-from omni_app.ui.session import AppState, cookie_value
+from omni_app.ui.session import AppState, backstage, cookie_value
 from tests.ui.conftest import Person
 from tests.ui.live import LiveTab, running_tabs
+from tests.ui.test_requests_page import counted_statements
 
 FORM = {"prompt": "Write a Python function that sorts a list."}
 CODER, SWIFT, PREMIUM, REASONER = "sandbox/coder", "sandbox/swift", "sandbox/premium", "sandbox/reasoner"
@@ -175,6 +177,22 @@ async def test_logging_out_stops_what_runs(slowly: None, started: Services, sign
     assert "cancelled" in {row.error_code for row in await rows(started, person, count=2)}
 
 
+async def test_a_closed_tab_stops_what_it_asked(slowly: None, started: Services, sign_up: Any, open_tab: Any) -> None:
+    person = await sign_up("ada@example.com")
+    closed = asyncio.Event()
+    backstage.open(started, tab_is_open=lambda token: not closed.is_set())
+    tab = await open_tab(person, models=PREMIUM)
+    (await tab.state(PlaygroundState))._away_s = 0.2
+    running = await tab.fire(PlaygroundState, "send", form=FORM)
+    await tab.until(PlaygroundState, writing("auto"))
+    sent = len(tab.deltas())
+    closed.set()
+    async with asyncio.timeout(2):
+        await running
+    assert "cancelled" in {row.error_code for row in await rows(started, person, count=2)}
+    assert len(tab.deltas()) - sent <= 2, "words went to a tab that is closed"
+
+
 async def test_a_broken_primary_shows_the_fallback_and_what_a_fixed_model_does(
     started: Services, sign_up: Any, open_tab: Any
 ) -> None:
@@ -239,6 +257,24 @@ async def test_a_model_that_the_org_may_not_use_here_is_refused(sign_up: Any, op
     assert state.models == []
     assert [one["key"] for one in state.columns] == ["auto"]
     assert not model or "not available here" in state.models_problem
+
+
+async def test_a_model_that_the_org_switched_off_is_not_offered_and_not_asked(
+    started: Services, sign_up: Any, open_tab: Any
+) -> None:
+    person = await sign_up("ada@example.com")
+    tab = await open_tab(person, models=CODER)
+    async with started.database.session() as session:
+        await set_model_enabled(session, org_id=person.who.org_id, model_id=CODER, enabled=False)
+        await session.commit()
+    await tab.done(PlaygroundState, "send", form=FORM)
+    state = await tab.state(PlaygroundState)
+    assert "no longer available" in state.models_problem
+    assert (state.busy, CODER in state.offered) == (False, False)
+    await tab.done(PlaygroundState, "remove_model", column=CODER)
+    await tab.done(PlaygroundState, "send", form=FORM)
+    [row] = await rows(started, person, count=1)
+    assert row.success and row.model != CODER
 
 
 async def test_there_are_never_more_than_three_models_beside_auto(sign_up: Any, open_tab: Any) -> None:
@@ -380,21 +416,13 @@ async def test_another_person_in_the_same_tab_finds_it_empty(started: Services, 
     assert (state.words, state.models, state.costs["all_exact"]) == ({}, [], "$0")
 
 
-async def test_opening_the_page_asks_the_database_a_few_times_at_most(
+async def test_opening_the_page_asks_the_database_six_times_at_most(
     started: Services, sign_up: Any, open_tab: Any
 ) -> None:
     tab = await open_tab(await sign_up("ada@example.com"))  # the hidden key is made at the first time
-    asked: list[str] = []
-    engine = started.database.engine.sync_engine
-
-    def note(*call: Any) -> None:
-        asked.append(str(call[2]))
-
-    event.listen(engine, "before_cursor_execute", note)
-    await tab.done(PlaygroundState, "load")
-    event.remove(engine, "before_cursor_execute", note)
-    ours = [one for one in asked if "users" in one or "api_keys" in one or "org" in one]
-    assert 0 < len(ours) <= 6
+    with counted_statements(started) as statements:
+        await tab.done(PlaygroundState, "load")
+    assert 0 < len(statements) <= 6
 
 
 def test_answers_are_shown_as_text() -> None:

@@ -47,7 +47,9 @@ BASE: Mapping[str, float] = {
 
 LEAST_OPTIONS = 3
 ORDINARY_WORDS = 45
-SHARE = re.compile(r"\b(?:half|halves|thirds?|quarters?|twice|thrice|times|double|triple|fraction)\b|\b\d+/\d+", re.IGNORECASE)
+SHARE = re.compile(
+    r"\b(?:half|halves|thirds?|quarters?|twice|thrice|times|double|triple|fraction)\b|\b\d+/\d+", re.IGNORECASE
+)
 """Shares and multiples, in English; elsewhere only the length counts."""
 SMALL_TALK, SHORT, LONG, VERY_LONG = 20, 60, 1500, 4000
 """Characters."""
@@ -114,7 +116,7 @@ def difficulty_of(subtask: str, strength: Mapping[str, int], request: str) -> fl
 
 
 def _steps(request: str) -> float:
-    """A longer word problem takes more steps, and each share or multiple is another one; about 0 for an ordinary one."""
+    """A longer word problem takes more steps, and each share or multiple is another; about 0 for an ordinary one."""
     words = request.count(" ") + 1
     length = 0.004 * (min(words, 2 * ORDINARY_WORDS) - ORDINARY_WORDS)
     return length + 0.08 * (count(SHARE, request, most=2) - 1)

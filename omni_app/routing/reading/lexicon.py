@@ -9,26 +9,29 @@ word: `draw a conclusion` is not `draw`.
 MARKERS: dict[str, str] = {
     # translation
     "translate": """
-        translate, translates, translated, translating, translation, translations, translator, interpreter
-        übersetze, übersetzen, übersetzt, übersetz, übersetzung, ins deutsche, ins englische, ins französische
-        traduis, traduisez, traduire, traduit, traduction, traducteur, traductrice, traduce, traducir, traduzca
-        traduzcas, traduzco, tradúceme, traducción, traductor, traduceme, traduci, traduca, tradurre, tradurmi
-        traduzione, traduttore, traducimi, traduza, traduz, traduzir, traduzas, tradução, tradutor, traduza-me
-        vertaal, vertalen, vertaalt, vertaling, vertaler, переведи, переведите, перевести, перевод, перевода
-        переводчик, переводи, переклади, перекласти, çevir, çevirin, çevirir, çevirisi, çevirisini, çeviri
-        çeviriniz, çevirebilir, çevirmen, tercüme, przetłumacz, przetłumaczyć, tłumacz, tłumaczenie, przełóż
-        przeloz, przetlumacz, översätt, oversæt, oversett, přelož, přeložte, käännä, traduceți, tradu, fordítsd
-        переведіть, dịch, terjemahkan, terjemahan, μετάφρασε, μεταφράστε, 翻译, 翻譯, 译成, 譯成, 译为, 翻成, 英译
-        中译, 汉译, 翻訳, 訳して, 訳す, 和訳, 英訳, 日本語に直して, 英語に直して, 번역, 옮겨줘, 통역, ترجم, ترجمة
-        ترجمه, الترجمة, अनुवाद, तर्जुमा, แปล
+        translate, translates, translated, translating, translation, translations, translator, interpreter, übersetze
+        übersetzen, übersetzt, übersetz, übersetzung, ins deutsche, ins englische, ins französische, traduis
+        traduisez, traduire, traduit, traduction, traducteur, traductrice, traduce, traducir, traduzca, traduzcas
+        traduzco, tradúceme, traducción, traductor, traduceme, traduci, traduca, tradurre, tradurmi, traduzione
+        traduttore, traducimi, traduza, traduz, traduzir, traduzas, tradução, tradutor, traduza-me, vertaal, vertalen
+        vertaalt, vertaling, vertaler, переведи, переведите, перевести, перевод, перевода, переводчик, переводи
+        переклади, перекласти, çevir, çevirin, çevirir, çevirisi, çevirisini, çeviri, çeviriniz, çevirebilir, çevirmen
+        tercüme, przetłumacz, przetłumaczyć, tłumacz, tłumaczenie, przełóż, przeloz, przetlumacz, översätt, oversæt
+        oversett, přelož, přeložte, käännä, traduceți, tradu, fordítsd, переведіть, dịch, terjemahkan, terjemahan
+        μετάφρασε, μεταφράστε, 翻译, 翻譯, 译成, 譯成, 译为, 翻成, 英译, 中译, 汉译, 翻訳, 訳して, 訳す, 和訳, 英訳
+        日本語に直して, 英語に直して, 번역, 옮겨줘, 통역, ترجم, ترجمة, ترجمه, الترجمة, अनुवाद, तर्जुमा, แปล, localize
+        localise, localization, subtitles in, render into, render this in, put this into, put it into, put that into
         """,
     "say_in": """
         how do you say, how would you say, how do i say, how to say, how can i say, said in, say in, word for
-        what is the word for, wie sagt man, wie heißt das, wie sage ich, comment dit-on, comment dit on
-        comment dire, comment on dit, que veut dire, cómo se dice, como se dice, cómo digo, come si dice, come dico
-        como se diz, como digo, hoe zeg je, wat betekent, как сказать, как будет по, как по, nasıl denir
-        nasıl söylenir, ne demek, jak się mówi, jak powiedzieć, jak jest po, 怎么说, 怎麼說, 用英语怎么, 何と言
-        なんと言, なんて言, 뭐라고 해, 뭐라고 하, 어떻게 말해, كيف تقول, كيف أقول, ماذا تعني, कैसे कहते, कैसे कहें
+        what is the word for, wie sagt man, wie heißt das, wie sage ich, comment dit-on, comment dit on, comment dire
+        comment on dit, que veut dire, cómo se dice, como se dice, cómo digo, come si dice, come dico, como se diz
+        como digo, hoe zeg je, wat betekent, как сказать, как будет по, как по, nasıl denir, nasıl söylenir, ne demek
+        jak się mówi, jak powiedzieć, jak jest po, 怎么说, 怎麼說, 用英语怎么, 何と言, なんと言, なんて言, 뭐라고 해
+        뭐라고 하, 어떻게 말해, كيف تقول, كيف أقول, ماذا تعني, कैसे कहते, कैसे कहें, spanish for, french for
+        german for, italian for, japanese for, chinese for, russian for, portuguese for, latin for, mean in english
+        means in english, mean in german, mean in spanish, mean in french, mean in italian, mean in japanese
+        mean in chinese, mean in russian, was heißt, was bedeutet auf
         """,
     "to_language": """
         to english, to french, to german, to spanish, to italian, to portuguese, to dutch, to russian, to chinese
@@ -55,6 +58,25 @@ MARKERS: dict[str, str] = {
         ドイツ語に, 영어로, 한국어로, 일본어로, 중국어로, 프랑스어로, 독일어로, إلى الإنجليزية, إلى العربية
         الى الانجليزية, بالفرنسية, अंग्रेज़ी में, अंग्रेजी में, हिंदी में, हिन्दी में
         """,
+    "language": """
+        english, german, french, spanish, italian, portuguese, dutch, russian, chinese, mandarin, cantonese, japanese
+        korean, arabic, hindi, urdu, bengali, turkish, polish, czech, slovak, hungarian, romanian, bulgarian, greek
+        swedish, norwegian, danish, finnish, icelandic, ukrainian, hebrew, thai, vietnamese, indonesian, malay
+        swahili, persian, farsi, tagalog, latin, welsh, irish, catalan, georgian, armenian, deutsch, englisch
+        französisch, spanisch, italienisch, portugiesisch, russisch, chinesisch, japanisch, finnisch, anglais
+        allemand, espagnol, italien, portugais, russe, chinois, japonais, arabe, inglés, alemán, francés, italiano
+        portugués, ruso, chino, japonés, inglese, tedesco, francese, spagnolo, portoghese, inglês, alemão, francês
+        espanhol, engels, duits, frans, spaans, английски, по-английски, по-немецки, по-французски, по-испански
+        по-грузински, по-японски, английский, немецкий, французский, испанский, ingilizce, almanca, fransızca
+        angielski, niemiecki, 英文, 英语, 法语, 德语, 日语, 西班牙语, 英語, フランス語, ドイツ語, 영어, 일본어, 중국어
+        بالعربية, بالإنجليزية, الإنجليزية, अंग्रेज़ी
+        """,
+    "quoted_words": """
+        this sentence, sentence, the word, word, words, phrase, expression, this message, message, the following
+        following, this text, strings, means, mean, version of, put this, i need this, diesen satz, das wort
+        diese nachricht, heißt, cette phrase, ce message, le mot, mettre, esta frase, este mensaje, la palabra
+        lo pongas, questa frase, esta mensagem, как будет, это предложение, слово, معنى, كلمة
+        """,
     # summarization
     "summarize": """
         summarize, summarise, summarizing, summarising, summarized, summarization, summary, summaries, recap, précis
@@ -63,25 +85,32 @@ MARKERS: dict[str, str] = {
         fais un résumé, resume ce, resume, resumir, resumen, resúmeme, resumirme, resumas, resúmelo, haz un resumen
         sintetiza, riassumi, riassumere, riassunto, riassumimi, riepiloga, riepilogo, sintetizza, sintesi, resuma
         resumo, resumindo, sintetize, faça um resumo, vat, samenvatten, samenvatting, samengevat, резюмируй
-        резюмируйте, кратко перескажи, перескажи, суммируй, суммаризируй, краткое содержание, краткий пересказ
-        обобщи, подведи итог, резюме, сделай выжимку, выжимка, özetle, özetler, özeti, özetini, özet, özetleyin
-        özetleyebilir, streść, stresc, streszczenie, podsumuj, podsumowanie, streścić, sammanfatta, shrň, shrnutí
-        tóm tắt, ringkas, ringkaskan, rangkum, rezumă, tiivistä, περίληψη, 总结, 總結, 概括, 摘要, 概述, 归纳
-        缩写这, 提炼, 概要, 要約, まとめて, 要点を, 概要を, サマリー, 요약, 간추려, 정리해, لخص, لخّص, تلخيص, ملخص
-        ملخصا, ملخصًا, اختصر, सारांश, संक्षेप में बता, संक्षेप
+        резюмируйте, кратко перескажи, перескажи, суммируй, суммаризируй, краткое содержание, краткий пересказ, обобщи
+        подведи итог, резюме, сделай выжимку, выжимка, özetle, özetler, özeti, özetini, özet, özetleyin, özetleyebilir
+        streść, stresc, streszczenie, podsumuj, podsumowanie, streścić, sammanfatta, shrň, shrnutí, tóm tắt, ringkas
+        ringkaskan, rangkum, rezumă, tiivistä, περίληψη, 总结, 總結, 概括, 摘要, 概述, 归纳, 缩写这, 提炼, 概要, 要約
+        まとめて, 要点を, 概要を, サマリー, 요약, 간추려, 정리해, لخص, لخّص, تلخيص, ملخص, ملخصا, ملخصًا, اختصر, सारांश
+        संक्षेप में बता, संक्षेप, выжимку, краткую выжимку, resumo curto
         """,
     "main_points": """
         main points, key points, main idea, main ideas, main point, key takeaways, takeaways, key ideas
-        most important points, the gist, gist, essential points, highlights of, boil down, boils down, distill
-        distil, condense, condensed, in a nutshell, executive summary, what is this article about
-        what is this text about, what is the article about, what is the text about, headline for, wichtigsten punkte
-        hauptpunkte, kernaussagen, kernpunkte, das wichtigste, points clés, points principaux, idées principales
-        l essentiel, puntos clave, puntos principales, ideas principales, lo más importante, punti chiave
-        punti principali, pontos principais, pontos-chave, hoofdpunten, belangrijkste punten, основные мысли
-        основные идеи, главные мысли, ключевые моменты, главное из, о чем этот, главную мысль, ana fikir
-        ana noktalar, önemli noktaları, główne punkty, najważniejsze punkty, najważniejsze informacje, ý chính
-        poin utama, 主要内容, 主要观点, 主旨, 大意, 中心思想, 要点, 核心内容, 核心信息, 主な内容, ポイントを, 핵심
-        요점, النقاط الرئيسية, الفكرة الرئيسية, أهم النقاط, मुख्य बिंदु, मुख्य विचार
+        most important points, the gist, gist, essential points, highlights of, boil down, boils down, distill, distil
+        condense, condensed, in a nutshell, executive summary, what is this article about, what is this text about
+        what is the article about, what is the text about, headline for, wichtigsten punkte, hauptpunkte, kernaussagen
+        kernpunkte, das wichtigste, points clés, points principaux, idées principales, l essentiel, puntos clave
+        puntos principales, ideas principales, lo más importante, punti chiave, punti principali, pontos principais
+        pontos-chave, hoofdpunten, belangrijkste punten, основные мысли, основные идеи, главные мысли
+        ключевые моменты, главное из, о чем этот, главную мысль, ana fikir, ana noktalar, önemli noktaları
+        główne punkty, najważniejsze punkty, najważniejsze informacje, ý chính, poin utama, 主要内容, 主要观点, 主旨
+        大意, 中心思想, 要点, 核心内容, 核心信息, 主な内容, ポイントを, 핵심, 요점, النقاط الرئيسية, الفكرة الرئيسية
+        أهم النقاط, मुख्य बिंदु, मुख्य विचार, boil this down, boil it down, boil that down, action items
+        decisions and action items, list the decisions, basically saying, what is this saying, what s this saying
+        what s this article, what is this article, what does this article, what s this text, short version of
+        shorten this, worum geht es in, worum geht s, kernaussage, de quoi parle, de qué trata, de que trata
+        di cosa parla, do que se trata, waar gaat dit over, о чём, о чем, что говорится, w skrócie
+        minutes of the meeting, meeting minutes, short summary, quick summary, abstract of, key message, key messages
+        overview of this, overview of the document, one paragraph overview, what does he want, what do they want
+        what does she want, bullet points of
         """,
     "tldr": "tldr, tl dr, too long didn t read, too long didnt read, abstract for, short abstract",
     "in_brief": """
@@ -101,10 +130,12 @@ MARKERS: dict[str, str] = {
         this conversation, the conversation, this thread, this paper, the paper, excerpt, artikel, absatz
         folgenden text, diesen text, den text, dokument, bericht, texte suivant, ce texte, cet article, l article
         paragraphe, document suivant, siguiente texto, este texto, el texto, artículo, párrafo, seguente testo
-        questo testo, il testo, articolo, paragrafo, texto a seguir, o texto, artigo, parágrafo, deze tekst
-        de tekst, volgende tekst, текст, статью, статьи, статья, абзац, отрывок, metni, metin, makaleyi, yazıyı
-        tekst, artykuł, akapit, 文章, 文本, 短文, 段落, 以下内容, 上文, 这段, 这篇, 新闻, 記事, 次の文章, この文章
-        文書, 기사, 다음 글, 이 글, 텍스트, النص, المقال, الفقرة, लेख, पाठ, गद्यांश, अनुच्छेद
+        questo testo, il testo, articolo, paragrafo, texto a seguir, o texto, artigo, parágrafo, deze tekst, de tekst
+        volgende tekst, текст, статью, статьи, статья, абзац, отрывок, metni, metin, makaleyi, yazıyı, tekst, artykuł
+        akapit, 文章, 文本, 短文, 段落, 以下内容, 上文, 这段, 这篇, 新闻, 記事, 次の文章, この文章, 文書, 기사
+        다음 글, 이 글, 텍스트, النص, المقال, الفقرة, लेख, पाठ, गद्यांश, अनुच्छेद, meeting transcript, this story
+        the story below, transcript below, chat log, call transcript, dieser artikel, diesem artikel, este artículo
+        quest articolo
         """,
     # coding
     "code_thing": """
@@ -112,36 +143,52 @@ MARKERS: dict[str, str] = {
         fortran, cobol, vba, powershell, bash, zsh, html, css, sql, mysql, postgres, postgresql, sqlite, mongodb
         redis, graphql, json schema, yaml, xml, dockerfile, docker, kubernetes, terraform, ansible, react, reactjs
         vue, angular, svelte, nextjs, next js, node js, nodejs, django, flask, fastapi, spring boot, laravel, rails
-        dotnet, asp net, jquery, tailwind, bootstrap, numpy, pandas, pytorch, tensorflow, scikit, sklearn
-        matplotlib, opencv, selenium, pytest, junit, webpack, npm, pip, conda, maven, gradle, cmake, makefile, gcc
-        clang, regex, regexp, regular expression, regular expressions, regulären ausdruck, expression régulière
-        expresión regular, espressione regolare, expressão regular, регулярное выражение, wyrażenie regularne
-        leetcode, codeforces, hackerrank, stack overflow, stackoverflow, github, gitlab, api endpoint, rest api
-        unit test, unit tests, pull request, source code, codebase, pseudocode, pseudo code, stack trace, stacktrace
-        traceback, segmentation fault, segfault, null pointer, nullpointerexception, syntax error, compile error
-        compiler error, runtime error, arduino, esp32, raspberry pi, verilog, vhdl, assembly code, cuda, opengl
-        shader, unity script, solidity, latex code, tikz, svg, mermaid, ascii art, crontab, cron, systemd, nginx
-        linux command, shell script, linked list, binary tree, binary search, hash map, hashmap, hash table
-        dynamic programming, quicksort, merge sort, bubble sort, sorting algorithm, graph traversal
-        depth first search, breadth first search, big o, quellcode, código fuente, code source, codice sorgente
-        código-fonte, broncode, исходный код, kaynak kod, kod źródłowy, питон, питоне, пайтон, джава, 代码, 程式碼
-        代碼, 编程语言, 程式設計, 正则表达式, 脚本, 数据库查询, 源码, コード, プログラミング, プログラムを
-        スクリプト, 正規表現, アルゴリズム, 파이썬, 자바, 코드, 프로그래밍, 스크립트, 알고리즘, بايثون, جافا, كود
-        برمجة, برنامج بلغة, خوارزمية, पायथन, पाइथन, जावा, कोड, एल्गोरिदम, प्रोग्राम
+        dotnet, asp net, jquery, tailwind, bootstrap, numpy, pandas, pytorch, tensorflow, scikit, sklearn, matplotlib
+        opencv, selenium, pytest, junit, webpack, npm, pip, conda, maven, gradle, cmake, makefile, gcc, clang, regex
+        regexp, regular expression, regular expressions, regulären ausdruck, expression régulière, expresión regular
+        espressione regolare, expressão regular, регулярное выражение, wyrażenie regularne, leetcode, codeforces
+        hackerrank, stack overflow, stackoverflow, github, gitlab, api endpoint, rest api, unit test, unit tests
+        pull request, source code, codebase, pseudocode, pseudo code, stack trace, stacktrace, traceback
+        segmentation fault, segfault, null pointer, nullpointerexception, syntax error, compile error, compiler error
+        runtime error, arduino, esp32, raspberry pi, verilog, vhdl, assembly code, cuda, opengl, shader, unity script
+        solidity, latex code, tikz, svg, mermaid, ascii art, crontab, cron, systemd, nginx, linux command
+        shell script, linked list, binary tree, binary search, hash map, hashmap, hash table, dynamic programming
+        quicksort, merge sort, bubble sort, sorting algorithm, graph traversal, depth first search
+        breadth first search, big o, quellcode, código fuente, code source, codice sorgente, código-fonte, broncode
+        исходный код, kaynak kod, kod źródłowy, питон, питоне, пайтон, джава, 代码, 程式碼, 代碼, 编程语言, 程式設計
+        正则表达式, 脚本, 数据库查询, 源码, コード, プログラミング, プログラムを, スクリプト, 正規表現, アルゴリズム
+        파이썬, 자바, 코드, 프로그래밍, 스크립트, 알고리즘, بايثون, جافا, كود, برمجة, برنامج بلغة, خوارزمية, पायथन
+        पाइथन, जावा, कोड, एल्गोरिदम, प्रोग्राम, div, flexbox, css grid, for loop, while loop, if statement
+        switch statement, list comprehension, async await, asyncio, callback, callbacks, promise chain, dataframe
+        data frame, query plan, docker compose, localhost, connection refused, environment variable
+        environment variables, kubectl, git rebase, git merge, merge conflict, git commit, git branch, virtualenv
+        venv, tsconfig, useeffect, usestate, middleware, hibernate, entity framework, linq, lambda function, try catch
+        try except, typeerror, keyerror, valueerror, attributeerror, nameerror, importerror, modulenotfounderror
+        indexerror, index out of range, undefined is not, nullreferenceexception, malloc, foreign key, primary key
+        left join, inner join, stored procedure, sql query, excel formula, vlookup, google sheets formula, dll
+        websocket, websockets, oauth, jwt, http request, http requests, json file, csv file, config file, log file
+        chmod, grep, awk, vscode, visual studio, android studio, xcode, swiftui, flutter, lua, ruby on rails, elixir
+        erlang, clojure, ocaml, prolog, abap, mips, x86, fpga, microcontroller, kafka, rabbitmq, elasticsearch
+        pyspark, hadoop, bigquery, aws lambda, s3 bucket, ec2, firebase, supabase, prisma, express js, nestjs
+        three js, wordpress plugin, roblox, godot, pygame, web scraper, scraper, crawler, type hints, decorator
+        generator function, event listener, dropdown, css selector, media query, data class, dataclass, abstract class
+        inheritance, dependency injection, thread pool, lru cache, unit testing, integration test, load balancer
+        rest apis, api key, status codes, webhooks, webhook, cache invalidation, index the table, 爬虫, 報錯, 报错
+        数据结构, 链表, 二叉树, 递归, 前端, 后端, 二分探索, 配列, 이진 탐색, 배열에서, 크롤러
         """,
     "code_word": """
         method, methods, programming, array, arrays, string, strings, integer, integers, boolean, tuple, loop, loops
         recursion, recursive, recursively, iterator, pointer, pointers, variable, variables, parameter, parameters
-        queries, database, databases, schema, endpoint, endpoints, server, client, api, apis, json, csv, parser
-        parse, compiler, runtime, library, package, module, framework, sdk, codes, coding, coder, developer
-        programmer, software engineer, frontend, backend, component, repository, repo, git, branch, commit, bug
-        bugs, exception, exceptions, compile, compiles, debugger, input output, stdin, stdout, time complexity
-        space complexity, data structure, data structures, linux, ubuntu, terminal, command line, ssh, server side
-        datenbank, klasse, schleife, base de données, boucle, classe, base de datos, bucle, clase, ciclo
-        banco de dados, laço, код, кода, коде, массив, строку, строки, базу данных, цикл, запрос, класс, dizi, döngü
-        kod, kodu, kodlama, veritabanı, tablicę, tablica, bazy danych, pętla, zapytanie, 数组, 字符串, 数据库, 变量
-        循环, 接口, 编程, 配列, 文字列, データベース, 배열, 문자열, 데이터베이스, دالة, مصفوفة, برنامج, قاعدة بيانات
-        फ़ंक्शन, फंक्शन, सरणी
+        queries, database, databases, schema, endpoint, endpoints, server, client, api, apis, json, csv, parser, parse
+        compiler, runtime, library, package, module, framework, sdk, codes, coding, coder, developer, programmer
+        software engineer, frontend, backend, component, repository, repo, git, branch, commit, bug, bugs, exception
+        exceptions, compile, compiles, debugger, input output, stdin, stdout, time complexity, space complexity
+        data structure, data structures, linux, ubuntu, terminal, command line, ssh, server side, datenbank, klasse
+        schleife, base de données, boucle, classe, base de datos, bucle, clase, ciclo, banco de dados, laço, код, кода
+        коде, массив, строку, строки, базу данных, цикл, запрос, класс, dizi, döngü, kod, kodu, kodlama, veritabanı
+        tablicę, tablica, bazy danych, pętla, zapytanie, 数组, 字符串, 数据库, 变量, 循环, 接口, 编程, 配列, 文字列
+        データベース, 배열, 문자열, 데이터베이스, دالة, مصفوفة, برنامج, قاعدة بيانات, फ़ंक्शन, फंक्शन, सरणी, dict
+        html page, dependencies, syntax, return value, object oriented, oop
         """,
     "code_product": """
         function, functions, program, programs, algorithm, algorithms, code, script to, script that, scripts to
@@ -185,45 +232,56 @@ MARKERS: dict[str, str] = {
     # reasoning
     "math_thing": """
         equation, equations, integral, integrals, derivative, derivatives, polynomial, quadratic, theorem, lemma
-        triangle, triangles, hypotenuse, perimeter, circumference, radius, diameter, remainder, divisible
-        probability, probabilities, permutation, permutations, combinatorics, combinations, expected value
-        standard deviation, variance, confidence interval, null hypothesis, normal distribution, binomial, poisson
-        matrix, matrices, eigenvalue, eigenvalues, determinant, logarithm, cosine, tangent, trigonometry, geometry
-        algebra, calculus, arithmetic, prime number, prime numbers, least common multiple, greatest common divisor
-        how many ways, differential equation, vector space, linear programming, simultaneous equations
-        compound interest, simple interest, annual interest, interest rate, velocity, acceleration, kinetic energy
-        molar mass, moles of, joules, phương trình, xác suất, tam giác, persamaan, peluang, segitiga, gleichung
-        gleichungen, wahrscheinlichkeit, ableitung, dreieck, dreiecks, ableite, équation, équations, probabilité
-        dérivée, intégrale, ecuación, ecuaciones, probabilidad, derivada, triángulo, equazione, probabilità
-        derivata, integrale, triangolo, equação, equações, probabilidade, triângulo, vergelijking, kans dat
-        waarschijnlijkheid, afgeleide, driehoek, уравнение, уравнения, вероятность, производную, производная
-        интеграл, треугольник, треугольника, треугольнике, теорему, denklem, denklemi, denklemini, olasılık
-        olasılığı, türev, türevini, üçgen, üçgenin, równanie, równania, prawdopodobieństwo, pochodną, pochodna
-        całkę, trójkąt, trójkąta, 方程, 概率, 导数, 积分, 三角形, 求解, 面积, 周长, 体积, 函数的, 不等式, 数列, 几何
-        方程式, 確率, 微分, 積分, 面積, 방정식, 확률, 미분, 적분, 삼각형, 넓이, معادلة, المعادلة, احتمال, مشتقة
-        تكامل, مثلث, समीकरण, प्रायिकता, त्रिभुज, अवकलज, क्षेत्रफल
+        triangle, triangles, hypotenuse, perimeter, circumference, radius, diameter, remainder, divisible, probability
+        probabilities, permutation, permutations, combinatorics, combinations, expected value, standard deviation
+        variance, confidence interval, null hypothesis, normal distribution, binomial, poisson, matrix, matrices
+        eigenvalue, eigenvalues, determinant, logarithm, cosine, tangent, trigonometry, geometry, algebra, calculus
+        arithmetic, prime number, prime numbers, least common multiple, greatest common divisor, how many ways
+        differential equation, vector space, linear programming, simultaneous equations, compound interest
+        simple interest, annual interest, interest rate, velocity, acceleration, kinetic energy, molar mass, moles of
+        joules, phương trình, xác suất, tam giác, persamaan, peluang, segitiga, gleichung, gleichungen
+        wahrscheinlichkeit, ableitung, dreieck, dreiecks, ableite, équation, équations, probabilité, dérivée
+        intégrale, ecuación, ecuaciones, probabilidad, derivada, triángulo, equazione, probabilità, derivata
+        integrale, triangolo, equação, equações, probabilidade, triângulo, vergelijking, kans dat, waarschijnlijkheid
+        afgeleide, driehoek, уравнение, уравнения, вероятность, производную, производная, интеграл, треугольник
+        треугольника, треугольнике, теорему, denklem, denklemi, denklemini, olasılık, olasılığı, türev, türevini
+        üçgen, üçgenin, równanie, równania, prawdopodobieństwo, pochodną, pochodna, całkę, trójkąt, trójkąta, 方程
+        概率, 导数, 积分, 三角形, 求解, 面积, 周长, 体积, 函数的, 不等式, 数列, 几何, 方程式, 確率, 微分, 積分, 面積
+        방정식, 확률, 미분, 적분, 삼각형, 넓이, معادلة, المعادلة, احتمال, مشتقة, تكامل, مثلث, समीकरण, प्रायिकता, त्रिभुज
+        अवकलज, क्षेत्रफल, derivative of, integral of, the integral, limit of, prime order, cyclic, real roots, roots of
+        next number in the sequence, next term, number sequence, arithmetic sequence, geometric sequence, umfang
+        rechteck, périmètre, rettangolo, 极值, 何通り, 順列, 組み合わせ, prime, maggior comune divisore
+        massimo comune divisore, minimo comune multiplo, factors of, consecutive, eigenvalues of
         """,
     "math_word": """
         sum, total, average, mean, percent, percentage, ratio, fraction, angle, area, volume, square, cube, distance
-        speed, per hour, per day, per week, twice, half, times as, dozen, profit, discount, integer, number of
-        digits, digit, maximum, minimum, formula, prime factor, prime factors, multiple of, multiples of
-        ordered pair, common fraction, vertices, midpoint, circle, polygon, decimal places, concentration, celsius
-        km h, kg, m s, mol, ml, meters, metres, kilometers, miles, volts, ohms, newtons, summe, durchschnitt
-        prozent, fläche, geschwindigkeit, doppelt, hälfte, somme, moyenne, pourcentage, aire, vitesse, moitié, suma
-        promedio, porcentaje, área, velocidad, mitad, doble, somma, media, percentuale, velocità, metà, doppio, soma
-        média, porcentagem, velocidade, metade, dobro, som, gemiddelde, procent, snelheid, helft, сумма, сумму
-        среднее, процент, процентов, площадь, скорость, половина, половину, вдвое, раза, toplam, toplamı, ortalama
-        yüzde, alanı, hız, hızı, yarısı, sumę, średnia, pole, prędkość, prędkością, połowa, połowę, 平均, 一共, 总共
-        百分之, 每小时, 每天, 每分钟, 剩下, 还剩, 千克, 元, 倍, 速度, 合計, 割合, 時速, 半分, 평균, 합계, 속도
-        퍼센트, 모두, المجموع, متوسط, نسبة, سرعة, योग, औसत, प्रतिशत, गति, कुल
+        speed, per hour, per day, per week, twice, half, times as, dozen, profit, discount, integer, number of, digits
+        digit, maximum, minimum, formula, prime factor, prime factors, multiple of, multiples of, ordered pair
+        common fraction, vertices, midpoint, circle, polygon, decimal places, concentration, celsius, km h, kg, m s
+        mol, ml, meters, metres, kilometers, miles, volts, ohms, newtons, summe, durchschnitt, prozent, fläche
+        geschwindigkeit, doppelt, hälfte, somme, moyenne, pourcentage, aire, vitesse, moitié, suma, promedio
+        porcentaje, área, velocidad, mitad, doble, somma, media, percentuale, velocità, metà, doppio, soma, média
+        porcentagem, velocidade, metade, dobro, som, gemiddelde, procent, snelheid, helft, сумма, сумму, среднее
+        процент, процентов, площадь, скорость, половина, половину, вдвое, раза, toplam, toplamı, ortalama, yüzde
+        alanı, hız, hızı, yarısı, sumę, średnia, pole, prędkość, prędkością, połowa, połowę, 平均, 一共, 总共, 百分之
+        每小时, 每天, 每分钟, 剩下, 还剩, 千克, 元, 倍, 速度, 合計, 割合, 時速, 半分, 평균, 합계, 속도, 퍼센트, 모두
+        المجموع, متوسط, نسبة, سرعة, योग, औसत, प्रतिशत, गति, कुल, chance that, the chance, the chances, the odds
+        without replacement, with replacement, at random, randomly, fair coin, coin, dice, die, marbles, per month
+        per year, a raise, taxed, tax, depreciates, after how many, real x, real numbers, integers, whole number
+        sequence, percent of, umfang, doppelt so, hypothek, durchschnittlich, tiers, moitié des, третью, треть
+        четверть, осталось, 通り, 何通り, 그 수는, 三分之一, 二分之一, 极值, omtrek, straal, promień, promieniu, koła
+        yarıçap, minimum number, weighings, fills, empties, repetition, original price, costs, steps, quanti, minuti
+        minuten, stunden
         """,
     "how_many": """
         how many, how much, how long will, how long would, how far, how old, what is the value, find the value
         what is the sum, what is the total, what is the area, what is the probability, wie viele, wie viel, wieviele
         wieviel, wie lange, wie hoch ist, combien, cuánto, cuántos, cuánta, cuántas, cuantos, cuanto, quanti, quante
         quanto, quanta, quantos, quantas, hoeveel, сколько, kaç, ne kadar, ile, bao nhiêu, mấy, berapa, 多少, 个数
-        最多可以, 至少需要, 几瓶, 几元, 几米, 几块, 几人, 几年, 几倍, 几岁, 几个, 几天, 几小时, 几本, 几只, 几种
-        几分, 几次, いくつ, 何個, 何人, 何本, いくら, 何分, 何時間, 몇, 얼마, كم, कितने, कितना, कितनी
+        最多可以, 至少需要, 几瓶, 几元, 几米, 几块, 几人, 几年, 几倍, 几岁, 几个, 几天, 几小时, 几本, 几只, 几种, 几分
+        几次, いくつ, 何個, 何人, 何本, いくら, 何分, 何時間, 몇, 얼마, كم, कितने, कितना, कितनी, how long, how tall
+        how big, how fast, what fraction, what percentage, what percent, hoe oud, hoe lang, quelle distance
+        que distância, qué distancia, wie groß ist, wie alt, jak długo, ile lat
         """,
     "calculate": """
         calculate, compute, solve, evaluate, simplify, factorize, find the value, find the sum, find the area
@@ -252,9 +310,10 @@ MARKERS: dict[str, str] = {
         """,
     "number_word": """
         two, three, four, five, six, seven, eight, nine, ten, twelve, twenty, hundred, each, every, another, zwei
-        drei, vier, fünf, sechs, zehn, jede, jeder, deux, trois, quatre, cinq, chaque, dos, tres, cuatro, cinco
-        cada, due, tre, quattro, cinque, ogni, dois, duas, três, quatro, twee, drie, vijf, elke, два, две, три
-        четыре, пять, каждый, каждая, каждой, iki, üç, dört, beş, her, dwa, dwie, trzy, cztery, pięć, każdy, każda
+        drei, vier, fünf, sechs, zehn, jede, jeder, deux, trois, quatre, cinq, chaque, dos, tres, cuatro, cinco, cada
+        due, tre, quattro, cinque, ogni, dois, duas, três, quatro, twee, drie, vijf, elke, два, две, три, четыре, пять
+        каждый, каждая, каждой, iki, üç, dört, beş, her, dwa, dwie, trzy, cztery, pięć, każdy, każda, third, quarter
+        both, brothers, sisters, friends, half of, drittel, tiers, tercio, третью, треть, samen
         """,
     "relations": """
         clue, clues, each person, the person who, next to each other, directly left of, immediately left
@@ -266,8 +325,11 @@ MARKERS: dict[str, str] = {
         must be true, nebeneinander, älter als, jünger als, größer als, links von, rechts von, plus âgé que
         plus grand que, à gauche de, mayor que, a la izquierda de, sentados, più vecchio di, a sinistra di
         mais velho que, à esquerda de, старше, младше, выше чем, слева от, справа от, сидит, daha büyük, solunda
-        sağında, starszy od, wyższy od, na lewo od, 左边, 右边, 相邻, 比他, 真话, 假话, 说谎, 左隣, 右隣, 嘘をつ
-        왼쪽, 오른쪽, 거짓말
+        sağında, starszy od, wyższy od, na lewo od, 左边, 右边, 相邻, 比他, 真话, 假话, 说谎, 左隣, 右隣, 嘘をつ, 왼쪽
+        오른쪽, 거짓말, does it follow, it follows that, follows that, follow that, ouder dan, jonger dan, groter dan
+        sneller dan, who had, who has the, older dan, the remaining, did not, different, all of them, some of them
+        none of them, plus vieux que, plus jeune que, menor que, north of, south of, east of, west of
+        in which direction, what can be concluded, can be concluded, how many ways
         """,
     "step_by_step": """
         step by step, show your work, show your reasoning, show the steps, think carefully, explain your reasoning
@@ -314,17 +376,18 @@ MARKERS: dict[str, str] = {
         لماذا, صف, الفرق بين, समझा, क्या है, क्यों, वर्णन, अंतर
         """,
     "advice": """
-        advice, tips, recommend, recommendation, recommendations, suggest, suggestion, suggestions, ideas
-        brainstorm, recipe, recipes, itinerary, plan a trip, travel, trip, workout, diet, gift, names for, should i
-        how can i, how should i, best way to, help me, give me some, list of, top 10, top ten, what should, rat
-        tipps, empfiehl, empfehlung, empfehlungen, vorschläge, ideen, rezept, reise, conseils, conseil, recommande
-        recommandations, idées, recette, voyage, suggère, consejos, recomienda, recomendaciones, receta, viaje
-        sugiere, sugerencias, consigli, consiglia, idee, ricetta, viaggio, suggerisci, conselhos, dicas, recomende
-        recomendações, ideias, receita, viagem, sugira, advies, recept, reis, ideeën, совет, советы, посоветуй
-        порекомендуй, идеи, рецепт, путешествие, предложи, tavsiye, öneri, öneriler, öner, tarif, tarifi, fikir
-        seyahat, porady, rady, poleć, przepis, pomysły, zaproponuj, podróż, 建议, 推荐, 怎么办, 如何, 食谱, 菜谱
-        旅游, 计划, 点子, おすすめ, アドバイス, レシピ, 旅行, アイデア, 추천, 조언, 레시피, 여행, 아이디어, نصيحة
-        نصائح, اقترح, وصفة, أفكار, رحلة, सलाह, सुझाव, सुझाएं, नुस्खा, यात्रा, विधि
+        advice, tips, recommend, recommendation, recommendations, suggest, suggestion, suggestions, ideas, brainstorm
+        recipe, recipes, itinerary, plan a trip, travel, trip, workout, diet, gift, names for, should i, how can i
+        how should i, best way to, help me, give me some, list of, top 10, top ten, what should, rat, tipps, empfiehl
+        empfehlung, empfehlungen, vorschläge, ideen, rezept, reise, conseils, conseil, recommande, recommandations
+        idées, recette, voyage, suggère, consejos, recomienda, recomendaciones, receta, viaje, sugiere, sugerencias
+        consigli, consiglia, idee, ricetta, viaggio, suggerisci, conselhos, dicas, recomende, recomendações, ideias
+        receita, viagem, sugira, advies, recept, reis, ideeën, совет, советы, посоветуй, порекомендуй, идеи, рецепт
+        путешествие, предложи, tavsiye, öneri, öneriler, öner, tarif, tarifi, fikir, seyahat, porady, rady, poleć
+        przepis, pomysły, zaproponuj, podróż, 建议, 推荐, 怎么办, 如何, 食谱, 菜谱, 旅游, 计划, 点子, おすすめ
+        アドバイス, レシピ, 旅行, アイデア, 추천, 조언, 레시피, 여행, 아이디어, نصيحة, نصائح, اقترح, وصفة, أفكار, رحلة
+        सलाह, सुझाव, सुझाएं, नुस्खा, यात्रा, विधि, spanish for beginners, french for beginners, german for beginners
+        italian for beginners, japanese for beginners
         """,
     "roleplay": """
         act as, pretend, imagine you are, imagine you re, imagine yourself, you are a, role play, roleplay
@@ -473,8 +536,18 @@ MARKERS: dict[str, str] = {
         available actions, choose an action, valid actions, action space, take exactly one, provided tools
         tools provided, tool provided, use a tool, one tool, function calling, calling the function
         available functions, respond with one action, you have to choose, each turn, your turn, autonomous agent
-        as an agent, agent that, observation from, the environment, tool use, tool result, tool results
-        invoke
+        as an agent, agent that, observation from, the environment, tool use, tool result, tool results, invoke
+        last action, your next action, next step of the plan, remaining goal, output the call, one function call
+        single function call, only output one, exactly one command, one command, function_call, tool_result, tool_use
+        tool_call, you can call, you may call, control a browser, you control a, choose one of the tools, which tool
+        tools available, has access to the following, tools to use, available commands, respond with a json object
+        call as json, the call as json, folgende werkzeuge, folgenden werkzeuge, verfügbare werkzeuge, werkzeuge
+        nächsten aufruf, nächste aktion, outils suivants, outils disponibles, herramientas disponibles
+        siguientes herramientas, strumenti disponibili, ferramentas disponíveis, следующие инструменты
+        доступные инструменты, инструменты, 以下工具, 可用工具, 调用工具, 下一步操作, 下一步行动, 次のツール
+        利用可能なツール, 다음 도구, 사용 가능한 도구, الأدوات التالية, herramientas, outils, function result
+        call another function, which tool do you call, exactly one tool, agent autonome, agente autónomo
+        siguiente acción, action suivante, ai agent, tools
         """,
 }
 """Marker -> its phrases."""

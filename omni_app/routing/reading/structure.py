@@ -54,11 +54,26 @@ AGENT_LINES = frozenset(
         "tool",
         "function",
         "tool_call",
+        "tool_result",
         "final answer",
+        "last action",
+        "next action",
+        "思考",
+        "行动",
+        "观察",
     ]
 )
 """What stands before the colon in the transcripts of agents that work in plain text."""
-AGENT_TAGS = ("<tool_call", "<function", "<invoke", '"tool_calls"', '"arguments":')
+AGENT_TAGS = (
+    "<tool_call",
+    "<tool_result",
+    "<tool_response",
+    "<observation",
+    "<function",
+    "<invoke",
+    '"tool_calls"',
+    '"arguments":',
+)
 
 
 def code_lines(text: str, *, most: int) -> int:
@@ -116,7 +131,7 @@ def listed_lines(text: str, *, most: int) -> int:
 
 
 def options(text: str) -> int:
-    """How many answers a text offers to choose from: lines or pieces that begin `A.`, `B)`, `(C)`, one after the other."""
+    """How many answers a text offers to choose from: pieces that begin `A.`, `B)`, `(C)`, one after the other."""
     found, start = 0, 0
     for letter in "ABCD":
         places = [text.find(f"{letter}{mark}", start) for mark in (". ", ") ", ": ")]

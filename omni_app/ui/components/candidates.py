@@ -52,13 +52,16 @@ def scored_ranking(rows: rx.Var[list[Row]]) -> rx.Component:
 
 def score_table(rows: rx.Var[list[Row]], *, caption: str) -> rx.Component:
     """Every candidate with the figures behind its bar, then those that could not be taken, with the reason."""
-    weighted = [(f"#{name}", lambda row, term=term: rx.el.span(row[f"points_{term}"], title=row[f"how_{term}"])) for term, name in TERMS]  # fmt: skip
+
+    def points(term: str) -> Any:
+        return lambda row: rx.el.span(row[f"points_{term}"], title=row[f"how_{term}"])
+
     return data_table(
         rows,
         [
             ("Model", lambda row: row["model"]),
             ("#Score", lambda row: row["score"]),
-            *weighted,
+            *((f"#{name} term", points(term)) for term, name in TERMS),
             ("#Expected cost", lambda row: money(row["cost"], row["exact"])),
             ("#Latency", lambda row: row["latency"]),
             ("Why not", lambda row: rx.el.span(row["why"], class_name="wrap")),

@@ -15,10 +15,10 @@ def answer_column(column: Any, words: Any, *, stop: Any, remove: Any, locked: An
             rx.el.h3(column["title"], title=column["title"]),
             rx.cond(
                 column["busy"] == "yes",
-                _small_button("Stop", "Stop " + column["title"].to(str), stop),
+                _small_button("Stop", "Stop " + column["title"].to(str), stop, kind="danger"),
                 rx.cond(
                     (column["key"] != "auto") & ~locked,
-                    _small_button("Remove", "Remove " + column["title"].to(str), remove),
+                    _small_button("✕", "Remove " + column["title"].to(str), remove, kind="quiet"),
                 ),
             ),
         ),
@@ -38,9 +38,10 @@ def answer_column(column: Any, words: Any, *, stop: Any, remove: Any, locked: An
     )
 
 
-def _small_button(label: str, name: Any, event: Any) -> rx.Component:
+def _small_button(label: str, name: Any, event: Any, *, kind: str) -> rx.Component:
+    attributes = {"aria-label": name, "title": name}
     return rx.el.button(
-        label, type="button", class_name="button small", on_click=event, custom_attrs={"aria-label": name}
+        label, type="button", class_name=f"button small {kind}", on_click=event, custom_attrs=attributes
     )
 
 

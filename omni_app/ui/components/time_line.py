@@ -14,13 +14,13 @@ def time_line(rows: rx.Var[list[Row]], ticks: rx.Var[list[str]]) -> rx.Component
         return rx.el.li(
             rx.el.span(rx.el.span(row["name"], class_name="name"), rx.el.span(row["told"], class_name="sub")),
             rx.el.svg(
-                rx.el.svg.rect(x=row["x"], y="0", width=row["width"], height="100%", rx="2", class_name=row["kind"]),
+                rx.el.svg.rect(x=row["x"], y="0", width=row["width"], height="100%", class_name=row["kind"]),
+                rx.el.svg.rect(x=row["x2"], y="0", width=row["width2"], height="100%", class_name=row["kind2"]),
                 custom_attrs={"aria-hidden": "true"},
             ),
             rx.el.span(row["took"], rx.el.span(" from ", row["from"], class_name="sub"), class_name="num"),
+            rx.cond(row["detail"] != "", rx.el.span(row["detail"], class_name="detail")),
         )
 
-    scale = rx.el.div(
-        rx.foreach(ticks, rx.el.span), class_name="time-scale", custom_attrs={"aria-hidden": "true"}
-    )
+    scale = rx.el.div(rx.foreach(ticks, rx.el.span), class_name="time-scale", custom_attrs={"aria-hidden": "true"})
     return rx.el.div(rx.el.ol(rx.foreach(rows, line), class_name="time-line"), scale)

@@ -1,4 +1,4 @@
-"""The landing page: what it is in one screen, and a routing preview that anybody can type into."""
+"""The landing page: what it is in one screen, a routing preview to type into, and below it the savings estimator."""
 
 from typing import Annotated
 from uuid import UUID
@@ -12,6 +12,7 @@ from omni_app.routing.decide import decide
 from omni_app.routing.types import Decision, Priority, Snapshot
 from omni_app.ui.components.basics import DocumentLink, Row, badge
 from omni_app.ui.components.candidates import ranking
+from omni_app.ui.components.estimator import estimator
 from omni_app.ui.components.shell import public_page
 from omni_app.ui.ranking import confidence, ranked
 from omni_app.ui.session import AppState, address_of, backstage, identity, public
@@ -113,7 +114,12 @@ def landing() -> rx.Component:
         ),
         class_name="stack tight",
     )
-    return public_page(rx.el.div(pitch, _preview(), class_name="hero"), _points(), signed_in=LandingState.signed_in)
+    return public_page(
+        rx.el.div(pitch, _preview(), class_name="hero"),
+        _points(),
+        estimator(),
+        signed_in=LandingState.signed_in,
+    )
 
 
 def _preview() -> rx.Component:

@@ -1,24 +1,47 @@
-"""Model breakdown: who answered how much, and every model there is with its price, rating and state."""
+"""Model breakdown: who answered how much at what cost and speed, and every model there is, to switch on and off."""
+
+from typing import Annotated
 
 import reflex as rx
+from pydantic import StringConstraints
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from omni_app.routing.types import Deployment, Rating
+from omni_app.errors import NotFound, PermissionDenied
+from omni_app.registry.history import priced_since
+from omni_app.routing.types import Deployment, KeyKind
 from omni_app.storage import ledger
 from omni_app.storage.accounts import Identity
 from omni_app.storage.ledger import UsageGroup
+from omni_app.storage.org_settings import disabled_models, set_model_enabled
 from omni_app.storage.tables import utc_now
 from omni_app.ui import text
-from omni_app.ui.components.basics import Row, badge, button_link, card, empty, model_name, money, test_note
+from omni_app.ui.components.basics import (
+    NativeForm,
+    Row,
+    badge,
+    button,
+    button_link,
+    card,
+    empty,
+    model_name,
+    money,
+    notice,
+    test_note,
+)
 from omni_app.ui.components.candidates import meter
+from omni_app.ui.components.scatter import Point, drawn, scatter
 from omni_app.ui.components.shell import MODES, RANGES, app_page, switch
 from omni_app.ui.components.table import data_table
+from omni_app.ui.model_rows import SHOWN, SORTS, Standing, Wanted, count_text, known_row, last_that_serves
 from omni_app.ui.session import AppState, authed, backstage
-from omni_app.ui.view import View, view_of
+from omni_app.ui.view import key_kind, view_of
 
 PATH = "/models/"
-TOKENS_PER_PRICE = 1_000_000
 MEASURED = 20
 """Percentiles are read for this many of the most used models: the page makes a bounded number of queries."""
+OWNER = "owner"
+
+ModelId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class ModelsState(AppState):
@@ -26,14 +49,23 @@ class ModelsState(AppState):
 
     loaded: bool = False
     used: list[Row] = []
+    points: list[Row] = []
+    across: list[Row] = []
+    up: list[Row] = []
     known: list[Row] = []
+    providers: list[Row] = []
+    provider: str = ""
+    show: str = ""
+    sort: str = ""
     count: str = ""
+    may_switch: bool = False
+    asking: str = ""
+    """The model whose switching off would leave none that serves, until that is confirmed."""
 
     @rx.event
     @authed
     async def load(self, who: Identity, /) -> None:
         """Reads the breakdown and the registry."""
-        gateway = backstage.services.gateway
         query = self.router.url.query_parameters
         async with backstage.services.database.reading() as session:
             view = await view_of(session, who, query=query, mode=self.mode, range_=self.range, now=utc_now())
@@ -45,17 +77,82 @@ class ModelsState(AppState):
                 )
                 for group in groups[:MEASURED]
             ]
+            standing = await standing_of(session, who)
         self.mode, self.range = view.mode, view.range
         measured = {group.key: found for group, found in zip(groups, latencies, strict=False)}
         self.used = [
             used_row(group, total=report.total_requests, latency=measured.get(group.key, (None, None)))
             for group in groups
         ]
-        unavailable = gateway.unavailable()
-        served = gateway.registry.serving(view.mode)
-        self.known = [known_row(one, reason=unavailable.get(one.id, "")) for one in served]
-        self.count = count_text(view, known=len(served), ready=sum(one.id not in unavailable for one in served))
+        points = [point_of(group, measured[group.key][0]) for group in groups if group.key in measured]
+        self.points, self.across, self.up = drawn(point for point in points if point is not None)
+        self._show_known(who, standing)
         self.loaded = True
+
+    def _show_known(self, who: Identity, standing: Standing) -> None:
+        mode = key_kind(self.mode)
+        deployments = served(mode)
+        names = sorted({one.provider for one in deployments})
+        wanted = Wanted.of(self.router.url.query_parameters, names)
+        self.providers = [{"value": name, "label": name} for name in names]
+        self.provider, self.show, self.sort = wanted.provider, wanted.show, wanted.sort
+        self.known = [known_row(one, standing) for one in wanted.listed(deployments, standing)]
+        self.count = count_text(mode, deployments, standing)
+        self.may_switch = who.role == OWNER
+        self.asking = ""
+
+    @rx.event
+    @authed
+    async def switch_off(self, who: Identity, /, model_id: ModelId) -> None:
+        """No request of the org goes there any more; asks first when nothing would be left."""
+        async with backstage.services.database.reading() as session:
+            standing = await standing_of(session, who)
+        if last_that_serves(served(key_kind(self.mode)), standing, model_id) and self.asking != model_id:
+            self.asking = model_id
+            return
+        await self._switch(who, model_id, enabled=False)
+
+    @rx.event
+    @authed
+    async def switch_on(self, who: Identity, /, model_id: ModelId) -> None:
+        """It may be chosen again."""
+        await self._switch(who, model_id, enabled=True)
+
+    @rx.event
+    @authed
+    async def keep(self, who: Identity, /) -> None:
+        """The last model stays on."""
+        self.asking = ""
+
+    async def _switch(self, who: Identity, model_id: str, *, enabled: bool) -> None:
+        if who.role != OWNER:
+            raise PermissionDenied("only an owner of the team switches models on and off")
+        if backstage.services.gateway.registry.get(model_id) is None:
+            raise NotFound("there is no such model")
+        async with backstage.services.database.reading() as session:
+            await set_model_enabled(session, org_id=who.org_id, model_id=model_id, enabled=enabled)
+            await session.commit()
+            standing = await standing_of(session, who)
+        self._show_known(who, standing)
+
+
+async def standing_of(session: AsyncSession, who: Identity) -> Standing:
+    """What holds of the models now, for this org."""
+    gateway = backstage.services.gateway
+    return Standing(
+        unavailable=gateway.unavailable(),
+        cooling=gateway.health.cooling(now_s=gateway.clock()),
+        latency_ms=gateway.health.latencies_ms(),
+        disabled=await disabled_models(session, org_id=who.org_id),
+        priced_since=await priced_since(session),
+        today=utc_now().date(),
+    )
+
+
+def served(mode: KeyKind) -> tuple[Deployment, ...]:
+    """The models that keys of this kind can reach."""
+    registry = backstage.services.gateway.registry
+    return (*registry.serving(mode), *registry.embedding(mode))
 
 
 def used_row(group: UsageGroup, *, total: int, latency: tuple[int | None, ...]) -> Row:
@@ -68,49 +165,23 @@ def used_row(group: UsageGroup, *, total: int, latency: tuple[int | None, ...]) 
         "requests": text.number(group.requests),
         "cost": text.money(group.cost),
         "cost_exact": text.exact_money(group.cost),
-        "per_1k": text.money(group.cost * 1000 // group.requests) if group.requests else "–",
+        "per_1k": text.money(per_1k(group)) if group.requests else "–",
         "saved": text.money(group.savings),
         "saved_exact": text.exact_money(group.savings),
         "latency": f"{text.milliseconds(p50)} / {text.milliseconds(p95)}",
     }
 
 
-def known_row(deployment: Deployment, *, reason: str) -> Row:
-    """A model of the registry."""
-    price = deployment.price
-    return {
-        "model": deployment.id,
-        "input": _price(price.input),
-        "output": _price(price.output),
-        "image": f"{text.money(price.image)} per image" if price.image else "",
-        "source": deployment.price_source,
-        "window": text.number(deployment.context_window),
-        "rating": rating_text(deployment.overall),
-        "rating_source": deployment.overall.measure if not deployment.overall.prior else "prior from its price",
-        "kind": "simulated" if deployment.simulated else ("local" if deployment.provider == "local" else ""),
-        "state": "ready" if not reason else "not available",
-        "tone": "ok" if not reason else "",
-        "reason": reason,
-    }
+def per_1k(group: UsageGroup) -> int:
+    """Pico-dollars for 1,000 requests like these."""
+    return group.cost * 1000 // group.requests
 
 
-def _price(pico_per_token: int) -> str:
-    return text.money(pico_per_token * TOKENS_PER_PRICE)
-
-
-def rating_text(rating: Rating) -> str:
-    """The public figure with its date, or `unrated`."""
-    if rating.prior:
-        return "unrated"
-    figure = f"{rating.value:g}" if rating.value is not None else f"{rating.percentile:.0%}"
-    return f"{figure} ({rating.date})" if rating.date else figure
-
-
-def count_text(view: View, *, known: int, ready: int) -> str:
-    """How many models there are for this mode, and how many can be used now."""
-    missing = view.mode == "live" and ready < known
-    hint = " Set a provider’s key (OPENAI_API_KEY and the like) to use the others." if missing else ""
-    return f"{text.number(known)} models for {view.mode} keys, {text.number(ready)} of them ready.{hint}"
+def point_of(group: UsageGroup, p50_ms: int | None) -> Point | None:
+    """Where a model stands in the drawing; None when nothing of it was answered."""
+    if p50_ms is None or group.key == ledger.NO_MODEL:
+        return None
+    return Point(model=group.key, cost=per_1k(group), latency_ms=max(1, p50_ms), requests=group.requests)
 
 
 def page() -> rx.Component:
@@ -123,19 +194,51 @@ def page() -> rx.Component:
         test_note(ModelsState.mode),
         rx.cond(
             ModelsState.used.length() > 0,
-            card(_used(), title="Who answered"),
+            rx.fragment(
+                card(_used(), title="Who answered"),
+                rx.cond(
+                    ModelsState.points.length() > 0, scatter(ModelsState.points, ModelsState.across, ModelsState.up)
+                ),
+            ),
             empty(
                 "No model has answered yet in this time",
                 "Each model’s share, cost and latency appear here with the first request.",
                 button_link("Send a request", "/start/", kind="primary"),
             ),
         ),
-        card(rx.el.p(ModelsState.count, class_name="soft small"), _known(), title="Models to choose from"),
+        rx.cond(ModelsState.asking != "", _ask()),
+        card(
+            rx.el.p(ModelsState.count, class_name="soft small"),
+            rx.cond(
+                ModelsState.may_switch,
+                rx.fragment(),
+                rx.el.p("Only an owner of the team switches models on and off.", class_name="soft small"),
+            ),
+            _choose(),
+            rx.cond(ModelsState.known.length() > 0, _known(), rx.el.p("No model is like that.", class_name="soft")),
+            title="Models to choose from",
+            class_name="stack tight",
+        ),
         path=PATH,
         title="Models",
         lead="Which model answered, what it cost, and every model the router can choose from.",
         controls=view,
         loaded=ModelsState.loaded,
+    )
+
+
+def _ask() -> rx.Component:
+    return notice(
+        rx.el.p(
+            rx.el.strong(ModelsState.asking),
+            " is the last model that can serve these keys. Without it their requests are refused.",
+        ),
+        rx.el.div(
+            button("Switch it off all the same", on_click=ModelsState.switch_off(ModelsState.asking), kind="danger"),
+            button("Keep it on", on_click=ModelsState.keep),
+            class_name="row",
+        ),
+        tone="warn",
     )
 
 
@@ -147,11 +250,39 @@ def _used() -> rx.Component:
             ("#Share", lambda row: row["share"]),
             ("#Requests", lambda row: row["requests"]),
             ("#Cost", lambda row: money(row["cost"], row["cost_exact"])),
-            ("#Per 1,000", lambda row: row["per_1k"]),
+            ("#$ per 1,000", lambda row: row["per_1k"]),
             ("#Saved", lambda row: money(row["saved"], row["saved_exact"])),
             ("#Latency p50 / p95", lambda row: row["latency"]),
         ],
         caption="Models that answered",
+    )
+
+
+def _choose() -> rx.Component:
+    """Which models are listed, and how: kept in the address."""
+    shown = [rx.el.option(words, value=one) for one, words in SHOWN.items()]
+    sorts = [rx.el.option(words, value=one) for one, words in SORTS.items()]
+    providers = rx.foreach(ModelsState.providers, lambda one: rx.el.option(one["label"], value=one["value"]))
+    return NativeForm.create(
+        rx.el.input(type="hidden", name="mode", default_value=ModelsState.mode),
+        rx.el.input(type="hidden", name="range", default_value=ModelsState.range),
+        _select("Provider", "provider", ModelsState.provider, rx.el.option("Any provider", value=""), providers),
+        _select("Show", "show", ModelsState.show, *shown),
+        _select("Order", "sort", ModelsState.sort, *sorts),
+        rx.el.div(rx.el.button("Apply", type="submit", class_name="button")),
+        action=PATH,
+        method="get",
+        class_name="filter-form",
+        key=ModelsState.mode + ModelsState.range + ModelsState.provider + ModelsState.show + ModelsState.sort,
+        custom_attrs={"data-tidy": ""},
+    )
+
+
+def _select(label: str, name: str, chosen: rx.Var[str], *options: rx.Component) -> rx.Component:
+    return rx.el.div(
+        rx.el.label(label, html_for=f"models-{name}"),
+        rx.el.select(*options, id=f"models-{name}", name=name, default_value=chosen),
+        class_name="field",
     )
 
 
@@ -161,18 +292,38 @@ def _known() -> rx.Component:
         [
             (
                 "Model",
-                lambda row: model_name(row["model"], row["kind"]),
-            ),
-            (
-                "State",
-                lambda row: rx.el.span(
-                    badge(row["state"], tone=row["tone"]), rx.el.span(row["reason"], class_name="sub")
+                lambda row: rx.el.div(
+                    model_name(row["model"], row["kind"]),
+                    rx.cond(row["ends"] != "", badge(row["ends"], tone=row["ends_tone"])),
                 ),
             ),
-            ("#$ per 1M in", lambda row: rx.el.span(row["input"], title=row["source"])),
-            ("#$ per 1M out", lambda row: rx.el.span(row["output"], rx.el.span(row["image"], class_name="sub"))),
+            ("State", lambda row: _with_note(badge(row["state"], tone=row["tone"]), row["reason"])),
+            ("Switch", _switch_button),
+            ("#Latency", lambda row: _with_note(row["latency"], row["latency_note"])),
+            (
+                "Price per 1M in / out",
+                lambda row: rx.el.span(_with_note(row["price"], row["source"]), title=row["source_whole"]),
+            ),
             ("#Context", lambda row: row["window"]),
-            ("Rating", lambda row: rx.el.span(row["rating"], rx.el.span(row["rating_source"], class_name="sub wrap"))),
+            ("Rating", lambda row: _with_note(row["rating"], row["rating_source"])),
         ],
         caption="Models to choose from",
     )
+
+
+def _with_note(shown: rx.Component | rx.Var[str], note: rx.Var[str]) -> rx.Component:
+    """A figure, and under it where it comes from; a long note is wrapped."""
+    return rx.el.span(shown, rx.cond(note != "", rx.el.span(note, class_name="sub note-under")))
+
+
+def _switch_button(row: rx.Var[Row]) -> rx.Component:
+    on = button(
+        "Switch on", on_click=ModelsState.switch_on(row["model"]), kind="small", aria_label="Switch on " + row["model"]
+    )
+    off = button(
+        "Switch off",
+        on_click=ModelsState.switch_off(row["model"]),
+        kind="small",
+        aria_label="Switch off " + row["model"],
+    )
+    return rx.cond(ModelsState.may_switch, rx.cond(row["off"] == "yes", on, off))

@@ -48,6 +48,7 @@ def page() -> rx.Component:
 
 
 def _form() -> rx.Component:
+    problems = PlaygroundState.problems
     return rx.el.form(
         _field(
             "Prompt", "prompt",
@@ -63,6 +64,10 @@ def _form() -> rx.Component:
             class_name="halves",
         ),
         _options(),
+        rx.cond(
+            problems["system"] | problems["max_cost"] | problems["max_tokens"],
+            rx.el.p("Something under “More options” is not right yet.", class_name="wrong"),
+        ),
         rx.cond(PlaygroundState.play_mode == "test", _break_switch()),
         rx.el.div(
             rx.el.button(
@@ -227,7 +232,9 @@ def _code() -> rx.Component:
             rx.cond(
                 PlaygroundState.code.length() > 0,
                 code_tabs(panes),
-                rx.el.p("Write a prompt first: the code of your request appears here.", class_name="soft"),
+                rx.el.p(
+                    "The code appears here once there is a prompt and nothing is marked as wrong.", class_name="soft"
+                ),
             ),
             title="This request as code",
         ),

@@ -35,6 +35,8 @@ class RequestsState(AppState):
     loaded: bool = False
     rows: list[Row] = []
     values: Row = {}
+    shown_at: str = ""
+    """The address of these filters: another one makes the form anew, for its fields begin with what they are given."""
     narrowed: bool = False
     typed: int = 0
     """How many filters of the form are set."""
@@ -74,6 +76,7 @@ class RequestsState(AppState):
     def _show(self, wanted: LogFilter, page: LogPage) -> None:
         values = self.values = log_view.values_of(wanted)
         self.rows = [request_row(record) for record in page.records]
+        self.shown_at = log_view.address(values)
         self.typed = sum(1 for name in log_view.NARROWING if values[name] and name != "outcome")
         self.narrowed = self.typed > 0 or values["outcome"] != ""
         self.newer_href = log_view.address(values, before=page.newer) if page.newer else ""
@@ -231,6 +234,7 @@ def _filters() -> rx.Component:
         action=PATH,
         method="get",
         class_name="filter-form",
+        key=RequestsState.shown_at,
         custom_attrs={"data-tidy": ""},
     )
     label = rx.cond(RequestsState.typed > 0, f"Filters ({RequestsState.typed} set)", "Filters")

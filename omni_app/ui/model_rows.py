@@ -1,0 +1,165 @@
+"""Models as rows to show: what they did, and what the registry and our own calls know of them."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from omni_app.registry.registry import writes_text
+from omni_app.routing.types import Deployment, KeyKind, Rating
+from omni_app.ui import text
+from omni_app.ui.components.basics import Row
+
+TOKENS_PER_PRICE = 1_000_000
+SOON = timedelta(days=60)
+"""A model that ends within this time is marked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What holds of the models at this moment."""
+
+    unavailable: Mapping[str, str]
+    cooling: Mapping[str, float]
+    """Deployment id -> seconds until its breaker lets a probe through."""
+    latency_ms: Mapping[str, float]
+    """Measured; a model that is missing has its prior."""
+    disabled: Collection[str]
+    priced_since: Mapping[str, datetime]
+    today: date
+
+    def serves(self, model: str) -> bool:
+        """Whether a request could go there now."""
+        return model not in self.unavailable and model not in self.disabled
+
+
+SHOWN: Mapping[str, str] = {"": "All", "ready": "Ready now", "off": "Switched off", "ending": "Ending"}
+SORTS: Mapping[str, str] = {
+    "": "Name",
+    "price": "Price, cheapest first",
+    "latency": "Latency, fastest first",
+    "rating": "Rating, best first",
+    "window": "Context, largest first",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which models of the registry are listed, and in which order; from the page's address."""
+
+    provider: str = ""
+    show: str = ""
+    sort: str = ""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str], providers: Collection[str]) -> "Wanted":
+        """What the address asks for, as far as there is such a thing."""
+        provider, show, sort = (query.get(name, "") for name in ("provider", "show", "sort"))
+        return cls(
+            provider=provider if provider in providers else "",
+            show=show if show in SHOWN else "",
+            sort=sort if sort in SORTS else "",
+        )
+
+    def listed(self, deployments: Iterable[Deployment], standing: Standing) -> list[Deployment]:
+        """Those asked for, in order."""
+        found = [one for one in deployments if self._has(one, standing)]
+        keys: Mapping[str, Callable[[Deployment], float]] = {
+            "price": lambda one: one.price.input + one.price.output,
+            "latency": lambda one: standing.latency_ms.get(one.id, one.prior_latency_ms),
+            "rating": lambda one: -one.overall.percentile,
+            "window": lambda one: -one.context_window,
+        }
+        return sorted(found, key=lambda one: (keys[self.sort](one) if self.sort else 0, one.id))
+
+    def _has(self, deployment: Deployment, standing: Standing) -> bool:
+        fits = {
+            "": True,
+            "ready": standing.serves(deployment.id),
+            "off": deployment.id in standing.disabled,
+            "ending": deployment.deprecated_on is not None,
+        }
+        return fits[self.show] and self.provider in ("", deployment.provider)
+
+
+def known_row(deployment: Deployment, standing: Standing) -> Row:
+    """A model of the registry."""
+    price = deployment.price
+    since = standing.priced_since.get(deployment.id)
+    return {
+        "model": deployment.id,
+        "kind": "simulated" if deployment.simulated else ("local" if deployment.provider == "local" else ""),
+        "off": "yes" if deployment.id in standing.disabled else "no",
+        "price": f"{_price(price.input)} / {_price(price.output)}{_per_image(price.image)}",
+        "source": f"{short_source(deployment.price_source)}{f', since {since:%-d %b %Y}' if since else ''}",
+        "source_whole": deployment.price_source,
+        "window": text.number(deployment.context_window),
+        "rating": rating_text(deployment.overall),
+        "rating_source": "prior, from its price" if deployment.overall.prior else deployment.overall.measure,
+        **_health(deployment, standing),
+        **_end(deployment.deprecated_on, standing.today),
+    }
+
+
+def short_source(source: str) -> str:
+    """Who says so, without the row or the date of the list."""
+    return source.partition(", row")[0].partition(", seen")[0].partition(" by genai")[0]
+
+
+def _health(deployment: Deployment, standing: Standing) -> Row:
+    """State and expected latency, which is labelled as measured or assumed."""
+    model = deployment.id
+    measured = standing.latency_ms.get(model)
+    latency = text.milliseconds(deployment.prior_latency_ms if measured is None else measured)
+    state, tone, reason = "ready", "ok", ""
+    if model in standing.disabled:
+        state, tone, reason = "switched off", "warn", "by your team"
+    elif model in standing.cooling:
+        state, tone, reason = "cooling down", "bad", f"after faults; tried again in {standing.cooling[model]:.0f} s"
+    elif model in standing.unavailable:
+        state, tone, reason = "not available", "", standing.unavailable[model]
+    return {
+        "state": state,
+        "tone": tone,
+        "reason": reason,
+        "latency": latency,
+        "latency_note": "prior" if measured is None else "measured",
+    }
+
+
+def _end(ends: date | None, today: date) -> Row:
+    if ends is None:
+        return {"ends": "", "ends_tone": ""}
+    passed = ends <= today
+    tone = "bad" if passed else "warn" if ends - today <= SOON else ""
+    return {"ends": f"{'ended' if passed else 'ends'} {ends:%-d %b %Y}", "ends_tone": tone}
+
+
+def _per_image(pico: int) -> str:
+    return f", {text.money(pico)} per image" if pico else ""
+
+
+def _price(pico_per_token: int) -> str:
+    return text.money(pico_per_token * TOKENS_PER_PRICE)
+
+
+def rating_text(rating: Rating) -> str:
+    """The public figure with its date, or `unrated`."""
+    if rating.prior:
+        return "unrated"
+    figure = f"{rating.value:g}" if rating.value is not None else f"{rating.percentile:.0%}"
+    return f"{figure} ({rating.date})" if rating.date else figure
+
+
+def last_that_serves(deployments: Collection[Deployment], standing: Standing, model: str) -> bool:
+    """Whether no other model that writes text could serve once this one is switched off."""
+    able = [one.id for one in deployments if writes_text(one) and standing.serves(one.id)]
+    return able == [model]
+
+
+def count_text(mode: KeyKind, deployments: Collection[Deployment], standing: Standing) -> str:
+    """How many models there are for this mode, and how many can be used now."""
+    ready = sum(standing.serves(one.id) for one in deployments)
+    missing = mode == "live" and any(one.id in standing.unavailable for one in deployments)
+    hint = " Set a provider’s key (OPENAI_API_KEY and the like) to use the others." if missing else ""
+    known = text.number(len(deployments))
+    return f"{known} models for {mode} keys, {text.number(ready)} of them ready.{hint}"
