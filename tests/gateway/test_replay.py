@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select, update
 from sqlmodel import col
@@ -35,6 +35,7 @@ from omni_app.registry import build_registry
 from omni_app.registry.store import record_registry
 from omni_app.routing.policies import PRESETS, Preset, data_of, shares
 from omni_app.routing.types import Decision, Deployment, LatencyPref, Policy, Priority, Task
+from omni_app.storage.accounts import org_named
 from omni_app.storage.database import Database
 from omni_app.storage.policies import save_policy
 from omni_app.storage.spool import Drainer, Spool
@@ -159,7 +160,7 @@ asked = st.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(st.lists(asked, min_size=1, max_size=8), st.sampled_from(["", "GAMMA_API_KEY is not set"]))
 def test_every_decision_is_reproduced_from_what_the_ledger_kept(
     tmp_path: Path, database_url: str, story: list[Any], unset: str
@@ -167,9 +168,17 @@ def test_every_decision_is_reproduced_from_what_the_ledger_kept(
     asyncio.run(play_and_replay(tmp_path / uuid4().hex, database_url, story, unset))
 
 
+async def new_org(database: Database) -> UUID:
+    async with database.session() as session:
+        org_id = await org_named(session, f"Engines {uuid4()}")
+        await session.commit()
+    return org_id
+
+
 async def play_and_replay(spool_dir: Path, database_url: str, story: list[Any], unset: str) -> None:
     """Serves the requests, drains the spool, and holds the replay against what was decided."""
-    database, org_id, clock = Database(database_url), uuid4(), Clock()
+    database, clock = Database(database_url), Clock()
+    org_id = await new_org(database)
     providers = [ScriptedProvider(name) for name in ("alpha", "beta", "gamma")]
     providers[2].reason = unset
     served = build(spool_dir, clock, *providers, models=(*MODELS, *EMBEDDERS))
@@ -264,7 +273,7 @@ HELLO = ChatRequest(messages=[{"role": "user", "content": "Hello there"}], endpo
 
 
 async def test_what_is_not_kept_any_more_is_counted_with_its_reason(tmp_path: Path, database: Database) -> None:
-    org_id = uuid4()
+    org_id = await new_org(database)
     await served_once(tmp_path, database, org_id, HELLO)
     losses: Mapping[str, Any] = {
         OLD_FORMAT: update(RoutingLog).values(features={"input_tokens": 3}),
@@ -288,7 +297,7 @@ async def test_what_is_not_kept_any_more_is_counted_with_its_reason(tmp_path: Pa
 
 
 async def test_a_request_is_replayed_for_its_own_org_only(tmp_path: Path, sqlite_database: Database) -> None:
-    org_id = uuid4()
+    org_id = await new_org(sqlite_database)
     (request_id,) = await served_once(tmp_path, sqlite_database, org_id, HELLO)
     async with sqlite_database.session() as session:
         assert await stored_decision(session, org_id=org_id, request_id=request_id) is not None
@@ -298,7 +307,7 @@ async def test_a_request_is_replayed_for_its_own_org_only(tmp_path: Path, sqlite
 
 
 async def test_a_key_and_a_mode_have_their_own_last_requests(tmp_path: Path, sqlite_database: Database) -> None:
-    org_id = uuid4()
+    org_id = await new_org(sqlite_database)
     await served_once(tmp_path, sqlite_database, org_id, HELLO)
     assert (await past_of(sqlite_database, org_id, key_id=org_id)).read == 1
     assert (await past_of(sqlite_database, org_id, key_id=uuid4())).read == 0
@@ -310,7 +319,7 @@ async def test_a_key_and_a_mode_have_their_own_last_requests(tmp_path: Path, sql
 
 
 async def test_the_policy_of_the_time_changes_nothing(tmp_path: Path, sqlite_database: Database) -> None:
-    org_id = uuid4()
+    org_id = await new_org(sqlite_database)
     await served_once(tmp_path, sqlite_database, org_id, HELLO, HELLO)
     found = await what_if(await past_of(sqlite_database, org_id), Policy(version="draft"))
     assert (found.flips, found.inexact) == ([], 0)
@@ -319,7 +328,7 @@ async def test_the_policy_of_the_time_changes_nothing(tmp_path: Path, sqlite_dat
 
 
 async def test_a_flip_is_priced_with_the_tokens_that_were_billed(tmp_path: Path, sqlite_database: Database) -> None:
-    org_id = uuid4()
+    org_id = await new_org(sqlite_database)
     (request_id,) = await served_once(tmp_path, sqlite_database, org_id, HELLO)
     best = replace(PRESETS[Preset.BEST_QUALITY], version="draft", balanced=shares(0, 0, 1, 0))
     found = await what_if(await past_of(sqlite_database, org_id), best)
@@ -328,11 +337,11 @@ async def test_a_flip_is_priced_with_the_tokens_that_were_billed(tmp_path: Path,
     assert flip.new_cost == 1_000 * 10_000_000 + 100 * 40_000_000, "the scripted answer's tokens at $10 and $40"
     assert flip.new_latency_ms == 6_000
     assert 0 < flip.old_cost < flip.new_cost
-    assert dict((model, (before, after)) for model, before, after in found.mix())["alpha/genius"] == (0, 1)
+    assert {model: (before, after) for model, before, after in found.mix()}["alpha/genius"] == (0, 1)
 
 
 async def test_a_replay_that_differs_from_the_record_is_told(tmp_path: Path, sqlite_database: Database) -> None:
-    org_id = uuid4()
+    org_id = await new_org(sqlite_database)
     await served_once(tmp_path, sqlite_database, org_id, HELLO, HELLO)
     past = await past_of(sqlite_database, org_id)
     forged = replace(past.cases[0], chain=("alpha/genius",))
@@ -342,7 +351,7 @@ async def test_a_replay_that_differs_from_the_record_is_told(tmp_path: Path, sql
 async def test_a_thousand_requests_take_well_below_a_second_and_let_others_run(
     tmp_path: Path, sqlite_database: Database
 ) -> None:
-    org_id = uuid4()
+    org_id = await new_org(sqlite_database)
     await served_once(tmp_path, sqlite_database, org_id, *[HELLO] * 20)
     async with sqlite_database.session() as session:
         past = await past_decisions(session, org_id=org_id, mode="live", limit=1_000)
@@ -366,7 +375,7 @@ async def test_a_thousand_requests_take_well_below_a_second_and_let_others_run(
 
 
 async def test_a_replay_reads_four_tables_whatever_the_number(tmp_path: Path, sqlite_database: Database) -> None:
-    org_id = uuid4()
+    org_id = await new_org(sqlite_database)
     await served_once(tmp_path, sqlite_database, org_id, *[HELLO] * 3)
     async with sqlite_database.session() as session:
         assert await session.scalar(select(col(RequestRow.cost)).limit(1))

@@ -249,11 +249,13 @@ def test_every_marker_is_used_and_every_weight_has_a_source() -> None:
         "image_request",
         "bare_caption",
         "write_code",
+        "into_language",
         "code_to_code",
         "brief_of_long",
         "word_problem",
         "formulas",
     }
     helpers = {"write", "make", "draw", "draw_idiom", "picture", "picture_request", "not_picture", "number_word"}
+    helpers |= {"language", "quoted_words"}
     assert set(WEIGHTS) == (set(MARKERS) | structure | together) - helpers - {"constraint", "expert"}
     assert set(MOST) <= set(WEIGHTS) | set(MARKERS)

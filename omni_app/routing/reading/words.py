@@ -12,17 +12,22 @@ WORD = re.compile(r"\w+(?:\+\+|#)?")
 """A word; `c++` and `c#` are words too."""
 UNSPACED = re.compile(r"[\u0900-\u097f\u0e00-\u0eff\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 """Scripts where words are not told by spaces, or whose vowel signs are no letters to `re`: matched anywhere."""
+SEAM = re.compile(
+    r"(?<=[a-z0-9])(?=[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])|(?<=[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])(?=[a-z0-9])"
+)
+"""Where a Latin word or a number touches a script without spaces: `SQL里` is two words."""
 ARABIC_ARTICLE = re.compile(r"\b[وفب]?(?:ال|لل)")
 ONE_SPELLING = str.maketrans("أإآى", "اااي", "\u0307")
 """Arabic letters that writers use for one another; and the dot that lower-casing leaves behind a Turkish İ."""
 
 
 def plain(text: str) -> str:
-    """The text as it is compared: lower case, composed, without Arabic articles."""
+    """The text as it is compared: lower case, composed, without Arabic articles, words of other scripts apart."""
     text = text.lower()
     if text.isascii():
         return text
-    return ARABIC_ARTICLE.sub("", unicodedata.normalize("NFC", text).translate(ONE_SPELLING))
+    text = unicodedata.normalize("NFC", text).translate(ONE_SPELLING)
+    return ARABIC_ARTICLE.sub("", SEAM.sub(" ", text) if UNSPACED.search(text) else text)
 
 
 def word_set(text: str) -> frozenset[str]:
