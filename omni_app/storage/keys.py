@@ -28,6 +28,7 @@ from omni_app.storage.budgets import BudgetTerms, budgets_of, that_hold
 from omni_app.storage.database import AWAY, DATABASE_ERRORS, Database
 from omni_app.storage.meta import REVOCATIONS, bump, read_meta
 from omni_app.storage.pause import pause
+from omni_app.storage.policies import active_policies
 from omni_app.storage.tables import ApiKeyRow, Org, utc_now
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -199,7 +200,7 @@ async def _on_their_terms(session: AsyncSession, rows: Sequence[ApiKeyRow]) -> d
     org_ids = {row.org_id for row in rows}
     living = select(Org).where(col(Org.id).in_(org_ids), col(Org.deleted_at).is_(None))
     terms = {org.id: _terms(org) for org in await session.scalars(living)} if rows else {}
-    policies: dict[tuple[UUID, UUID | None], Policy] = {}
+    policies = await active_policies(session, org_ids=org_ids) if rows else {}
     budgets = await budgets_of(session, org_ids=org_ids) if rows else {}
     return {
         row.digest: replace(

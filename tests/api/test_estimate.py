@@ -23,6 +23,8 @@ HEADER = (
     "output_text_tokens,input_cached_text_tokens,input_audio_tokens,input_cached_audio_tokens,output_audio_tokens"
 )
 """The columns of the dashboard's activity export, in their order."""
+USAGE = {"prompt_tokens": 12, "completion_tokens": 7}
+OTHER_NAMES = {"input_tokens": 12, "output_tokens": 7}
 
 
 def row(model: str, *, requests: str = "10.0", batch: str = "FALSE", audio: str = "0.0") -> str:
@@ -63,14 +65,14 @@ async def test_requests_need_no_account_and_are_summed_by_model_task_and_choice(
 @pytest.mark.parametrize(
     "line",
     [
-        chat(usage={"prompt_tokens": 12, "completion_tokens": 7}),
-        {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": chat(), "usage": {"input_tokens": 12, "output_tokens": 7}},
-        {"request": chat(), "response": {"id": "x", "usage": {"prompt_tokens": 12, "completion_tokens": 7}}},
-        {"custom_id": "a", "body": chat(), "response": {"status_code": 200, "body": {"usage": {"prompt_tokens": 12, "completion_tokens": 7}}}},
-        chat(temperature=9, n=99, tool_choice="x", audio={}, usage={"prompt_tokens": 12, "completion_tokens": 7}),
+        chat(usage=USAGE),
+        {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": chat(), "usage": OTHER_NAMES},
+        {"request": chat(), "response": {"id": "x", "usage": USAGE}},
+        {"custom_id": "a", "body": chat(), "response": {"status_code": 200, "body": {"usage": USAGE}}},
+        chat(temperature=9, n=99, tool_choice="x", audio={}, usage=USAGE),
     ],
     ids=["plain", "batch", "with its answer", "batch with its answer", "with options that do not matter"],
-)  # fmt: skip
+)
 async def test_every_usual_form_of_a_logged_request_is_read(product: Running, line: dict[str, Any]) -> None:
     answer = await ask(product, line)
     assert answer.json()["bad"] == []
@@ -190,6 +192,7 @@ async def test_others_are_served_while_a_part_is_computed(product: Running) -> N
     waits = []
     while not long.done():
         began = time.perf_counter()
+        await asyncio.sleep(0)
         assert (await product.client.get("/health")).status_code == 200
         waits.append(time.perf_counter() - began)
     assert (await long).status_code == 200

@@ -21,6 +21,7 @@ from omni_app.storage import keys, meta
 from omni_app.storage.accounts import org_named
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.keys import ALPHABET, KEY_PATTERN, ApiKey, KeyCache, KeyHasher, checksum_ok, generate_key
+from omni_app.storage.policies import save_policy
 from omni_app.storage.tables import ApiKeyRow, Org, utc_now
 from tests.servers.postgres import Postgres
 
@@ -426,3 +427,19 @@ async def test_the_keys_of_a_deleted_org_open_nothing(database: Database) -> Non
     await cache.poll()
     with pytest.raises(InvalidApiKey):
         await cache.authenticate(secret)
+
+
+async def test_a_key_comes_with_its_own_policy_else_with_its_orgs(database: Database) -> None:
+    key, secret = await new_key(database)
+    other, other_secret = await new_key(database)
+    cache = KeyCache(database, HASHER)
+    await cache.poll()
+    assert (await cache.authenticate(secret)).policy is None
+    async with database.session() as session:
+        for scope, note in ((None, "for all"), (key.id, "for one key")):
+            await save_policy(session, org_id=key.org_id, key_id=scope, data={}, note=note, author="a@example.com")
+        await session.commit()
+    await cache.poll()
+    own, inherited = (await cache.authenticate(secret)).policy, (await cache.authenticate(other_secret)).policy
+    assert own is not None and inherited is not None
+    assert own.version != inherited.version
