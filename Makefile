@@ -29,9 +29,9 @@ e2e: install-dev ## Only the tests in a real browser
 	@scripts/test-system.sh
 	@$(PYTHON_ENV) -m pytest -m e2e $(ARGS)
 
-screenshots: install-dev ## Pictures of every page, wide and narrow, light and dark, into test-results/pages
+screenshots: install-dev ## Pictures of every page after a week of (simulated) use, into docs/images
 	@scripts/test-system.sh
-	@$(PYTHON_ENV) -m pytest tests/e2e/test_looks.py
+	@$(PYTHON_ENV) -m tests.e2e.pictures
 
 format: install-dev ## Format the code, and mend what the linter can mend
 	@$(PYTHON_ENV) -m ruff check --fix --quiet || true

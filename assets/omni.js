@@ -71,6 +71,12 @@
     if (form.matches("[action^='/auth/']")) forgetTab();
   });
 
+  /* Forms that are tried at once: when a slider is let go, a key has moved it, or a number is left. */
+  document.addEventListener("change", (event) => {
+    const form = event.target.form;
+    if (form && form.matches("[data-try]")) form.requestSubmit();
+  });
+
   /* What a tab shows belongs to one person: another one starts with an empty tab. */
   function forgetTab() {
     sessionStorage.removeItem("token");

@@ -37,7 +37,9 @@ LOGIN_WINDOW_S = 300.0
 KEY_LIMIT = 20
 """New keys of one org per window."""
 
-AFTER_LOGIN = frozenset({"/overview/", "/usage/", "/models/", "/requests/", "/keys/", "/playground/", "/start/"})
+AFTER_LOGIN = frozenset(
+    {"/overview/", "/usage/", "/models/", "/requests/", "/policy/", "/keys/", "/playground/", "/start/"}
+)
 """Where `next` may lead: own pages only."""
 
 

@@ -63,15 +63,14 @@ async def streamed(
     services: Services, caller: Caller, chat_request: ChatRequest, request: Request, steps: Mapping[str, Any]
 ) -> Response:
     """The answer as events: `delta {text | tool_call}` as they come, `done` with the whole answer, or `error`."""
-    model = ""
+    headers: dict[str, str] = {}
 
     async def events() -> AsyncGenerator[bytes, None]:
-        nonlocal model
         pieces = services.gateway.stream(caller, chat_request, request_id=request_id(request))
         async with aclosing(pieces):
             async for piece in pieces:
                 if isinstance(piece, Opened):
-                    model = piece.deployment.id
+                    headers.update(opened_headers(piece))
                 elif isinstance(piece, Delta):
                     yield event("delta", orjson.dumps(delta_body(piece)))
                 else:
@@ -80,9 +79,14 @@ async def streamed(
     stream = EventStream(
         events(),
         on_error=lambda error: event("error", orjson.dumps(error_body(error, request))),
-        headers_of=lambda: {"x-omni-model": model} if model else {},
+        headers_of=lambda: headers,
     )
     return await stream.opened()
+
+
+def opened_headers(opened: Opened) -> dict[str, str]:
+    """What is known of a stream when it begins; its cost is in its last event."""
+    return {"x-omni-model": opened.deployment.id, "x-omni-fallbacks": str(opened.fallbacks)}
 
 
 def delta_body(delta: Delta) -> dict[str, Any]:

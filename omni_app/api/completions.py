@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from omni_app.api.auth import Doorkeeper
-from omni_app.api.chat import answer_headers, attempt_body, deadline_s
+from omni_app.api.chat import answer_headers, attempt_body, deadline_s, opened_headers
 from omni_app.api.checks import check_choice, check_string, check_whole, wrong
 from omni_app.api.json_body import read_json_object
 from omni_app.api.openai_schema import parse_completions, parse_model
@@ -251,11 +251,13 @@ async def streamed(
 ) -> Response:
     """The answer as `chat.completion.chunk` events; a broken stream ends with an error event and no `[DONE]`."""
     writer = ChunkWriter(request_id(request), include_usage, asked.choices)
+    headers: dict[str, str] = {}
 
     async def events() -> AsyncGenerator[bytes, None]:
         async with aclosing(services.gateway.stream(caller, asked, request_id=writer.request_id)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Opened):
+                    headers.update(opened_headers(piece))
                     yield writer.opened(piece.deployment)
                 elif isinstance(piece, Delta):
                     yield writer.delta(piece)
@@ -265,6 +267,6 @@ async def streamed(
     stream = EventStream(
         events(),
         on_error=lambda error: data_event(orjson.dumps(openai_error(error, request))),
-        headers_of=lambda: {"x-omni-model": writer.model} if writer.model else {},
+        headers_of=lambda: headers,
     )
     return await stream.opened()

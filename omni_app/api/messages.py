@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from omni_app.api.auth import Doorkeeper
-from omni_app.api.chat import answer_headers, deadline_s
+from omni_app.api.chat import answer_headers, deadline_s, opened_headers
 from omni_app.api.completions import omni_body
 from omni_app.api.json_body import read_json_object
 from omni_app.api.messages_schema import parse_messages
@@ -177,11 +177,13 @@ def _event(value: Mapping[str, Any]) -> bytes:
 async def streamed(services: Services, caller: Caller, asked: ChatRequest, request: Request) -> Response:
     """The answer as Anthropic's events; a broken stream ends with an `error` event and no `message_stop`."""
     writer = EventWriter(request_id(request))
+    headers: dict[str, str] = {}
 
     async def events() -> AsyncGenerator[bytes, None]:
         async with aclosing(services.gateway.stream(caller, asked, request_id=writer.message_id)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Opened):
+                    headers.update(opened_headers(piece))
                     yield writer.opened(piece.deployment.id)
                 elif isinstance(piece, Delta):
                     yield writer.delta(piece)
@@ -191,6 +193,6 @@ async def streamed(services: Services, caller: Caller, asked: ChatRequest, reque
     stream = EventStream(
         events(),
         on_error=lambda error: _event(anthropic_error(error, request)),
-        headers_of=lambda: {"x-omni-model": writer.model} if writer.model else {},
+        headers_of=lambda: headers,
     )
     return await stream.opened()

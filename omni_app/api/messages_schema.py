@@ -18,11 +18,17 @@ from omni_app.api.checks import (
     check_whole,
     wrong,
 )
-from omni_app.api.openai_schema import EFFORTS, check_user, parse_model
+from omni_app.api.openai_schema import EFFORTS, check_user, ignored, parse_model
 from omni_app.gateway.types import ChatRequest
 from omni_app.routing.types import Deployment, KeyKind
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+NOT_TAKEN: Mapping[str, str] = {
+    "mcp_servers": "no tool is called here",
+    "thinking": "send output_config.effort; thoughts are not shown",
+    "top_k": "most models do not take it",
+}
+"""Fields of Anthropic's that change the answer and are not taken, with what to do instead."""
 THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 """Blocks of an earlier answer that only the model which wrote them can read; left out."""
 
@@ -58,6 +64,7 @@ def parse_messages(
         timeout_s=timeout_s,
         stream=values.get("stream", False),
         sandbox_fail=sandbox_fail(metadata, key_kind),
+        warnings=ignored(body, NOT_TAKEN),
     )
 
 

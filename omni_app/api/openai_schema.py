@@ -80,6 +80,17 @@ COMPLETION_FIELDS: Mapping[str, Check] = {
 }
 """Field -> its check; a field that is not here is ignored."""
 
+NOT_TAKEN: Mapping[str, str] = {
+    "audio": "answers are text",
+    "function_call": "send tool_choice",
+    "functions": "send tools",
+    "logit_bias": "the models do not share a vocabulary",
+    "prediction": "most models do not take one",
+    "verbosity": "say it in the prompt",
+    "web_search_options": "nothing is searched here",
+}
+"""Fields of OpenAI's that change the answer and are not taken, with what to do instead."""
+
 
 @dataclass(frozen=True, slots=True)
 class Completions:
@@ -121,8 +132,15 @@ def parse_completions(
         timeout_s=timeout_s,
         stream=values.get("stream", False),
         sandbox_fail=sandbox_fail(metadata, key_kind),
+        warnings=ignored(body, NOT_TAKEN),
     )
     return Completions(request, include_usage=values.get("stream_options", False))
+
+
+def ignored(body: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...]:
+    """A warning for each field that asks for something which is not done here, so that nothing is lost in silence."""
+    asked = (name for name in names if body.get(name) and body[name] != {"type": "disabled"})
+    return tuple(f"{name} was ignored: {names[name]}" for name in asked)
 
 
 def provider_params(values: Mapping[str, Any]) -> dict[str, Any]:

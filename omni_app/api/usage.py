@@ -13,7 +13,7 @@ from omni_app.api.query import query_values, time_range
 from omni_app.api.responses import json_response, money
 from omni_app.errors import InvalidRequest
 from omni_app.services import Services
-from omni_app.storage import ledger
+from omni_app.storage import reports
 from omni_app.storage.tables import utc_now
 
 
@@ -29,7 +29,7 @@ def routes(services: Services) -> list[Route]:
         if mode not in ("live", "test"):
             raise InvalidRequest("mode: must be live or test", param="mode")
         async with services.database.reading() as session:
-            report = await ledger.usage(session, org_id=caller.org_id, start=start, end=end, mode=mode)
+            report = await reports.usage(session, org_id=caller.org_id, start=start, end=end, mode=mode)
         return json_response(usage_body(report, mode=mode))
 
     return [Route("/v1/usage", usage, methods=["GET"])]
@@ -40,7 +40,7 @@ def timestamp(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def usage_body(report: ledger.UsageReport, *, mode: str) -> dict[str, Any]:
+def usage_body(report: reports.UsageReport, *, mode: str) -> dict[str, Any]:
     """The report as product.md shapes it."""
     return {
         "from": timestamp(report.start),
@@ -58,7 +58,7 @@ def usage_body(report: ledger.UsageReport, *, mode: str) -> dict[str, Any]:
     }
 
 
-def groups(rows: Sequence[ledger.UsageGroup], name: str) -> list[dict[str, Any]]:
+def groups(rows: Sequence[reports.UsageGroup], name: str) -> list[dict[str, Any]]:
     """One breakdown; its sums are the report's totals."""
     return [
         {

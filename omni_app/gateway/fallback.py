@@ -98,7 +98,7 @@ class Walk:
                     async for piece in pieces:
                         if not opened:
                             opened = True
-                            yield Opened(deployment)
+                            yield Opened(deployment, fallbacks=self._failures())
                         yield Whole(piece, deployment) if isinstance(piece, Completion) else piece
                 return
             except ProviderFault as fault:
@@ -106,6 +106,9 @@ class Walk:
                     raise StreamInterrupted(f"{deployment.id} broke off: {fault.detail}") from fault
                 self._fault = fault
         raise chain_failed(tuple(self.attempts), self._fault)
+
+    def _failures(self) -> int:
+        return sum(attempt.failed for attempt in self.attempts)
 
     def _tried(self, chain: Iterable[tuple[Deployment, Step]]) -> Iterator[tuple[Deployment, Step]]:
         """The steps that are worth trying, given what the ones before them met."""

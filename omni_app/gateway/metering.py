@@ -73,7 +73,7 @@ class Story:
             tool_calls=completion.tool_calls,
             images=completion.images,
             logprobs=completion.logprobs,
-            warnings=(*self.decision.warnings, *completion.warnings),
+            warnings=(*self.request.warnings, *self.decision.warnings, *completion.warnings),
             simulated=answered_by.simulated,
             others=completion.others,
             vectors=completion.vectors,

@@ -83,6 +83,8 @@ class ChatRequest:
     timeout_s: float | None = None
     stream: bool = False
     sandbox_fail: str = ""
+    warnings: tuple[str, ...] = ()
+    """What of the caller's request was left out on the way in, in words."""
 
     @property
     def embeds(self) -> bool:
@@ -119,6 +121,8 @@ class Opened:
     """A stream has begun: this deployment is answering, and no other one can take over any more."""
 
     deployment: Deployment
+    fallbacks: int = 0
+    """How many models failed before it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,13 +135,20 @@ class LiteLLMLane:
         usage = read_usage(value.get("usage"), request, text, calls)
         if not text and not calls and finish not in ("length", "content_filter"):
             raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)
-        return Completion(text=text, usage=usage, finish_reason=finish, tool_calls=calls)
+        logprobs = choices[0].get("logprobs")
+        return Completion(
+            text=text,
+            usage=usage,
+            finish_reason=finish,
+            tool_calls=calls,
+            logprobs=logprobs if isinstance(logprobs, dict) else None,
+        )
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
         """The whole answer as one piece: LiteLLM reports cut streams as finished, so they are not used."""
         completion = await self.complete(request)
         if completion.text:
-            yield Delta(text=completion.text)
+            yield Delta(text=completion.text, logprobs=completion.logprobs)
         for index, call in enumerate(completion.tool_calls):
             yield Delta(tool_call={"index": index, **call})
         yield completion

@@ -1,36 +1,27 @@
-"""The ledger: what every request cost and saved, written once, summed exactly.
+"""The ledger: what every request cost and saved, written once; and its rows, one by one.
 
-The API, the pages and the command line call these functions and no others, so their figures cannot disagree.
-Money is integer pico-dollars; a saving is always `premium_cost - cost`, of a row as of a sum.
+Sums are in `omni_app.storage.reports`. Money is integer pico-dollars; a saving is always `premium_cost - cost`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from decimal import Decimal
-from math import ceil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from operator import itemgetter
 from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
-    ColumnElement,
-    Label,
     Select,
-    SQLColumnExpression,
     and_,
-    case,
-    func,
-    literal,
     or_,
     select,
-    union_all,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, col
 
 from omni_app.routing.types import KeyKind
+from omni_app.storage.rollups import add_to_rollups
 from omni_app.storage.snapshots import SnapshotRecord
 from omni_app.storage.tables import AttemptRow, RequestRow, RoutingLog, SnapshotRow
 
@@ -116,24 +107,23 @@ async def insert_records(
     records: Sequence[RequestRecord],
     attempts: Sequence[AttemptRecord] = (),
     snapshots: Sequence[SnapshotRecord] = (),
-    *,
-    tell_new: bool = False,
 ) -> set[str]:
-    """Writes a batch; what is already there stays as it is. The caller commits.
+    """Writes a batch and adds it to the roll-ups; what is already there stays as it is. The caller commits.
 
-    Gives the ids of the requests that were not there, when asked (`tell_new`); else nothing.
+    Gives the ids of the requests that were not there.
     """
     await _insert(session, SnapshotRow, sorted((_values(one) for one in snapshots), key=itemgetter("id")))
     await _insert(session, AttemptRow, [_values(attempt) for attempt in attempts])
-    new = await _insert_requests(session, records, tell_new=tell_new)
+    once = {record.request_id: record for record in records}
+    new = await _insert_requests(session, list(once.values()))
+    await add_to_rollups(session, [once[request_id] for request_id in new])
     await _insert(session, RoutingLog, [_routing_values(one, one.routing) for one in records if one.routing])
     return new
 
 
-async def _insert_requests(session: AsyncSession, records: Sequence[RequestRecord], *, tell_new: bool) -> set[str]:
+async def _insert_requests(session: AsyncSession, records: Sequence[RequestRecord]) -> set[str]:
     rows = [_request_values(record) for record in records]
-    if not rows or not tell_new:
-        await _insert(session, RequestRow, rows)
+    if not rows:
         return set()
     return set(await session.scalars(_insertion(session, RequestRow).returning(col(RequestRow.request_id)), rows))
 
@@ -165,242 +155,6 @@ def _routing_values(record: RequestRecord, routing: RoutingRecord) -> dict[str, 
         "org_id": record.org_id,
         "created_at": record.created_at,
     }
-
-
-# Sums
-
-
-@dataclass(frozen=True, slots=True)
-class UsageGroup:
-    """One line of a breakdown; `avg_latency_ms` counts answered requests, None when there are none."""
-
-    key: str
-    requests: int
-    cost: int
-    premium_cost: int
-    tokens_input: int
-    tokens_output: int
-    avg_latency_ms: int | None
-
-    @property
-    def savings(self) -> int:
-        return self.premium_cost - self.cost
-
-
-@dataclass(frozen=True, slots=True)
-class UsageReport:
-    """An org's figures over `[start, end)`. Every breakdown's sums are the totals."""
-
-    start: datetime
-    end: datetime
-    successful_requests: int
-    by_model: Sequence[UsageGroup]
-    by_task: Sequence[UsageGroup]
-    by_day: Sequence[UsageGroup]
-    total_requests: int = field(init=False)
-    total_cost: int = field(init=False)
-    premium_cost: int = field(init=False)
-    tokens_input: int = field(init=False)
-    tokens_output: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        for name, column in (
-            ("total_requests", "requests"),
-            ("total_cost", "cost"),
-            ("premium_cost", "premium_cost"),
-            ("tokens_input", "tokens_input"),
-            ("tokens_output", "tokens_output"),
-        ):
-            object.__setattr__(self, name, sum(getattr(group, column) for group in self.by_model))
-
-    @property
-    def estimated_savings(self) -> int:
-        return self.premium_cost - self.total_cost
-
-
-NO_MODEL = "none"
-"""The breakdown's name for requests that no model answered."""
-ANSWERED = "answered"
-
-
-def _of_org(org_id: UUID, start: datetime, end: datetime, mode: str) -> ColumnElement[bool]:
-    return and_(
-        col(RequestRow.org_id) == org_id,
-        col(RequestRow.key_kind) == mode,
-        col(RequestRow.created_at) >= start,
-        col(RequestRow.created_at) < end,
-    )
-
-
-async def usage(session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str) -> UsageReport:
-    """The figures of `GET /v1/usage` and of the pages: `mode` is `live` or `test`."""
-    by = await _grouped(
-        session,
-        _of_org(org_id, start, end, mode),
-        {
-            "model": case((col(RequestRow.model) == "", NO_MODEL), else_=col(RequestRow.model)),
-            "task": col(RequestRow.task),
-            "day": time_bucket(session, "day"),
-            "outcome": case((col(RequestRow.success).is_(True), ANSWERED), else_="failed"),
-        },
-    )
-    return UsageReport(
-        start=start,
-        end=end,
-        successful_requests=sum(group.requests for group in by["outcome"] if group.key == ANSWERED),
-        by_model=_dearest_first(by["model"]),
-        by_task=_dearest_first(by["task"]),
-        by_day=_in_order(by["day"]),
-    )
-
-
-async def series(
-    session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str, bucket: str
-) -> list[UsageGroup]:
-    """Cost over time: one group per `minute`, `hour`, `day` or `month` (UTC) that has requests, oldest first."""
-    scope = _of_org(org_id, start, end, mode)
-    return _in_order((await _grouped(session, scope, {"time": time_bucket(session, bucket)}))["time"])
-
-
-BUCKET_FORMATS: Mapping[str, tuple[str, str]] = {
-    "minute": ("%Y-%m-%dT%H:%M:00Z", 'YYYY-MM-DD"T"HH24:MI:00"Z"'),
-    "hour": ("%Y-%m-%dT%H:00:00Z", 'YYYY-MM-DD"T"HH24:00:00"Z"'),
-    "day": ("%Y-%m-%d", "YYYY-MM-DD"),
-    "month": ("%Y-%m", "YYYY-MM"),
-}
-"""Bucket -> the format of SQLite's strftime and of Postgres's to_char."""
-
-
-def time_bucket(session: AsyncSession, bucket: str) -> ColumnElement[str]:
-    """The UTC start of the bucket that a row falls into, as ISO text."""
-    for_sqlite, for_postgres = BUCKET_FORMATS[bucket]
-    if session.get_bind().dialect.name == "postgresql":
-        return func.to_char(func.timezone("UTC", col(RequestRow.created_at)), for_postgres)
-    return func.strftime(for_sqlite, col(RequestRow.created_at))
-
-
-async def _grouped(
-    session: AsyncSession, scope: ColumnElement[bool], keys: Mapping[str, SQLColumnExpression[str]]
-) -> dict[str, list[UsageGroup]]:
-    """Breakdown -> exact sums per value of its key.
-
-    All breakdowns are one statement, so that they see the same rows while others are being written.
-    """
-    found: dict[str, list[UsageGroup]] = {name: [] for name in keys}
-    parts = [_sums(name, key, scope) for name, key in keys.items()]
-    for name, key, requests, cost, premium, tokens_in, tokens_out, latency in await session.execute(union_all(*parts)):
-        group = UsageGroup(key, requests, int(cost), int(premium), int(tokens_in), int(tokens_out), _whole(latency))
-        found[name].append(group)
-    return found
-
-
-def _sums(name: str, key: SQLColumnExpression[str], scope: ColumnElement[bool]) -> Select[Any]:
-    answered_ms = case((col(RequestRow.success).is_(True), col(RequestRow.latency_ms)))
-    label: Label[str] = key.label("key")
-    return (
-        select(
-            literal(name).label("breakdown"),
-            label,
-            func.count(),
-            func.sum(col(RequestRow.cost)),
-            func.sum(col(RequestRow.premium_cost)),
-            func.sum(col(RequestRow.tokens_input)),
-            func.sum(col(RequestRow.tokens_output)),
-            func.avg(answered_ms),
-        )
-        .where(scope)
-        .group_by(label)
-    )
-
-
-def _dearest_first(groups: list[UsageGroup]) -> list[UsageGroup]:
-    return sorted(groups, key=lambda group: (-group.cost, -group.requests, group.key))
-
-
-def _in_order(groups: list[UsageGroup]) -> list[UsageGroup]:
-    return sorted(groups, key=lambda group: group.key)
-
-
-def _whole(value: Any) -> int | None:
-    return None if value is None else round(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """An org's headline figures over a range. Latencies are None when nothing was answered."""
-
-    requests: int
-    successful: int
-    cost: int
-    premium_cost: int
-    rescued: int
-    simulated: int
-    p50_ms: int | None
-    p95_ms: int | None
-    premium_models: tuple[str, ...]
-
-    @property
-    def savings(self) -> int:
-        return self.premium_cost - self.cost
-
-    @property
-    def error_rate(self) -> float:
-        """Share of requests that no model answered, 0 to 1."""
-        return (self.requests - self.successful) / self.requests if self.requests else 0.0
-
-    @property
-    def saved_share(self) -> float | None:
-        """Savings over the baseline's cost; None when there is nothing to compare with."""
-        return self.savings / self.premium_cost if self.premium_cost else None
-
-
-async def totals(session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str) -> Totals:
-    """The Overview's figures: the same rows and sums as `usage`."""
-    scope = _of_org(org_id, start, end, mode)
-    counted = select(
-        func.count(),
-        func.sum(case((col(RequestRow.success).is_(True), 1), else_=0)),
-        func.sum(col(RequestRow.cost)),
-        func.sum(col(RequestRow.premium_cost)),
-        func.sum(case((col(RequestRow.rescued).is_(True), 1), else_=0)),
-        func.sum(case((col(RequestRow.simulated).is_(True), 1), else_=0)),
-    ).where(scope)
-    requests, successful, cost, premium, rescued, simulated = (await session.execute(counted)).one()
-    p50, p95 = await latency_percentiles(session, org_id=org_id, start=start, end=end, mode=mode)
-    baselines = select(col(RequestRow.premium_model)).where(scope, col(RequestRow.premium_model) != "").distinct()
-    return Totals(
-        requests=requests,
-        successful=int(successful or 0),
-        cost=int(cost or 0),
-        premium_cost=int(premium or 0),
-        rescued=int(rescued or 0),
-        simulated=int(simulated or 0),
-        p50_ms=p50,
-        p95_ms=p95,
-        premium_models=tuple(sorted(await session.scalars(baselines))),
-    )
-
-
-async def latency_percentiles(
-    session: AsyncSession,
-    *,
-    org_id: UUID,
-    start: datetime,
-    end: datetime,
-    mode: str,
-    model: str | None = None,
-    shares: Sequence[float] = (0.5, 0.95),
-) -> tuple[int | None, ...]:
-    """Latencies in ms at the given shares of the answered requests (nearest rank); None each when there are none."""
-    scope = and_(_of_org(org_id, start, end, mode), col(RequestRow.success).is_(True))
-    if model is not None:
-        scope = and_(scope, col(RequestRow.model) == model)
-    count = await session.scalar(select(func.count()).where(scope)) or 0
-    if not count:
-        return tuple(None for _ in shares)
-    ordered = select(col(RequestRow.latency_ms)).where(scope).order_by(col(RequestRow.latency_ms)).limit(1)
-    ranks = [max(0, ceil(Decimal(str(share)) * count) - 1) for share in shares]
-    return tuple([await session.scalar(ordered.offset(rank)) for rank in ranks])
 
 
 # Single requests
@@ -491,9 +245,3 @@ async def default_mode(session: AsyncSession, *, org_id: UUID) -> KeyKind:
     """What pages open on: live as soon as there are live rows, else test."""
     live = _newest(org_id, "live").limit(1)
     return "live" if (await session.scalars(live)).first() is not None else "test"
-
-
-def period_before(start: datetime, end: datetime) -> tuple[datetime, datetime]:
-    """The range of the same length that ends where this one starts."""
-    length: timedelta = end - start
-    return start - length, start

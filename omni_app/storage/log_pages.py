@@ -3,12 +3,13 @@
 A page is found by the place of its first or last row (instant and id), so it stays as it is while rows arrive.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, text
+from sqlalchemy import Boolean, ColumnElement, Select, and_, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -111,7 +112,7 @@ def _conditions(org_id: UUID, wanted: LogFilter) -> list[ColumnElement[bool]]:
         if value:
             found.append(col(column) == value)
     if wanted.session_id:
-        found += [text(IN_SESSION), col(row.session_id) == wanted.session_id]
+        found += [_in_words(IN_SESSION), col(row.session_id) == wanted.session_id]
     if wanted.start:
         found.append(col(row.created_at) >= wanted.start)
     if wanted.end:
@@ -132,13 +133,18 @@ def _of_mode(wanted: LogFilter) -> ColumnElement[bool]:
 def _of_outcome(outcome: Outcome) -> list[ColumnElement[bool]]:
     """With the words of the index of the few where it serves."""
     success, rescued = col(RequestRow.success), col(RequestRow.rescued)
-    troubled: ColumnElement[bool] = text(f"({TROUBLED})")  # type: ignore[assignment]
-    return {
+    conditions: Mapping[Outcome, list[ColumnElement[bool]]] = {
         "": [],
         "answered": [success.is_(True), rescued.is_(False)],
-        "rescued": [troubled, success.is_(True), rescued.is_(True)],
-        "failed": [troubled, success.is_(False)],
-    }[outcome]
+        "rescued": [_in_words(TROUBLED), success.is_(True), rescued.is_(True)],
+        "failed": [_in_words(TROUBLED), success.is_(False)],
+    }
+    return conditions[outcome]
+
+
+def _in_words(condition: str) -> ColumnElement[bool]:
+    """Exactly as the index of the few has it."""
+    return literal_column(f"({condition})", Boolean)
 
 
 def _of_prefix(prefix: str) -> list[ColumnElement[bool]]:

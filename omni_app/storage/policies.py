@@ -92,9 +92,10 @@ async def roll_back(session: AsyncSession, *, org_id: UUID, number: int, author:
 
 
 async def list_policies(session: AsyncSession, *, org_id: UUID, limit: int = MOST_LISTED) -> list[SavedPolicy]:
-    """The org's versions of every scope, newest first."""
-    query = select(PolicyRow).where(_of(org_id)).order_by(col(PolicyRow.number).desc()).limit(limit)
-    return [_saved(row) for row in await session.scalars(query)]
+    """The org's versions of every scope, newest first; those in force are among them, however old."""
+    newest = (col(PolicyRow.active).desc(), col(PolicyRow.number).desc())
+    rows = await session.scalars(select(PolicyRow).where(_of(org_id)).order_by(*newest).limit(limit))
+    return sorted(map(_saved, rows), key=lambda one: -one.number)
 
 
 async def policies_at(session: AsyncSession, *, versions: Collection[str]) -> dict[str, Policy]:

@@ -342,7 +342,7 @@ class Drainer:
         snapshots = [fact for fact in facts if isinstance(fact, SnapshotRecord)]
         async with self._database.session() as session:
             budgets = await leases.budgets_to_book(session, records)
-            new = await ledger.insert_records(session, records, attempts, snapshots, tell_new=bool(budgets))
+            new = await ledger.insert_records(session, records, attempts, snapshots)
             rows = [record for record in records if record.request_id in new]
             await leases.book(session, rows, budgets=budgets, outstanding=self._outstanding)
             await session.commit()

@@ -327,6 +327,49 @@ class AttemptRow(SQLModel, table=True):
     created_at: datetime = _created(index=True)
 
 
+def _part_of_key(length: int) -> Any:
+    return Field(default="", max_length=length, primary_key=True)
+
+
+class UsageRollup(SQLModel, table=True):
+    """The ledger's sums over an hour or a UTC day, for one key, model, task and baseline."""
+
+    __tablename__ = "usage_rollups"
+    org_id: uuid.UUID = Field(primary_key=True)
+    key_kind: str = _part_of_key(4)
+    grain: str = _part_of_key(4)
+    """`hour` or `day`."""
+    starts_at: datetime = Field(sa_column=Column(UtcDateTime, primary_key=True))
+    key_id: uuid.UUID = Field(primary_key=True)
+    model: str = _part_of_key(200)
+    provider: str = _part_of_key(50)
+    task: str = _part_of_key(20)
+    premium_model: str = _part_of_key(200)
+    requests: int = _tokens()
+    successful: int = _tokens()
+    rescued: int = _tokens()
+    simulated: int = _tokens()
+    cost: int = _money()
+    premium_cost: int = _money()
+    tokens_input: int = _tokens()
+    tokens_output: int = _tokens()
+    latency_ms: int = _tokens()
+    """Of the answered requests, added up."""
+
+
+class LatencyRollup(SQLModel, table=True):
+    """How many answered requests of an hour or a UTC day fell into one latency bucket (`storage.rollups`)."""
+
+    __tablename__ = "latency_rollups"
+    org_id: uuid.UUID = Field(primary_key=True)
+    key_kind: str = _part_of_key(4)
+    grain: str = _part_of_key(4)
+    starts_at: datetime = Field(sa_column=Column(UtcDateTime, primary_key=True))
+    model: str = _part_of_key(200)
+    bucket: int = Field(primary_key=True)
+    answered: int = _tokens()
+
+
 class RoutingLog(SQLModel, table=True):
     """Why a request went where it went: the best candidates with their terms, and what is needed to replay it."""
 

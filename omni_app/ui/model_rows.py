@@ -6,8 +6,11 @@ from datetime import date, datetime, timedelta
 
 from omni_app.registry.registry import writes_text
 from omni_app.routing.types import Deployment, KeyKind, Rating
+from omni_app.storage.reports import NO_MODEL, ModelFigures, UsageGroup
 from omni_app.ui import text
 from omni_app.ui.components.basics import Row
+from omni_app.ui.components.scatter import Point
+from omni_app.ui.log_view import address
 
 TOKENS_PER_PRICE = 1_000_000
 SOON = timedelta(days=60)
@@ -30,6 +33,43 @@ class Standing:
     def serves(self, model: str) -> bool:
         """Whether a request could go there now."""
         return model not in self.unavailable and model not in self.disabled
+
+
+def used_row(figures: ModelFigures, *, total: int, mode: KeyKind) -> Row:
+    """A model's part of the requests; errors are those that it began to answer and did not finish."""
+    group = figures.group
+    failed = group.requests - group.successful
+    nobody = group.key == NO_MODEL
+    return {
+        "model": "no model answered" if nobody else group.key,
+        "href": address({"mode": mode, "outcome": "failed"} if nobody else {"mode": mode, "model": group.key}),
+        "share": text.percent(group.requests, total),
+        "width": f"{100 * group.requests / total:.2f}" if total else "0",
+        "requests": text.number(group.requests),
+        "cost": text.money(group.cost),
+        "cost_exact": text.exact_money(group.cost),
+        "per_1k": text.money(per_1k(group)),
+        "saved": text.money(group.savings),
+        "saved_exact": text.exact_money(group.savings),
+        "p50": text.milliseconds(figures.p50_ms),
+        "p95": text.milliseconds(figures.p95_ms),
+        "errors": text.percent(failed, group.requests),
+        "errors_note": f"{text.number(failed)} of {text.number(group.requests)}",
+    }
+
+
+def per_1k(group: UsageGroup) -> int:
+    """Pico-dollars for 1,000 requests like these."""
+    return group.cost * 1000 // group.requests
+
+
+def points_of(figures: Iterable[ModelFigures]) -> list[Point]:
+    """The models that answered, where they stand in the drawing."""
+    return [
+        Point(model=one.group.key, cost=per_1k(one.group), latency_ms=max(1, one.p50_ms), requests=one.group.requests)
+        for one in figures
+        if one.p50_ms is not None and one.group.key != NO_MODEL
+    ]
 
 
 SHOWN: Mapping[str, str] = {"": "All", "ready": "Ready now", "off": "Switched off", "ending": "Ending"}

@@ -9,7 +9,8 @@ import reflex as rx
 
 from omni_app.ui.components.basics import button_link
 from omni_app.ui.components.shell import APP_PAGES, public_page
-from omni_app.ui.pages import auth, keys, landing, models, overview, playground, request, requests, start, usage
+from omni_app.ui.pages import auth, keys, landing, models, overview, playground, policy, request, requests, start, usage
+from omni_app.ui.pages.request_state import RequestState
 
 ASSETS = Path(__file__).resolve().parent.parent.parent / "assets"
 NAME = "Omni-Model Router"
@@ -42,7 +43,8 @@ def add_pages(app: rx.App) -> None:
     _add(app, usage.page, "/usage", title="Usage", on_load=usage.UsageState.load)
     _add(app, models.page, "/models", title="Models", on_load=models.ModelsState.load)
     _add(app, requests.page, "/requests", title="Requests", on_load=requests.RequestsState.load)
-    _add(app, request.page, "/request", title="Request", on_load=request.RequestState.load)
+    _add(app, request.page, "/request", title="Request", on_load=RequestState.load)
+    _add(app, policy.page, "/policy", title="Routing policy", on_load=policy.PolicyState.load)
     _add(app, playground.page, "/playground", title="Playground", on_load=playground.PlaygroundState.load)
     _add(app, keys.page, "/keys", title="API keys", on_load=keys.KeysState.load)
     app.add_page(missing_page, route="404", title=f"No such page · {NAME}", description=DESCRIPTION)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from omni_app.routing.types import KeyKind
 from omni_app.storage import ledger
 from omni_app.storage.accounts import Identity
-from omni_app.storage.ledger import UsageGroup
+from omni_app.storage.reports import UsageGroup
 from omni_app.ui.components.chart import Bucket
 
 DEFAULT_RANGE = "7d"

@@ -165,3 +165,11 @@ def test_a_schema_an_effort_and_a_user_become_openais() -> None:
     assert asked.params["reasoning_effort"] == "high" and asked.params["user"] == "u1"
     wanted = asked.params["response_format"]["json_schema"]
     assert wanted["schema"] == schema and wanted["strict"] is True
+
+
+@pytest.mark.parametrize(("kind", "told"), [("enabled", 1), ("disabled", 0)])
+async def test_thinking_is_not_taken_and_told(client: anthropic.AsyncAnthropic, kind: str, told: int) -> None:
+    thinking: Any = {"type": kind} | ({"budget_tokens": 1024} if kind == "enabled" else {})
+    answer = await client.messages.create(model="auto", max_tokens=2000, messages=CODE, thinking=thinking)
+    assert answer.model_extra is not None
+    assert [one.partition(" ")[0] for one in answer.model_extra["omni"]["warnings"]] == ["thinking"] * told

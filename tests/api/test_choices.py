@@ -1,11 +1,13 @@
 """`n` on `/v1/chat/completions`: as many answers as were asked for, whatever the wire; one cost, one promise."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -14,6 +16,7 @@ from omni_app.money import PICO_PER_USD
 from omni_app.providers.base import Completion, Delta, ProviderRequest, Usage
 from omni_app.storage import ledger
 from tests.api.conftest import Running, run, settings_for
+from tests.api.test_chaos_streams import Chaos
 from tests.servers.asgi import serving
 from tests.servers.upstream import KEY, TEXT, Upstream
 
@@ -129,6 +132,35 @@ async def test_when_one_of_the_calls_fails_another_model_answers_all(tmp_path: P
         told = (await running.post("/v1/chat/completions", body, key=key)).json()
         assert len(told["choices"]) == 2 and told["model"] == GPT
         assert [one["outcome"] for one in told["omni"]["attempts"]] == ["server_error", "ok"]
+
+
+@pytest.mark.parametrize("way", ["close", "end", "error"])
+async def test_a_cut_stream_of_two_choices_is_whole_or_ends_with_an_error(tmp_path: Path, way: str) -> None:
+    async with Chaos() as upstream:
+        settings = settings_for(
+            tmp_path, openai_api_key=KEY, openai_base_url=upstream.openai_url, rate_limit_max=10_000
+        )
+        async for running in run(settings):
+            key = await running.new_key("live")
+            body = {"messages": CODE, "n": 2, "stream": True, "model": [GPT, "openai/gpt-4o-mini"]}
+            twin = await running.post("/v1/chat/completions", body, key=key)
+            chunks = upstream.chunks(upstream.calls[0])
+            for after in range(len(chunks) + 1):
+                upstream.calls.clear()
+                upstream.cut, upstream.cut_after = way, after
+                running.services.gateway.health.__init__()  # type: ignore[misc]
+                answer = await running.post("/v1/chat/completions", body, key=key)
+                if "[DONE]" in answer.text:
+                    assert said(answer) == said(twin), f"a silent truncation after {after}"
+                else:
+                    assert '"error":{' in answer.text and after > 0, (after, answer.text)
+
+
+def said(answer: httpx.Response) -> list[str]:
+    """What each of two choices said."""
+    lines = [line[6:] for line in answer.text.splitlines() if line.startswith("data: {")]
+    choices = [choice for line in lines for choice in json.loads(line).get("choices", ())]
+    return ["".join(one["delta"].get("content") or "" for one in choices if one["index"] == index) for index in (0, 1)]
 
 
 class Writer:

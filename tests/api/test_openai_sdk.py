@@ -220,3 +220,21 @@ async def test_images_are_made_in_openais_form(client: openai.AsyncOpenAI) -> No
 async def test_models_are_listed(client: openai.AsyncOpenAI) -> None:
     models = [model async for model in client.models.list()]
     assert "sandbox/premium" in {model.id for model in models}
+
+
+async def test_what_changes_the_answer_and_is_not_taken_is_told(client: openai.AsyncOpenAI) -> None:
+    function: Any = {"name": "weather", "parameters": {"type": "object"}}
+    answer = await client.chat.completions.create(
+        model="auto", messages=HELLO, logit_bias={"50256": -100}, functions=[function], store=True, user="someone"
+    )
+    told = [warning.partition(" ")[0] for warning in answer.model_extra["omni"]["warnings"]]
+    assert told == ["functions", "logit_bias"]
+
+
+async def test_a_stream_says_at_its_start_who_answers_and_after_how_many_failures(client: openai.AsyncOpenAI) -> None:
+    raw = await client.chat.completions.with_raw_response.create(
+        model="auto", messages=CODE, stream=True, metadata={"sandbox_fail": "error"}
+    )
+    assert raw.headers["x-omni-fallbacks"] == "1"
+    chunks = [chunk async for chunk in raw.parse()]
+    assert raw.headers["x-omni-model"] == chunks[0].model

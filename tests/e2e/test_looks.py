@@ -10,21 +10,13 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.e2e import pages
 from tests.e2e.conftest import DESK, PHONE, Watcher, open_page, sign_up
+from tests.e2e.pages import APP_PAGES, MISSING, picture_name
 
 pytestmark = pytest.mark.e2e
 PICTURES = Path(__file__).resolve().parent.parent.parent / "test-results" / "pages"
-OPEN_PAGES = ("/", "/login/", "/signup/")
-APP_PAGES = (
-    "/start/",
-    "/overview/",
-    "/usage/",
-    "/models/",
-    "/models/?mode=live",
-    "/requests/",
-    "/keys/",
-    "/playground/",
-)
+OPEN_PAGES = tuple(path for path in pages.OPEN_PAGES if path != MISSING)
 PROMPTS = ("Write a Python sort.", "Translate to German: good morning", "Prove that 2+2=4.", "Hello! How are you?")
 
 CONTRAST = """
@@ -81,8 +73,7 @@ def test_the_page_fits_and_can_be_read(
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     open_page(page, address + path)
     page.wait_for_function("!document.querySelector('.skeleton')")
-    name = path.strip("/").replace("/?", "-").replace("=", "-") or "landing"
-    page.screenshot(path=PICTURES / f"{name}-{size['width']}-{scheme}.png", full_page=True)
+    page.screenshot(path=PICTURES / f"{picture_name(path)}-{size['width']}-{scheme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
     assert page.evaluate(CONTRAST) == []
 

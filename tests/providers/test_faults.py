@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omni_app.providers.anthropic_wire import read_event, read_message
+from omni_app.providers.anthropic_answers import read_event, read_message
 from omni_app.providers.base import FaultKind, ProviderFault
 from omni_app.providers.faults import as_documented
 from omni_app.providers.gathering import Gathering, Gatherings

@@ -8,7 +8,7 @@ import pytest
 from anthropic.types import RawMessageDeltaEvent
 from openai.types.chat import ChatCompletionChunk
 
-from omni_app.providers.anthropic_wire import read_events as read_anthropic
+from omni_app.providers.anthropic_answers import read_events as read_anthropic
 from omni_app.providers.base import Completion, ProviderFault
 from omni_app.providers.gathering import Gathering, Gatherings
 from omni_app.providers.openai_answers import read_events as read_openai

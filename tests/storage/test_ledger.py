@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from omni_app.storage import ledger
+from omni_app.storage import ledger, reports
 from omni_app.storage.database import Database
-from omni_app.storage.ledger import NO_MODEL, RequestRecord, UsageGroup, UsageReport
+from omni_app.storage.ledger import RequestRecord
+from omni_app.storage.reports import NO_MODEL, UsageGroup, UsageReport
 from tests.storage.facts import NOON, ORG, attempt, record
 
 MIDNIGHT = datetime(2025, 3, 10, tzinfo=UTC)
@@ -37,7 +38,7 @@ async def usage(
     mode: str = "live",
 ) -> UsageReport:
     async with database.session() as session:
-        return await ledger.usage(session, org_id=org, start=start, end=end, mode=mode)
+        return await reports.usage(session, org_id=org, start=start, end=end, mode=mode)
 
 
 # Writing
@@ -154,7 +155,7 @@ async def test_every_breakdown_adds_up_to_the_totals_to_the_last_digit(
         assert {one.key: sums([one]) for one in groups} == grouped(scope, key)
         assert all(type(one.cost) is int and type(one.tokens_input) is int for one in groups)
     async with database.session() as session:
-        headline = await ledger.totals(session, org_id=org, start=start, end=end, mode="live")
+        headline = await reports.totals(session, org_id=org, start=start, end=end, mode="live")
     assert (headline.requests, headline.successful) == (report.total_requests, report.successful_requests)
     assert (headline.cost, headline.premium_cost) == (report.total_cost, report.premium_cost)
     assert headline.savings == report.estimated_savings
@@ -182,7 +183,7 @@ async def test_an_empty_range_has_zeros_and_no_lines(database: Database) -> None
     assert (report.total_requests, report.total_cost, report.estimated_savings) == (0, 0, 0)
     assert not report.by_model and not report.by_task and not report.by_day
     async with database.session() as session:
-        headline = await ledger.totals(session, org_id=ORG, start=MIDNIGHT, end=MIDNIGHT + DAY, mode="live")
+        headline = await reports.totals(session, org_id=ORG, start=MIDNIGHT, end=MIDNIGHT + DAY, mode="live")
     assert (headline.requests, headline.cost, headline.p50_ms, headline.p95_ms) == (0, 0, None, None)
     assert headline.error_rate == 0.0 and headline.saved_share is None
 
@@ -232,8 +233,8 @@ async def test_live_and_test_rows_never_mix(database: Database) -> None:
     span = {"org_id": ORG, "start": MIDNIGHT, "end": MIDNIGHT + DAY}
     async with database.session() as session:
         assert [one.request_id for one in await ledger.recent_requests(session, org_id=ORG, mode="test")] == ["req_2"]
-        assert await ledger.latency_percentiles(session, **span, mode="test") == (5, 5)  # type: ignore[arg-type]
-        live = await ledger.series(session, **span, mode="live", bucket="day")  # type: ignore[arg-type]
+        assert await reports.latency_percentiles(session, **span, mode="test") == (5, 5)  # type: ignore[arg-type]
+        live = await reports.series(session, **span, mode="live", bucket="day")  # type: ignore[arg-type]
         assert [one.requests for one in live] == [1]
 
 
@@ -259,7 +260,7 @@ async def test_totals_count_rescues_and_simulations_and_name_the_baselines(datab
         ],
     )
     async with database.session() as session:
-        found = await ledger.totals(session, org_id=ORG, start=MIDNIGHT, end=MIDNIGHT + DAY, mode="live")
+        found = await reports.totals(session, org_id=ORG, start=MIDNIGHT, end=MIDNIGHT + DAY, mode="live")
     assert (found.requests, found.successful, found.rescued, found.simulated) == (4, 3, 1, 1)
     assert (found.cost, found.premium_cost, found.savings) == (48, 160, 112)
     assert found.premium_models == ("a", "b")
@@ -273,7 +274,7 @@ async def test_percentiles_are_the_nearest_rank_of_the_answered_requests(databas
 
     async def percentiles(**more: object) -> tuple[int | None, ...]:
         async with database.session() as session:
-            return await ledger.latency_percentiles(
+            return await reports.latency_percentiles(
                 session,
                 org_id=ORG,
                 start=MIDNIGHT,
@@ -329,7 +330,8 @@ async def test_a_series_has_a_group_per_bucket_with_requests_oldest_first(
     moments = [march + timedelta(hours=13, minutes=8), march - TICK, march, march + timedelta(hours=13, minutes=7.99)]
     await write(database, [replace(record(str(n)), created_at=one) for n, one in enumerate(moments)])
     async with database.session() as session:
-        found = await ledger.series(session, org_id=ORG, start=march - DAY, end=march + DAY, mode="live", bucket=bucket)
+        start, end = march - DAY, march + DAY
+        found = await reports.series(session, org_id=ORG, start=start, end=end, mode="live", bucket=bucket)
     assert [one.key for one in found] == keys
     assert sum(one.requests for one in found) == 4
 
@@ -373,4 +375,4 @@ async def test_the_first_request_from_a_moment_on_is_the_oldest_one_of_its_kind(
 
 
 def test_the_period_before_has_the_same_length_and_touches() -> None:
-    assert ledger.period_before(MIDNIGHT, MIDNIGHT + 7 * DAY) == (MIDNIGHT - 7 * DAY, MIDNIGHT)
+    assert reports.period_before(MIDNIGHT, MIDNIGHT + 7 * DAY) == (MIDNIGHT - 7 * DAY, MIDNIGHT)

@@ -94,7 +94,8 @@ async def test_after_the_last_row_comes_an_empty_page_that_leads_back(database: 
 async def test_the_id_of_another_org_turns_to_the_newest_page_as_an_unknown_one_does(database: Database) -> None:
     theirs = numbered(3, org_id=OTHER)
     await write(database, [theirs, *(numbered(n) for n in range(4, 9))])
-    pages = [ids(await page(database, **turn)) for turn in ({"after": theirs.request_id}, {"after": "req_none"}, {})]
+    turns: list[dict[str, Any]] = [{"after": theirs.request_id}, {"after": "req_none"}, {}]
+    pages = [ids(await page(database, **turn)) for turn in turns]
     assert pages[0] == pages[1] == pages[2]
     assert theirs.request_id not in pages[0]
 
@@ -161,7 +162,7 @@ def test_an_id_tells_when_it_was_made() -> None:
 # Plans
 
 
-INDEXES = [
+INDEXES: list[tuple[dict[str, Any], str]] = [
     ({}, "ix_requests_org_kind_time"),
     ({"task": "coding"}, "ix_requests_org_kind_time"),
     ({"key_id": KEY}, "ix_requests_org_key_time"),
@@ -182,12 +183,12 @@ async def test_every_page_of_a_large_log_is_served_by_the_index_meant_for_it(dat
     if database.engine.dialect.name == "postgresql":  # SQLite must manage without statistics: nobody gathers them
         async with database.engine.begin() as connection:
             await connection.execute(text("ANALYZE"))
-    turns: list[dict[str, str]] = [{}, {"after": rows[3000].request_id}, {"before": rows[3000].request_id}]
+    turns: list[dict[str, Any]] = [{}, {"after": rows[3000].request_id}, {"before": rows[3000].request_id}]
     plans = [(index, await plan_of(database, changes, turn)) for changes, index in INDEXES for turn in turns]
     assert [(index, told) for index, told in plans if not any(one in told for one in index.split(" or "))] == []
 
 
-async def plan_of(database: Database, changes: dict[str, Any], turn: dict[str, str]) -> str:
+async def plan_of(database: Database, changes: dict[str, Any], turn: dict[str, Any]) -> str:
     """How the database says that it would read this page."""
     statements: list[tuple[str, Any]] = []
 

@@ -24,6 +24,9 @@ ARGUMENTS: dict[str, Any] = {
     "amount": "1",
     "broken": "yes",
     "column": "auto",
+    "preset": "cheapest",
+    "which": "quality",
+    "number": "1",
 }
 """A good value for every argument that a handler takes."""
 

@@ -191,6 +191,38 @@ def test_every_order_lists_every_model_once(services: Services, sort: str) -> No
     assert sorted(one.id for one in listed) == sorted(one.id for one in models)
 
 
+# The figures
+
+
+async def test_each_model_has_its_share_its_cost_its_speed_and_its_errors(services: Services, sign_up: Any) -> None:
+    ada, bob = await sign_up("ada@example.com"), await sign_up("bob@example.com")
+    org = ada.who.org_id
+    await write(services, *(record(org, n, latency_ms=100 * (n + 1), cost=2 * 10**9) for n in range(10)))
+    await write(services, *(record(org, n, model="groq/y", provider="groq", success=n > 0) for n in range(4)))
+    await write(services, record(org, 1, model="", success=False, cost=0), record(bob.who.org_id, 1))
+    state = await opened(ada, mode="live")
+    rows = {row["model"]: row for row in state.used}
+    assert list(rows) == ["openai/gpt-x", "groq/y", "no model answered"]
+    assert [row["requests"] for row in state.used] == ["10", "4", "1"]
+    first = rows["openai/gpt-x"]
+    assert (first["share"], first["cost_exact"], first["per_1k"]) == ("67%", "$0.02", "$2.00")
+    assert (first["p50"], first["p95"], first["errors"]) == ("500 ms", "1.00 s", "0%")
+    assert (rows["groq/y"]["errors"], rows["groq/y"]["errors_note"]) == ("25%", "1 of 4")
+    assert "model=groq%2Fy" in rows["groq/y"]["href"]
+    assert "outcome=failed" in rows["no model answered"]["href"]
+    assert [row["model"] for row in state.points] == ["openai/gpt-x", "groq/y"]
+
+
+async def test_the_page_asks_the_database_a_bounded_number_of_times(services: Services, sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    for n in range(30):
+        await write(services, record(person.who.org_id, n, model=f"openai/m{n}"))
+    with counted_statements(services) as statements:
+        await opened(person, mode="live")
+    # session, identity; sums, latencies; what is switched off, since when prices hold
+    assert len(statements) == 6
+
+
 # The drawing
 
 

@@ -12,10 +12,10 @@ import pytest
 from omni_app.api.usage import usage_body
 from omni_app.money import usd_text
 from omni_app.services import Services
-from omni_app.storage import keys, ledger
+from omni_app.storage import keys, ledger, reports
 from omni_app.storage.ledger import RequestRecord
 from omni_app.storage.tables import utc_now
-from omni_app.ui.pages import auth, landing, models, overview, playground, request, requests, start, usage
+from omni_app.ui.pages import auth, landing, models, overview, playground, policy, request, requests, start, usage
 from omni_app.ui.pages import keys as keys_page
 from omni_app.ui.pages.keys import KeysState
 from omni_app.ui.pages.landing import LandingState
@@ -29,7 +29,7 @@ from tests.ui.conftest import Tab
 
 PAGES: list[Callable[[], Any]] = [
     landing.landing, auth.signup, auth.login, start.page, overview.page, usage.page, models.page,
-    requests.page, request.page, playground.page, keys_page.page, missing_page,
+    requests.page, request.page, policy.page, playground.page, keys_page.page, missing_page,
 ]  # fmt: skip
 SECRET_PLACES = ("hasher", "pepper", "api_key=", "omr_live_", "secret_key")
 EMPTY_SLOT = 'api_key=\\\\""'
@@ -80,7 +80,7 @@ async def test_overview_and_usage_show_the_api_s_figures_to_the_last_digit(servi
     await ada.tab.fire(OverviewState, "load")
     await ada.tab.at("/usage/").fire(UsageState, "load")
     async with services.database.session() as session:
-        report = await ledger.usage(
+        report = await reports.usage(
             session, org_id=ada.who.org_id, start=utc_now() - timedelta(days=6), end=utc_now(), mode="live"
         )
     body = usage_body(report, mode="live")

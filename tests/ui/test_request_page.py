@@ -24,7 +24,7 @@ from omni_app.storage.ledger import AttemptRecord, RequestRecord
 from omni_app.storage.org_settings import set_model_enabled
 from omni_app.storage.tables import RequestRow, SnapshotRow
 from omni_app.ui.cost_lines import baseline_rows, cost_rows, price_note
-from omni_app.ui.pages.request import RequestState
+from omni_app.ui.pages.request_state import RequestState
 from omni_app.ui.session import AppState
 from omni_app.ui.time_line import ticks, time_rows
 from tests.ui.conftest import Person

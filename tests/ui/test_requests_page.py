@@ -11,6 +11,7 @@ from sqlalchemy import event
 
 from omni_app.services import Services
 from omni_app.storage import accounts
+from omni_app.storage.database import Database
 from omni_app.ui.pages.requests import LOOK_EVERY_S, MAX_SHOWN, PAGE_SIZE, RequestsState, held_text, merged
 from omni_app.ui.session import AppState
 from tests.ui.conftest import Person, Tab
@@ -193,6 +194,21 @@ async def test_who_leaves_the_page_is_no_longer_followed(services: Services, sig
         await asyncio.sleep(2 * LOOK_EVERY_S + 0.3)
     assert len(statements) <= 3  # the look that was under way
     assert (await tab.state(RequestsState)).rows == []
+
+
+async def test_a_database_that_is_away_for_a_moment_does_not_end_the_following(
+    services: Services, sign_up: Any, open_tab: Any
+) -> None:
+    person = await sign_up("ada@example.com")
+    await write(services, record(person.who.org_id, 60))
+    tab = await followed(open_tab, person, mode="live")
+    there, services.database = services.database, Database("postgresql://127.0.0.1:9/nobody")
+    await asyncio.sleep(LOOK_EVERY_S + 0.3)
+    await services.database.close()
+    services.database = there
+    await write(services, record(person.who.org_id, 0))
+    state = await tab.until(RequestsState, lambda state: len(state.rows) > 1)
+    assert (state.tail, state.problem) == ("live", "")
 
 
 def line(number: int) -> dict[str, str]:

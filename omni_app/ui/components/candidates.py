@@ -64,7 +64,7 @@ def score_table(rows: rx.Var[list[Row]], *, caption: str) -> rx.Component:
             *((f"#{name} term", points(term)) for term, name in TERMS),
             ("#Expected cost", lambda row: money(row["cost"], row["exact"])),
             ("#Latency", lambda row: row["latency"]),
-            ("Why not", lambda row: rx.el.span(row["why"], class_name="wrap")),
+            ("Why not", lambda row: rx.el.div(row["why"], class_name="wrap")),
         ],
         caption=caption,
     )

@@ -16,9 +16,9 @@ def request_table(rows: rx.Var[list[Row]], *, caption: str) -> rx.Component:
         rows,
         [
             ("When", lambda row: rx.el.a(moment(row["at"], row["at_text"]), href=row["href"])),
+            ("Outcome", lambda row: badge(row["outcome"], tone=row["tone"])),
             ("Task", lambda row: row["task"]),
             ("Model", lambda row: model_name(row["model"], row["note"])),
-            ("Outcome", lambda row: badge(row["outcome"], tone=row["tone"])),
             ("#Tokens", lambda row: row["tokens"]),
             ("#Latency", lambda row: row["latency"]),
             ("#Cost", lambda row: money(row["cost"], row["cost_exact"])),

@@ -13,6 +13,7 @@ APP_PAGES: Sequence[tuple[str, str]] = (
     ("/usage/", "Usage"),
     ("/models/", "Models"),
     ("/requests/", "Requests"),
+    ("/policy/", "Routing policy"),
     ("/playground/", "Playground"),
     ("/keys/", "Keys"),
     ("/start/", "Get started"),

@@ -9,12 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from omni_app.errors import NotFound, PermissionDenied
 from omni_app.registry.history import priced_since
 from omni_app.routing.types import Deployment, KeyKind
-from omni_app.storage import ledger
 from omni_app.storage.accounts import Identity
-from omni_app.storage.ledger import UsageGroup
 from omni_app.storage.org_settings import disabled_models, set_model_enabled
+from omni_app.storage.reports import model_report
 from omni_app.storage.tables import utc_now
-from omni_app.ui import text
 from omni_app.ui.components.basics import (
     NativeForm,
     Row,
@@ -29,16 +27,24 @@ from omni_app.ui.components.basics import (
     test_note,
 )
 from omni_app.ui.components.candidates import meter
-from omni_app.ui.components.scatter import Point, drawn, scatter
+from omni_app.ui.components.scatter import drawn, scatter
 from omni_app.ui.components.shell import MODES, RANGES, app_page, switch
 from omni_app.ui.components.table import data_table
-from omni_app.ui.model_rows import SHOWN, SORTS, Standing, Wanted, count_text, known_row, last_that_serves
+from omni_app.ui.model_rows import (
+    SHOWN,
+    SORTS,
+    Standing,
+    Wanted,
+    count_text,
+    known_row,
+    last_that_serves,
+    points_of,
+    used_row,
+)
 from omni_app.ui.session import AppState, authed, backstage
 from omni_app.ui.view import key_kind, view_of
 
 PATH = "/models/"
-MEASURED = 20
-"""Percentiles are read for this many of the most used models: the page makes a bounded number of queries."""
 OWNER = "owner"
 
 ModelId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -69,23 +75,13 @@ class ModelsState(AppState):
         query = self.router.url.query_parameters
         async with backstage.services.database.reading() as session:
             view = await view_of(session, who, query=query, mode=self.mode, range_=self.range, now=utc_now())
-            report = await ledger.usage(session, org_id=who.org_id, start=view.start, end=view.end, mode=view.mode)
-            groups = sorted(report.by_model, key=lambda group: (-group.requests, group.key))
-            latencies = [
-                await ledger.latency_percentiles(
-                    session, org_id=who.org_id, start=view.start, end=view.end, mode=view.mode, model=group.key
-                )
-                for group in groups[:MEASURED]
-            ]
+            figures = await model_report(session, org_id=who.org_id, start=view.start, end=view.end, mode=view.mode)
             standing = await standing_of(session, who)
         self.mode, self.range = view.mode, view.range
-        measured = {group.key: found for group, found in zip(groups, latencies, strict=False)}
-        self.used = [
-            used_row(group, total=report.total_requests, latency=measured.get(group.key, (None, None)))
-            for group in groups
-        ]
-        points = [point_of(group, measured[group.key][0]) for group in groups if group.key in measured]
-        self.points, self.across, self.up = drawn(point for point in points if point is not None)
+        figures.sort(key=lambda one: (-one.group.requests, one.group.key))
+        total = sum(one.group.requests for one in figures)
+        self.used = [used_row(one, total=total, mode=view.mode) for one in figures]
+        self.points, self.across, self.up = drawn(points_of(figures))
         self._show_known(who, standing)
         self.loaded = True
 
@@ -155,35 +151,6 @@ def served(mode: KeyKind) -> tuple[Deployment, ...]:
     return (*registry.serving(mode), *registry.embedding(mode))
 
 
-def used_row(group: UsageGroup, *, total: int, latency: tuple[int | None, ...]) -> Row:
-    """A model's part of the requests."""
-    p50, p95 = latency
-    return {
-        "model": "no model answered" if group.key == ledger.NO_MODEL else group.key,
-        "share": text.percent(group.requests, total),
-        "width": f"{100 * group.requests / total:.2f}" if total else "0",
-        "requests": text.number(group.requests),
-        "cost": text.money(group.cost),
-        "cost_exact": text.exact_money(group.cost),
-        "per_1k": text.money(per_1k(group)) if group.requests else "–",
-        "saved": text.money(group.savings),
-        "saved_exact": text.exact_money(group.savings),
-        "latency": f"{text.milliseconds(p50)} / {text.milliseconds(p95)}",
-    }
-
-
-def per_1k(group: UsageGroup) -> int:
-    """Pico-dollars for 1,000 requests like these."""
-    return group.cost * 1000 // group.requests
-
-
-def point_of(group: UsageGroup, p50_ms: int | None) -> Point | None:
-    """Where a model stands in the drawing; None when nothing of it was answered."""
-    if p50_ms is None or group.key == ledger.NO_MODEL:
-        return None
-    return Point(model=group.key, cost=per_1k(group), latency_ms=max(1, p50_ms), requests=group.requests)
-
-
 def page() -> rx.Component:
     """What was used, then what there is."""
     view = [
@@ -246,13 +213,20 @@ def _used() -> rx.Component:
     return data_table(
         ModelsState.used,
         [
-            ("Model", lambda row: rx.el.div(row["model"], meter(row["width"]), class_name="stack hair")),
+            (
+                "Model",
+                lambda row: rx.el.div(
+                    rx.el.a(row["model"], href=row["href"]), meter(row["width"]), class_name="stack hair"
+                ),
+            ),
             ("#Share", lambda row: row["share"]),
             ("#Requests", lambda row: row["requests"]),
             ("#Cost", lambda row: money(row["cost"], row["cost_exact"])),
             ("#$ per 1,000", lambda row: row["per_1k"]),
             ("#Saved", lambda row: money(row["saved"], row["saved_exact"])),
-            ("#Latency p50 / p95", lambda row: row["latency"]),
+            ("#p50", lambda row: row["p50"]),
+            ("#p95", lambda row: row["p95"]),
+            ("#Errors", lambda row: rx.el.span(row["errors"], title=row["errors_note"])),
         ],
         caption="Models that answered",
     )

@@ -2,9 +2,9 @@
 
 import reflex as rx
 
-from omni_app.storage import ledger
+from omni_app.storage import ledger, reports
 from omni_app.storage.accounts import Identity
-from omni_app.storage.ledger import Totals
+from omni_app.storage.reports import Totals
 from omni_app.storage.tables import utc_now
 from omni_app.ui import text
 from omni_app.ui.components.basics import Row, button_link, card, empty, money, notice, stat
@@ -41,10 +41,10 @@ class OverviewState(AppState):
         async with backstage.services.database.reading() as session:
             view = await view_of(session, who, query=query, mode=self.mode, range_=self.range, now=utc_now())
             scope = {"org_id": who.org_id, "mode": view.mode}
-            now = await ledger.totals(session, start=view.start, end=view.end, **scope)
-            start, end = ledger.period_before(view.start, view.end)
-            before = await ledger.totals(session, start=start, end=end, **scope)
-            groups = await ledger.series(session, start=view.start, end=view.end, bucket=view.bucket, **scope)
+            now = await reports.totals(session, start=view.start, end=view.end, **scope)
+            start, end = reports.period_before(view.start, view.end)
+            before = await reports.totals(session, start=start, end=end, **scope)
+            groups = await reports.series(session, start=view.start, end=view.end, bucket=view.bucket, **scope)
             newest = await ledger.recent_requests(session, limit=RECENT, **scope)
         self.mode, self.range = view.mode, view.range
         self.figures = figures(now, before)
@@ -54,7 +54,7 @@ class OverviewState(AppState):
         self._draw(view, groups)
         self.loaded = True
 
-    def _draw(self, view: View, groups: list[ledger.UsageGroup]) -> None:
+    def _draw(self, view: View, groups: list[reports.UsageGroup]) -> None:
         shown = buckets(view, groups)
         self.bars, self.top = drawn(shown)
         self.ticks = labels(shown)

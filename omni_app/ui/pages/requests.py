@@ -13,7 +13,7 @@ from omni_app.storage import keys, ledger
 from omni_app.storage.accounts import Identity
 from omni_app.storage.log_pages import ID_LENGTH, LogFilter, LogPage, log_page
 from omni_app.ui import log_view
-from omni_app.ui.components.basics import NativeForm, Row, badge, button, button_link, card, empty, test_note
+from omni_app.ui.components.basics import NativeForm, Row, Text, badge, button, button_link, card, empty, test_note
 from omni_app.ui.components.requests import choice_links, request_table
 from omni_app.ui.components.shell import app_page
 from omni_app.ui.log_view import PATH
@@ -94,9 +94,10 @@ class RequestsState(AppState):
             address, wanted = str(self.router.url), log_view.filter_of(self.values, mode=key_kind(self.mode))
         for _ in range(LOOKS):
             await asyncio.sleep(LOOK_EVERY_S)
-            if await identity(self) is None:
-                return RequestsState.load
             with suppress(Unavailable):
+                now = await identity(self)
+                if now is None or (now.user_id, now.org_id) != (who.user_id, who.org_id):
+                    return RequestsState.load
                 found = await newest(who, wanted)
                 async with self:
                     if str(self.router.url) != address or self.tail not in ("live", "paused"):
@@ -269,7 +270,7 @@ def _field(label: str, name: str, **attrs: str | int) -> rx.Component:
     )
 
 
-def _cleared() -> rx.Var[str]:
+def _cleared() -> Text:
     return f"{PATH}?mode=" + RequestsState.mode
 
 

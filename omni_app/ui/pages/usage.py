@@ -2,9 +2,9 @@
 
 import reflex as rx
 
-from omni_app.storage import ledger
+from omni_app.storage import reports
 from omni_app.storage.accounts import Identity
-from omni_app.storage.ledger import UsageGroup, UsageReport
+from omni_app.storage.reports import UsageGroup, UsageReport
 from omni_app.storage.tables import utc_now
 from omni_app.ui import text
 from omni_app.ui.components.basics import Row, Text, button_link, card, empty, money, stat, test_note
@@ -33,7 +33,7 @@ class UsageState(AppState):
         query = self.router.url.query_parameters
         async with backstage.services.database.reading() as session:
             view = await view_of(session, who, query=query, mode=self.mode, range_=self.range, now=utc_now())
-            report = await ledger.usage(session, org_id=who.org_id, start=view.start, end=view.end, mode=view.mode)
+            report = await reports.usage(session, org_id=who.org_id, start=view.start, end=view.end, mode=view.mode)
         self.mode, self.range = view.mode, view.range
         self.period = f"{text.utc_text(view.start)} to {text.utc_text(view.end)}"
         self.figures = figures(report)

@@ -1,0 +1,117 @@
+"""Reading Anthropic's messages format: whole answers, streams, usage. What is not of this format is a fault."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.faults import as_documented
+from omni_app.providers.gathering import Gathering
+from omni_app.providers.openai_answers import event_object
+from omni_app.providers.usage import counted, sane_tokens
+
+FINISH_REASONS: Mapping[Any, str] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+def read_message(value: Mapping[str, Any], request: ProviderRequest, warnings: tuple[str, ...] = ()) -> Completion:
+    """The answer of a 200. Raises `ProviderFault` when it holds none."""
+    with as_documented():
+        return _read_message(value, request, warnings)
+
+
+def _read_message(value: Mapping[str, Any], request: ProviderRequest, warnings: tuple[str, ...]) -> Completion:
+    blocks = value.get("content")
+    if not isinstance(blocks, list):
+        raise ProviderFault(FaultKind.MALFORMED, "the answer has no content")
+    blocks = [block for block in blocks if isinstance(block, dict)]
+    text = "".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
+    calls = tuple(
+        {
+            "id": str(block["id"]),
+            "type": "function",
+            "function": {"name": str(block["name"]), "arguments": orjson.dumps(block.get("input") or {}).decode()},
+        }
+        for block in blocks
+        if block.get("type") == "tool_use"
+    )
+    finish = FINISH_REASONS.get(value.get("stop_reason"), "stop")
+    usage = read_usage(value.get("usage"), request, text, calls)
+    if not text and not calls and finish not in ("length", "content_filter"):
+        raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)
+    return Completion(text=text, usage=usage, finish_reason=finish, tool_calls=calls, warnings=warnings)
+
+
+def read_usage(value: Any, request: ProviderRequest, text: str, calls: tuple[Mapping[str, Any], ...]) -> Usage:
+    """Anthropic's dialect: input, cache reads and cache writes stand beside each other; we count them together."""
+    usage = value if isinstance(value, dict) else {}
+    plain, written_out = sane_tokens(usage.get("input_tokens")), sane_tokens(usage.get("output_tokens"))
+    cached = sane_tokens(usage.get("cache_read_input_tokens")) or 0
+    cache_write = sane_tokens(usage.get("cache_creation_input_tokens")) or 0
+    if plain is None or written_out is None or plain + cached + cache_write == 0 or (written_out == 0 and text):
+        return counted(request, text, calls)
+    details = usage.get("output_tokens_details")
+    thought = sane_tokens(details.get("thinking_tokens")) if isinstance(details, dict) else None
+    return Usage(
+        input=plain + cached + cache_write,
+        output=written_out,
+        cached_input=cached,
+        cache_write=cache_write,
+        reasoning=min(thought or 0, written_out),
+    )
+
+
+async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> AsyncGenerator[Delta, None]:
+    """The deltas of a stream, up to `message_stop`. Raises `ProviderFault` for what is no event of this format.
+
+    Input tokens come with `message_start`, output tokens with `message_delta`; content blocks have numbers of their
+    own, of which only tool calls are counted.
+    """
+    usage: dict[str, Any] = {}
+    calls: dict[Any, int] = {}
+    async for line in lines:
+        if not line.startswith(b"data:"):
+            continue
+        event = event_object(line[5:].strip())
+        if event.get("type") == "message_stop":
+            return
+        with as_documented():
+            deltas = list(read_event(event, gathering, usage, calls))
+        for delta in deltas:
+            yield delta
+
+
+def read_event(
+    event: Mapping[str, Any], gathering: Gathering, usage: dict[str, Any], calls: dict[Any, int]
+) -> Iterator[Delta]:
+    """What one event adds: to the answer, to its usage, or how it ended."""
+    kind = event.get("type")
+    if kind == "message_start":
+        usage |= (event.get("message") or {}).get("usage") or {}
+    elif kind == "message_delta":
+        usage |= {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
+        reason = (event.get("delta") or {}).get("stop_reason")
+        gathering.finish_reason = FINISH_REASONS.get(reason, "stop") if reason else ""
+        gathering.usage = read_usage(usage, gathering.request, gathering.text, tuple(gathering.calls))
+    elif kind in ("content_block_start", "content_block_delta"):
+        yield from read_block(event, gathering, calls)
+
+
+def read_block(event: Mapping[str, Any], gathering: Gathering, calls: dict[Any, int]) -> Iterator[Delta]:
+    """What a content block's event adds: text, a tool call that begins, or more of its input."""
+    block = event.get("content_block") or event.get("delta") or {}
+    kind, index = block.get("type"), event.get("index")
+    if kind in ("text", "text_delta") and block.get("text"):
+        yield gathering.add_text(block["text"])
+    elif kind == "tool_use":
+        calls[index] = len(gathering.calls)
+        yield gathering.open_call(str(block.get("id") or ""), str(block["name"]))
+    elif kind == "input_json_delta" and block.get("partial_json"):
+        yield gathering.add_arguments(calls.get(index, -1), block["partial_json"])

@@ -1,0 +1,501 @@
+"""Sums of the ledger over any half-open range of time: the figures of the API, the pages and the command line.
+
+All of them add up the same cells: whole days and hours from the roll-ups, the rows themselves in the broken hours at
+both ends. So a figure is exact to the last pico-dollar, costs the same at a million rows as at a thousand, and no two
+of them can disagree. A saving is always `premium_cost - cost`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from math import ceil
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    SQLColumnExpression,
+    Subquery,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from omni_app.storage.rollups import SUMS, bucket_latency_ms, latency_bucket, start_of
+from omni_app.storage.tables import ApiKeyRow, LatencyRollup, RequestRow, UsageRollup
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+DIMENSIONS = ("model", "provider", "task", "key_id", "premium_model")
+EXACT_UP_TO = 2_000
+"""Percentiles of so few answered requests are read from the rows; of more, from buckets, within 2 %."""
+NO_MODEL = "none"
+"""The breakdown's name for requests that no model answered."""
+
+
+Span = tuple[datetime, datetime]
+"""A half-open range of time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose requests, of which kind of key, in `[start, end)`."""
+
+    org_id: UUID
+    mode: str
+    start: datetime
+    end: datetime
+
+    def pieces(self) -> tuple[list[Span], list[Span], Span]:
+        """The range cut into rows, whole hours and whole days: `(ranges of rows, ranges of hours, range of days)`."""
+        hours = (ceiling(self.start, "hour"), start_of(self.end, "hour"))
+        if hours[0] >= hours[1]:
+            return [(self.start, self.end)], [], (self.end, self.end)
+        days = (ceiling(hours[0], "day"), start_of(hours[1], "day"))
+        if days[0] >= days[1]:
+            days = (hours[1], hours[1])
+        rows = [(self.start, hours[0]), (hours[1], self.end)]
+        whole_hours = [(hours[0], days[0]), (days[1], hours[1])]
+        return kept(rows), kept(whole_hours), days
+
+
+def kept(ranges: Sequence[Span]) -> list[Span]:
+    """Those that are not empty."""
+    return [(start, end) for start, end in ranges if start < end]
+
+
+def ceiling(instant: datetime, grain: str) -> datetime:
+    """The first whole hour or UTC day at or after an instant."""
+    begun = start_of(instant, grain)
+    return begun if begun == instant else begun + (HOUR if grain == "hour" else DAY)
+
+
+def cells(scope: Scope, *, rows_only: bool = False, finest: str = "day") -> Subquery:
+    """What all figures add up: `at`, the dimensions, and the sums of `rollups.SUMS`.
+
+    `finest`: no cell is wider than this; `rows_only` reads the rows alone, for buckets of minutes.
+    """
+    rows, hours, days = scope.pieces()
+    if rows_only:
+        return _rows(scope, [(scope.start, scope.end)]).subquery("cells")
+    if finest == "hour" and days[0] < days[1]:
+        hours, days = [*hours, days], (days[1], days[1])
+    parts = [_rows(scope, rows)]
+    parts += [_rolled(scope, grain, ranges) for grain, ranges in (("hour", hours), ("day", kept([days]))) if ranges]
+    return union_all(*parts).subquery("cells")
+
+
+def _rows(scope: Scope, ranges: Sequence[Span]) -> Select[Any]:
+    """Single requests as cells."""
+    row = RequestRow
+    answered = col(row.success).is_(True)
+    sums = {
+        "requests": literal(1),
+        "successful": case((answered, 1), else_=0),
+        "rescued": case((col(row.rescued).is_(True), 1), else_=0),
+        "simulated": case((col(row.simulated).is_(True), 1), else_=0),
+        "cost": col(row.cost),
+        "premium_cost": col(row.premium_cost),
+        "tokens_input": col(row.tokens_input),
+        "tokens_output": col(row.tokens_output),
+        "latency_ms": case((answered, col(row.latency_ms)), else_=0),
+    }
+    dimensions = (getattr(row, name).label(name) for name in DIMENSIONS)
+    return select(
+        col(row.created_at).label("at"), *dimensions, *(value.label(name) for name, value in sums.items())
+    ).where(of_org(scope), within(col(row.created_at), ranges))
+
+
+def _rolled(scope: Scope, grain: str, ranges: Sequence[Span]) -> Select[Any]:
+    """Roll-ups as cells."""
+    table = UsageRollup
+    names = (*DIMENSIONS, *SUMS)
+    return select(col(table.starts_at).label("at"), *(getattr(table, name).label(name) for name in names)).where(
+        col(table.org_id) == scope.org_id,
+        col(table.key_kind) == scope.mode,
+        col(table.grain) == grain,
+        within(col(table.starts_at), ranges),
+    )
+
+
+def of_org(scope: Scope) -> ColumnElement[bool]:
+    """The rows of this org and kind of key, at whatever time."""
+    return and_(col(RequestRow.org_id) == scope.org_id, col(RequestRow.key_kind) == scope.mode)
+
+
+def within(column: ColumnElement[datetime], ranges: Sequence[Span]) -> ColumnElement[bool]:
+    """Inside one of the half-open ranges."""
+    return or_(literal(value=False), *(and_(column >= start, column < end) for start, end in ranges))
+
+
+# Breakdowns
+
+
+@dataclass(frozen=True, slots=True)
+class UsageGroup:
+    """One line of a breakdown; `avg_latency_ms` counts answered requests, None when there are none."""
+
+    key: str
+    requests: int
+    cost: int
+    premium_cost: int
+    tokens_input: int
+    tokens_output: int
+    avg_latency_ms: int | None
+    successful: int = 0
+
+    @property
+    def savings(self) -> int:
+        return self.premium_cost - self.cost
+
+    @property
+    def error_rate(self) -> float:
+        """Share of its requests that no model answered, 0 to 1."""
+        return (self.requests - self.successful) / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """An org's figures over `[start, end)`. Every breakdown's sums are the totals."""
+
+    start: datetime
+    end: datetime
+    by_model: Sequence[UsageGroup]
+    by_task: Sequence[UsageGroup]
+    by_day: Sequence[UsageGroup]
+    total_requests: int = field(init=False)
+    successful_requests: int = field(init=False)
+    total_cost: int = field(init=False)
+    premium_cost: int = field(init=False)
+    tokens_input: int = field(init=False)
+    tokens_output: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name, column in (
+            ("total_requests", "requests"),
+            ("successful_requests", "successful"),
+            ("total_cost", "cost"),
+            ("premium_cost", "premium_cost"),
+            ("tokens_input", "tokens_input"),
+            ("tokens_output", "tokens_output"),
+        ):
+            object.__setattr__(self, name, sum(getattr(group, column) for group in self.by_model))
+
+    @property
+    def estimated_savings(self) -> int:
+        return self.premium_cost - self.total_cost
+
+
+async def usage(session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str) -> UsageReport:
+    """The figures of `GET /v1/usage` and of the pages: `mode` is `live` or `test`."""
+    added = cells(Scope(org_id, mode, start, end))
+    by = await _grouped(
+        session,
+        added,
+        {"model": dimension(added, "model"), "task": added.c.task, "day": time_bucket(session, added.c.at, "day")},
+    )
+    return UsageReport(
+        start=start,
+        end=end,
+        by_model=_dearest_first(by["model"]),
+        by_task=_dearest_first(by["task"]),
+        by_day=_in_order(by["day"]),
+    )
+
+
+async def series(
+    session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str, bucket: str
+) -> list[UsageGroup]:
+    """Cost over time: one group per `minute`, `hour`, `day` or `month` (UTC) that has requests, oldest first."""
+    scope = Scope(org_id, mode, start, end)
+    added = cells(scope, rows_only=bucket == "minute", finest="hour" if bucket == "hour" else "day")
+    return _in_order((await _grouped(session, added, {"time": time_bucket(session, added.c.at, bucket)}))["time"])
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one model, task, key or provider used in one bucket of time."""
+
+    at: str
+    name: str
+    group: UsageGroup
+
+
+async def lines(
+    session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str, bucket: str, by: str
+) -> list[Line]:
+    """Usage over time by `model`, `task`, `key` or `provider`: one line per bucket and name, oldest first.
+
+    A key is told by its name; one that is gone, by its id.
+    """
+    scope = Scope(org_id, mode, start, end)
+    added = cells(scope, rows_only=bucket == "minute", finest="hour" if bucket == "hour" else "day")
+    name: SQLColumnExpression[str] = added.c.key_id if by == "key" else dimension(added, by)
+    at = time_bucket(session, added.c.at, bucket)
+    query = select(at.label("at"), name.label("name"), *_sums(added)).group_by("at", "name").order_by("at", "name")
+    found = [(at, str(name), _group(str(name), figures)) for at, name, *figures in await session.execute(query)]
+    names = await key_names(session, org_id=org_id) if by == "key" else {}
+    return [Line(at, names.get(name, name), group) for at, name, group in found]
+
+
+async def key_names(session: AsyncSession, *, org_id: UUID) -> dict[str, str]:
+    """Id of every key of the org, revoked and hidden ones too -> its name and last four characters."""
+    rows = await session.execute(
+        select(col(ApiKeyRow.id), col(ApiKeyRow.name), col(ApiKeyRow.last4), col(ApiKeyRow.hidden)).where(
+            col(ApiKeyRow.org_id) == org_id
+        )
+    )
+    return {str(key_id): name if hidden else f"{name} (…{last4})" for key_id, name, last4, hidden in rows.tuples()}
+
+
+BUCKET_FORMATS: Mapping[str, tuple[str, str]] = {
+    "minute": ("%Y-%m-%dT%H:%M:00Z", 'YYYY-MM-DD"T"HH24:MI:00"Z"'),
+    "hour": ("%Y-%m-%dT%H:00:00Z", 'YYYY-MM-DD"T"HH24:00:00"Z"'),
+    "day": ("%Y-%m-%d", "YYYY-MM-DD"),
+    "month": ("%Y-%m", "YYYY-MM"),
+}
+"""Bucket -> the format of SQLite's strftime and of Postgres's to_char."""
+
+
+def time_bucket(session: AsyncSession, instant: ColumnElement[datetime], bucket: str) -> ColumnElement[str]:
+    """The UTC start of the bucket that an instant falls into, as ISO text."""
+    for_sqlite, for_postgres = BUCKET_FORMATS[bucket]
+    if session.get_bind().dialect.name == "postgresql":
+        return func.to_char(func.timezone("UTC", instant), for_postgres)
+    return func.strftime(for_sqlite, instant)
+
+
+def dimension(added: Subquery, name: str) -> SQLColumnExpression[str]:
+    """A dimension as breakdowns name it: requests that no model answered have a name of their own."""
+    column: ColumnElement[str] = added.c[name]
+    return case((column == "", NO_MODEL), else_=column) if name in ("model", "provider") else column
+
+
+async def _grouped(
+    session: AsyncSession, added: Subquery, keys: Mapping[str, SQLColumnExpression[str]]
+) -> dict[str, list[UsageGroup]]:
+    """Breakdown -> exact sums per value of its key.
+
+    All breakdowns are one statement, so that they see the same rows while others are being written.
+    """
+    found: dict[str, list[UsageGroup]] = {name: [] for name in keys}
+    parts = [
+        select(literal(name).label("breakdown"), key.label("key"), *_sums(added)).group_by("key")
+        for name, key in keys.items()
+    ]
+    for name, key, *figures in await session.execute(union_all(*parts)):
+        found[name].append(_group(key, figures))
+    return found
+
+
+def _sums(added: Subquery) -> list[ColumnElement[int]]:
+    return [func.sum(added.c[name]) for name in SUMS]
+
+
+def _group(key: str, figures: Sequence[Any]) -> UsageGroup:
+    total = dict(zip(SUMS, (int(figure) for figure in figures), strict=True))
+    answered = total["successful"]
+    return UsageGroup(
+        key=key,
+        requests=total["requests"],
+        cost=total["cost"],
+        premium_cost=total["premium_cost"],
+        tokens_input=total["tokens_input"],
+        tokens_output=total["tokens_output"],
+        avg_latency_ms=round(Decimal(total["latency_ms"]) / answered) if answered else None,
+        successful=answered,
+    )
+
+
+def _dearest_first(groups: list[UsageGroup]) -> list[UsageGroup]:
+    return sorted(groups, key=lambda group: (-group.cost, -group.requests, group.key))
+
+
+def _in_order(groups: list[UsageGroup]) -> list[UsageGroup]:
+    return sorted(groups, key=lambda group: group.key)
+
+
+# Headlines
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """An org's headline figures over a range. Latencies are None when nothing was answered."""
+
+    requests: int
+    successful: int
+    cost: int
+    premium_cost: int
+    rescued: int
+    simulated: int
+    p50_ms: int | None
+    p95_ms: int | None
+    premium_models: tuple[str, ...]
+
+    @property
+    def savings(self) -> int:
+        return self.premium_cost - self.cost
+
+    @property
+    def error_rate(self) -> float:
+        """Share of requests that no model answered, 0 to 1."""
+        return (self.requests - self.successful) / self.requests if self.requests else 0.0
+
+    @property
+    def saved_share(self) -> float | None:
+        """Savings over the baseline's cost; None when there is nothing to compare with."""
+        return self.savings / self.premium_cost if self.premium_cost else None
+
+
+async def totals(session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str) -> Totals:
+    """The Overview's figures: the same cells and sums as `usage`. Two statements."""
+    added = cells(Scope(org_id, mode, start, end))
+    names = ("requests", "successful", "cost", "premium_cost", "rescued", "simulated")
+    query = select(added.c.premium_model, *(func.sum(added.c[name]) for name in names)).group_by(added.c.premium_model)
+    found = (await session.execute(query)).all()
+    sums = {name: sum(int(row[place]) for row in found) for place, name in enumerate(names, start=1)}
+    p50, p95 = await latency_percentiles(session, org_id=org_id, start=start, end=end, mode=mode)
+    return Totals(**sums, p50_ms=p50, p95_ms=p95, premium_models=tuple(sorted(row[0] for row in found if row[0])))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFigures:
+    """One model's line: its sums, and its latencies in ms, None when it answered nothing."""
+
+    group: UsageGroup
+    p50_ms: int | None
+    p95_ms: int | None
+
+
+async def model_report(
+    session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str
+) -> list[ModelFigures]:
+    """What each model was used for, the dearest first. Two statements."""
+    scope = Scope(org_id, mode, start, end)
+    added = cells(scope)
+    groups = (await _grouped(session, added, {"model": dimension(added, "model")}))["model"]
+    counts = await _latencies(session, scope)
+    figures = []
+    for group in _dearest_first(groups):
+        p50, p95 = percentiles(counts.get(group.key, {}), (0.5, 0.95))
+        figures.append(ModelFigures(group, p50, p95))
+    return figures
+
+
+async def latency_percentiles(
+    session: AsyncSession,
+    *,
+    org_id: UUID,
+    start: datetime,
+    end: datetime,
+    mode: str,
+    model: str | None = None,
+    shares: Sequence[float] = (0.5, 0.95),
+) -> tuple[int | None, ...]:
+    """Latencies in ms at the given shares of the answered requests (nearest rank); None each when there are none.
+
+    Exact for up to `EXACT_UP_TO` answered requests in a range, else within 2 %.
+    """
+    counts = await _latencies(session, Scope(org_id, mode, start, end), model=model)
+    return percentiles(_together(counts.values()), shares)
+
+
+Counts = Mapping[float, int]
+"""Latency in ms -> how many answered requests had it."""
+
+
+async def _latencies(session: AsyncSession, scope: Scope, *, model: str | None = None) -> dict[str, Counts]:
+    """Model -> its latencies: of the rows when they are few, else of the roll-ups' buckets and the broken hours."""
+    exact = await _latencies_of_rows(session, scope, model=model, most=EXACT_UP_TO)
+    if exact is not None:
+        return exact
+    found: dict[str, dict[float, int]] = {}
+    for name, bucket, answered in await _latency_buckets(session, scope, model=model):
+        latency_ms = bucket_latency_ms(bucket)
+        counts = found.setdefault(name, {})
+        counts[latency_ms] = counts.get(latency_ms, 0) + int(answered)
+    return dict(found)
+
+
+async def _latencies_of_rows(
+    session: AsyncSession, scope: Scope, *, model: str | None, most: int
+) -> dict[str, Counts] | None:
+    """Model -> its latencies, from at most so many rows; None when there are more."""
+    answered = and_(of_org(scope), col(RequestRow.success).is_(True), *_of_model(RequestRow, model))
+    query = select(col(RequestRow.model), col(RequestRow.latency_ms)).where(
+        answered, within(col(RequestRow.created_at), [(scope.start, scope.end)])
+    )
+    rows = (await session.execute(query.limit(most + 1))).all()
+    if len(rows) > most:
+        return None
+    found: dict[str, dict[float, int]] = {}
+    for name, latency_ms in rows:
+        counts = found.setdefault(name, {})
+        counts[latency_ms] = counts.get(latency_ms, 0) + 1
+    return dict(found)
+
+
+async def _latency_buckets(session: AsyncSession, scope: Scope, *, model: str | None) -> Sequence[tuple[str, int, int]]:
+    rows, hours, days = scope.pieces()
+    table = LatencyRollup
+    whole = or_(
+        and_(col(table.grain) == "hour", within(col(table.starts_at), hours)),
+        and_(col(table.grain) == "day", within(col(table.starts_at), kept([days]))),
+    )
+    rolled = (
+        select(col(table.model), col(table.bucket), func.sum(col(table.answered)))
+        .where(col(table.org_id) == scope.org_id, col(table.key_kind) == scope.mode, whole, *_of_model(table, model))
+        .group_by(col(table.model), col(table.bucket))
+    )
+    single = select(col(RequestRow.model), col(RequestRow.latency_ms), func.count()).where(
+        of_org(scope),
+        col(RequestRow.success).is_(True),
+        within(col(RequestRow.created_at), rows),
+        *_of_model(RequestRow, model),
+    )
+    edges = await session.execute(single.group_by(col(RequestRow.model), col(RequestRow.latency_ms)))
+    found = [(name, latency_bucket(latency_ms), count) for name, latency_ms, count in edges.tuples()]
+    return [*found, *(await session.execute(rolled)).tuples()]
+
+
+def _of_model(table: type[RequestRow] | type[LatencyRollup], model: str | None) -> list[ColumnElement[bool]]:
+    return [] if model is None else [col(table.model) == model]
+
+
+def _together(parts: Any) -> dict[float, int]:
+    counts: dict[float, int] = {}
+    for part in parts:
+        for latency_ms, count in part.items():
+            counts[latency_ms] = counts.get(latency_ms, 0) + count
+    return counts
+
+
+def percentiles(counts: Counts, shares: Sequence[float]) -> tuple[int | None, ...]:
+    """The latencies at the given shares, by nearest rank."""
+    total = sum(counts.values())
+    if not total:
+        return tuple(None for _ in shares)
+    ordered = sorted(counts.items())
+    found = []
+    for share in shares:
+        rank = max(1, ceil(Decimal(str(share)) * total))
+        seen = 0
+        for latency_ms, count in ordered:
+            seen += count
+            if seen >= rank:
+                found.append(round(latency_ms))
+                break
+    return tuple(found)
+
+
+def period_before(start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """The range of the same length that ends where this one starts."""
+    length: timedelta = end - start
+    return start - length, start
