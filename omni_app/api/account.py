@@ -96,7 +96,7 @@ def routes(services: Services) -> list[Route]:
 
     async def new_key(request: Request) -> Response:
         _refuse_cross_site(request, settings)
-        who = await _identity(request, services)
+        who = await signed_in(request, services)
         body = await read_json_object(request, max_bytes=MAX_KEY_BODY_BYTES)
         name, kind = _key_fields(body)
         await _limit(services, f"new-key:{who.org_id}", KEY_LIMIT)
@@ -165,7 +165,8 @@ async def _limit(services: Services, subject: str, limit: int) -> None:
         raise RateLimited(f"too many new keys: try again in {wait_s} s", headers={"Retry-After": str(wait_s)})
 
 
-async def _identity(request: Request, services: Services) -> Identity:
+async def signed_in(request: Request, services: Services) -> Identity:
+    """Who the cookie says. Raises `PermissionDenied` (401) without a living session."""
     token = request.cookies.get(session_cookie(services.settings), "")
     if token:
         async with services.database.reading() as session:

@@ -15,6 +15,7 @@ from omni_app.api import (
     documents,
     embeddings,
     estimate,
+    exports,
     health,
     messages,
     models,
@@ -56,6 +57,7 @@ def create_api(services: Services) -> ASGIApp:
         *health.routes(services),
         *documents.routes(services),
         *account.routes(services),
+        *exports.routes(services),
         *estimate.routes(services),
     ]
     app = Starlette(

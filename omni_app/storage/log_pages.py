@@ -6,10 +6,10 @@ A page is found by the place of its first or last row (instant and id), so it st
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, cast
 from uuid import UUID
 
-from sqlalchemy import Boolean, ColumnElement, Select, and_, literal_column, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -144,7 +144,7 @@ def _of_outcome(outcome: Outcome) -> list[ColumnElement[bool]]:
 
 def _in_words(condition: str) -> ColumnElement[bool]:
     """Exactly as the index of the few has it."""
-    return literal_column(f"({condition})", Boolean)
+    return cast(ColumnElement[bool], text(f"({condition})"))
 
 
 def _of_prefix(prefix: str) -> list[ColumnElement[bool]]:

@@ -130,7 +130,7 @@ def of_org(scope: Scope) -> ColumnElement[bool]:
     return and_(col(RequestRow.org_id) == scope.org_id, col(RequestRow.key_kind) == scope.mode)
 
 
-def within(column: ColumnElement[datetime], ranges: Sequence[Span]) -> ColumnElement[bool]:
+def within(column: SQLColumnExpression[datetime], ranges: Sequence[Span]) -> ColumnElement[bool]:
     """Inside one of the half-open ranges."""
     return or_(literal(value=False), *(and_(column >= start, column < end) for start, end in ranges))
 
@@ -239,7 +239,9 @@ async def lines(
     added = cells(scope, rows_only=bucket == "minute", finest="hour" if bucket == "hour" else "day")
     name: SQLColumnExpression[str] = added.c.key_id if by == "key" else dimension(added, by)
     at = time_bucket(session, added.c.at, bucket)
-    query = select(at.label("at"), name.label("name"), *_sums(added)).group_by("at", "name").order_by("at", "name")
+    query: Select[Any] = (
+        select(at.label("at"), name.label("name"), *_sums(added)).group_by("at", "name").order_by("at", "name")
+    )
     found = [(at, str(name), _group(str(name), figures)) for at, name, *figures in await session.execute(query)]
     names = await key_names(session, org_id=org_id) if by == "key" else {}
     return [Line(at, names.get(name, name), group) for at, name, group in found]
@@ -252,7 +254,7 @@ async def key_names(session: AsyncSession, *, org_id: UUID) -> dict[str, str]:
             col(ApiKeyRow.org_id) == org_id
         )
     )
-    return {str(key_id): name if hidden else f"{name} (…{last4})" for key_id, name, last4, hidden in rows.tuples()}
+    return {str(key_id): name if hidden else f"{name} (…{last4})" for key_id, name, last4, hidden in rows}
 
 
 BUCKET_FORMATS: Mapping[str, tuple[str, str]] = {
@@ -286,7 +288,7 @@ async def _grouped(
     All breakdowns are one statement, so that they see the same rows while others are being written.
     """
     found: dict[str, list[UsageGroup]] = {name: [] for name in keys}
-    parts = [
+    parts: list[Any] = [
         select(literal(name).label("breakdown"), key.label("key"), *_sums(added)).group_by("key")
         for name, key in keys.items()
     ]
@@ -461,8 +463,8 @@ async def _latency_buckets(session: AsyncSession, scope: Scope, *, model: str | 
         *_of_model(RequestRow, model),
     )
     edges = await session.execute(single.group_by(col(RequestRow.model), col(RequestRow.latency_ms)))
-    found = [(name, latency_bucket(latency_ms), count) for name, latency_ms, count in edges.tuples()]
-    return [*found, *(await session.execute(rolled)).tuples()]
+    found = [(name, latency_bucket(latency_ms), count) for name, latency_ms, count in edges]
+    return [*found, *(await session.execute(rolled))]
 
 
 def _of_model(table: type[RequestRow] | type[LatencyRollup], model: str | None) -> list[ColumnElement[bool]]:

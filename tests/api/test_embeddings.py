@@ -280,3 +280,12 @@ async def test_base64_is_little_endian_floats(product: Running) -> None:
     packed = (await product.post("/v1/embeddings", {"input": "one two", "encoding_format": "base64"})).json()
     assert unpacked(b64decode(packed["data"][0]["embedding"])) == floats["data"][0]["embedding"]
     assert floats["omni"]["simulated"] is True and floats["omni"]["task"] == "embedding"
+
+
+async def test_many_vectors_are_the_same_in_both_forms_and_in_order(product: Running) -> None:
+    inputs = [f"text number {number}" for number in range(40)]
+    floats = (await product.post("/v1/embeddings", {"input": inputs})).json()["data"]
+    packed = (await product.post("/v1/embeddings", {"input": inputs, "encoding_format": "base64"})).json()["data"]
+    assert [unpacked(b64decode(one["embedding"])) for one in packed] == [one["embedding"] for one in floats]
+    alone = (await product.post("/v1/embeddings", {"input": inputs[39]})).json()["data"]
+    assert floats[39]["embedding"] == alone[0]["embedding"] and floats[39]["index"] == 39

@@ -4,39 +4,46 @@ The week is made here: real requests with a test key to the simulated models, wh
 before. The pages say that the figures are those of test keys.
 """
 
+import asyncio
 import json
 import random
 import shutil
-import sqlite3
 import struct
 import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from dataclasses import fields
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 from playwright.sync_api import Browser, Page, sync_playwright
+from sqlalchemy import delete, select, update
+from sqlmodel import col
 
+from omni_app.storage.database import Database
+from omni_app.storage.ledger import RequestRecord, insert_records
+from omni_app.storage.tables import AttemptRow, LatencyRollup, RequestRow, RoutingLog, UsageRollup
 from tests.e2e.conftest import ARGUMENTS, DESK, PHONE, open_page, sign_up
-from tests.e2e.pages import NEEDS_A_REQUEST, PAGES, VIEWS, picture_name
+from tests.e2e.pages import NEEDS_A_REQUEST, PAGES, picture_name
 from tests.product import ROOT, running_product
 from tests.system import chromium
 
 IMAGES = ROOT / "docs" / "images"
 PROMPTS = ROOT / "assets" / "estimate-example.jsonl"
 ENVIRONMENT = {"LOCAL_MODEL": "off", "RATE_LIMIT_MAX": "5000"}
-ROUNDS = 7
+ROUNDS = 10
 """How often each prompt is asked."""
-DAYS = 6.8
-TALLEST = 1_500
+DAYS = 12.5
+"""So that the last seven days can be compared with those before."""
+TALLEST = 1_000
 """A page is shown down to here; the phone's only as far as its screen."""
 MOST_BYTES = 3_000_000
 LOOKS = (("", DESK, "light"), ("-dark", DESK, "dark"), ("-phone", PHONE, "light"))
-DARK_PAGES = frozenset({"/", "/overview/", "/request/"})
+DARK_PAGES = frozenset({"/overview/", "/request/"})
 """Shown in the dark too; the others would only make the folder larger."""
 BEFORE = ("/", "/signup/", "/login/", "/start/", "/no-such-page/")
 """Pages of a stranger, then the first page behind the log-in, then one that needs no picture."""
@@ -71,9 +78,10 @@ def take_pictures(browser: Browser, address: str, database: Path) -> None:
     key = sign_up(page, address, "ada@example.com")
     page.click("text=Send a test request")
     page.wait_for_selector("#first-request")
+    page.click("text=I have saved it")
     shoot(page, "/start/")
     use_for_a_week(address, key, database)
-    for path in (*PAGES, *VIEWS):
+    for path in PAGES:
         if path not in BEFORE:
             show(page, address, path)
 
@@ -82,22 +90,44 @@ def show(page: Page, address: str, path: str) -> None:
     """Opens a page, does on it what makes it worth looking at, and takes its pictures."""
     url = address + path
     if path == NEEDS_A_REQUEST:
-        open_page(page, f"{address}/requests/")
+        open_page(page, f"{address}/requests/?mode=test&outcome=rescued")
         page.wait_for_selector("main tbody a")
-        rescued = page.locator("main tbody tr", has_text="rescued").or_(page.locator("main tbody tr")).first
-        url = address + str(rescued.locator("a").first.get_attribute("href"))
+        url = address + str(page.locator("main tbody a").first.get_attribute("href"))
     open_page(page, url)
     page.wait_for_function("!document.querySelector('.skeleton')")
-    if path == "/playground/":
-        play(page)
+    if path in ACTS:
+        ACTS[path](page)
     shoot(page, path)
+
+
+def estimate(page: Page) -> None:
+    """What the example file would have cost."""
+    page.set_viewport_size(DESK)  # type: ignore[arg-type]
+    page.click("[data-estimate-example]")
+    page.wait_for_selector("[data-notes]")
+    (IMAGES / "estimator.png").write_bytes(smaller(page.locator(".estimate").screenshot()))
+    page.reload()
+    page.wait_for_selector(".ranked")
 
 
 def play(page: Page) -> None:
     """A prompt and its answers side by side."""
+    open_page(page, f"{page.url}?models=sandbox/swift,sandbox/premium")
+    page.wait_for_selector(".column >> nth=2")
     page.fill("#prompt", PLAYGROUND_PROMPT)
     page.click("button:has-text('Send')")
-    page.wait_for_selector(".column .badge:has-text('answered')", timeout=30_000)
+    page.wait_for_selector(".column >> nth=2 >> .badge:has-text('answered')", timeout=60_000)
+
+
+def try_policy(page: Page) -> None:
+    """What other weights would have done."""
+    page.click("button:has-text('Cheapest')")
+    page.click("button:has-text('Try it')")
+    page.wait_for_timeout(2_000)
+
+
+ACTS: Mapping[str, Callable[[Page], None]] = {"/": estimate, "/playground/": play, "/policy/": try_policy}
+"""What is done on a page before its picture is taken."""
 
 
 def shoot(page: Page, path: str) -> None:
@@ -126,11 +156,12 @@ def use_for_a_week(address: str, key: str, database: Path) -> None:
         if number % 17 == 5:
             body["metadata"] = {"sandbox_fail": "all:error" if number % 68 == 5 else "error"}
         bodies.append(body)
-    with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
-        with ThreadPoolExecutor(12) as pool:
-            list(pool.map(lambda body: client.post("/v1/chat", json=body), bodies))
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=address, headers=headers, timeout=60) as client, ThreadPoolExecutor(24) as pool:
+        list(pool.map(lambda body: client.post("/v1/chat", json=body), bodies))
         wait_until_recorded(client, len(bodies))
-    spread_over_the_week(database)
+        # In a thread: the event loop of this one belongs to Playwright.
+        pool.submit(asyncio.run, spread_over_the_week(f"sqlite:///{database}")).result()
 
 
 def wait_until_recorded(client: httpx.Client, count: int) -> None:
@@ -141,26 +172,34 @@ def wait_until_recorded(client: httpx.Client, count: int) -> None:
         time.sleep(0.2)
 
 
-def spread_over_the_week(database: Path) -> None:
+async def spread_over_the_week(url: str) -> None:
     """Moves every request, with all that belongs to it, into the week before: more by day than by night."""
-    with sqlite3.connect(database, timeout=30) as connection:
-        found = connection.execute("SELECT request_id, created_at FROM requests ORDER BY created_at").fetchall()
-        for (request_id, _), minutes in zip(found, reversed(list(minutes_ago(len(found)))), strict=True):
-            for table in ("requests", "attempts", "routing_logs"):
-                rows = connection.execute(
-                    f"SELECT rowid, created_at FROM {table} WHERE request_id = ?",
-                    (request_id,),
-                ).fetchall()
-                for rowid, moment in rows:
-                    moved = (datetime.fromisoformat(moment) - timedelta(minutes=minutes)).isoformat(" ", "microseconds")
-                    connection.execute(f"UPDATE {table} SET created_at = ? WHERE rowid = ?", (moved, rowid))
-    connection.close()
+    database = Database(url)
+    async with database.session() as session:
+        rows = (await session.scalars(select(RequestRow).order_by(col(RequestRow.created_at).desc()))).all()
+        moved = [moved_back(row, minutes) for row, minutes in zip(rows, minutes_ago(len(rows)), strict=True)]
+        for table in (RequestRow, UsageRollup, LatencyRollup):
+            await session.execute(delete(table))
+        await insert_records(session, moved)
+        for record in moved:
+            for part in (AttemptRow, RoutingLog):
+                of_it = update(part).where(col(part.request_id) == record.request_id)
+                await session.execute(of_it.values(created_at=record.created_at))
+        await session.commit()
+    await database.close()
+
+
+def moved_back(row: RequestRow, minutes: float) -> RequestRecord:
+    """The same request, that many minutes earlier."""
+    names = [one.name for one in fields(RequestRecord) if one.name not in ("routing", "created_at")]
+    values = {name: getattr(row, name) for name in names}
+    return RequestRecord(**values, created_at=row.created_at - timedelta(minutes=minutes))
 
 
 def minutes_ago(count: int) -> Iterator[float]:
     """Rising times in the last days, the same in every run."""
     chance = random.Random(7)
-    times = []
+    times: list[float] = []
     while len(times) < count:
         minutes = chance.random() * DAYS * 24 * 60
         by_day = abs((minutes / 1440) % 1 - 0.5) > 0.18

@@ -4,10 +4,9 @@ Then once more with everything unfolded. Beside it what axe does not look at: re
 """
 
 from collections.abc import Iterator
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
-import axe_playwright_python
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page
@@ -16,7 +15,7 @@ from tests.e2e.conftest import DESK, PHONE, open_page, sign_up
 from tests.e2e.pages import APP_PAGES, NEEDS_A_REQUEST, OPEN_PAGES, PAGES
 
 pytestmark = pytest.mark.e2e
-AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 """Evaluated over the browser's debugging protocol, which the page's content security policy does not concern."""
 RUN = """
 async () => {
@@ -91,7 +90,7 @@ def violations(page: Page) -> list[str]:
     for size in (DESK, PHONE):
         for scheme in ("light", "dark"):
             page.set_viewport_size(size)  # type: ignore[arg-type]
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             page.wait_for_timeout(50)
             for line in page.evaluate(RUN):
                 found.setdefault(line, f"{size['width']} {scheme}: {line}")

@@ -86,12 +86,12 @@ def empty(title: str, text: Text, *action: rx.Component) -> rx.Component:
     return rx.el.div(rx.el.h2(title), rx.el.p(text), *action, class_name="empty")
 
 
-def stat(label: str, figure: Any, note: Any = "", *, tone: str = "") -> rx.Component:
-    """One figure with its label and a line under it."""
+def stat(label: str, figure: Any, *notes: Any, tone: str = "") -> rx.Component:
+    """One figure with its label and lines under it."""
     return rx.el.div(
         rx.el.dt(label),
         rx.el.dd(figure, class_name="figure"),
-        rx.el.dd(note, class_name="note"),
+        *(rx.el.dd(note, class_name="note") for note in notes or ("",)),
         class_name="stat",
         custom_attrs={"data-tone": tone},
     )

@@ -36,10 +36,15 @@ def drawn(buckets: Sequence[Bucket]) -> tuple[list[Row], str]:
 
 
 def labels(buckets: Sequence[Bucket]) -> list[str]:
-    """One label per bucket, most of them empty when there are many; the last bucket always has its own."""
-    step = -(-len(buckets) // LABELS)
-    last = len(buckets) - 1
-    return [one.label if (last - index) % step == 0 else "" for index, one in enumerate(buckets)]
+    """One label per bucket, as `labels_of`."""
+    return labels_of([one.label for one in buckets])
+
+
+def labels_of(names: Sequence[str]) -> list[str]:
+    """One label per name, most of them empty when there are many; the last always has its own."""
+    step = -(-len(names) // LABELS)
+    last = len(names) - 1
+    return [name if (last - index) % step == 0 else "" for index, name in enumerate(names)]
 
 
 def _bar(bucket: Bucket, *, index: int, top: int) -> Row:

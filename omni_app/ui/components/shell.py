@@ -20,7 +20,7 @@ APP_PAGES: Sequence[tuple[str, str]] = (
 )
 """Path and name of every page behind the log-in."""
 
-RANGES = (("24h", "24 h"), ("7d", "7 days"), ("30d", "30 days"))
+RANGES = (("1h", "1 h"), ("24h", "24 h"), ("7d", "7 days"), ("30d", "30 days"))
 MODES = (("live", "Live"), ("test", "Test"))
 
 
@@ -162,4 +162,30 @@ def switch(
         class_name="switch",
         role="group",
         custom_attrs={"aria-label": {"mode": "Live or test", "range": "Time range"}.get(name, name)},
+    )
+
+
+def days_form(
+    path: str, *, first: rx.Var[str], last: rx.Var[str], mode: rx.Var[str], chosen: rx.Var[bool]
+) -> rx.Component:
+    """A range of one's own, from one UTC day to another; sent as the page's address, so it can be shared too."""
+
+    def day(name: str, label: str, value: rx.Var[str]) -> rx.Component:
+        return rx.el.label(
+            rx.el.span(label), rx.el.input(type="date", name=name, default_value=value, key=value, required=True)
+        )
+
+    return rx.el.details(
+        rx.el.summary("From … to …", custom_attrs={"data-on": rx.cond(chosen, "yes", "no")}),
+        NativeForm.create(
+            rx.el.input(type="hidden", name="range", value="custom", read_only=True),
+            rx.el.input(type="hidden", name="mode", value=mode, read_only=True),
+            day("from", "First day (UTC)", first),
+            day("to", "Last day (UTC)", last),
+            rx.el.button("Show", type="submit", class_name="button small"),
+            action=path,
+            method="get",
+            class_name="days",
+        ),
+        class_name="range",
     )

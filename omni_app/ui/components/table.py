@@ -5,9 +5,9 @@ from typing import Any
 
 import reflex as rx
 
-from omni_app.ui.components.basics import Row
+from omni_app.ui.components.basics import Row, Text
 
-Column = tuple[str, Callable[[Any], Any]]
+Column = tuple[Text, Callable[[Any], Any]]
 """A heading and what a row shows under it; a heading that starts with `#` is a column of figures."""
 
 
@@ -15,11 +15,10 @@ def data_table(rows: rx.Var[list[Row]], columns: Sequence[Column], *, caption: s
     """The rows of a state as a table; `caption` is read to those who cannot see it."""
 
     def line(row: Any) -> rx.Component:
-        cells = [rx.el.td(show(row), class_name="num" if title.startswith("#") else "") for title, show in columns]
-        return rx.el.tr(*cells)
+        return rx.el.tr(*(rx.el.td(show(row), class_name=_look(title)) for title, show in columns))
 
     heads = [
-        rx.el.th(title.lstrip("#"), scope="col", class_name="num" if title.startswith("#") else "")
+        rx.el.th(title.lstrip("#") if isinstance(title, str) else title, scope="col", class_name=_look(title))
         for title, _ in columns
     ]
     return rx.el.div(
@@ -31,3 +30,7 @@ def data_table(rows: rx.Var[list[Row]], columns: Sequence[Column], *, caption: s
         class_name="table",
         custom_attrs={"tabIndex": "0", "role": "region", "aria-label": caption},
     )
+
+
+def _look(title: Text) -> str:
+    return "num" if isinstance(title, str) and title.startswith("#") else ""

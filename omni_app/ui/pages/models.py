@@ -28,7 +28,7 @@ from omni_app.ui.components.basics import (
 )
 from omni_app.ui.components.candidates import meter
 from omni_app.ui.components.scatter import drawn, scatter
-from omni_app.ui.components.shell import MODES, RANGES, app_page, switch
+from omni_app.ui.components.shell import MODES, RANGES, app_page, days_form, switch
 from omni_app.ui.components.table import data_table
 from omni_app.ui.model_rows import (
     SHOWN,
@@ -54,6 +54,8 @@ class ModelsState(AppState):
     """Used models with their figures, and the registry."""
 
     loaded: bool = False
+    first_day: str = ""
+    last_day: str = ""
     used: list[Row] = []
     points: list[Row] = []
     across: list[Row] = []
@@ -77,7 +79,8 @@ class ModelsState(AppState):
             view = await view_of(session, who, query=query, mode=self.mode, range_=self.range, now=utc_now())
             figures = await model_report(session, org_id=who.org_id, start=view.start, end=view.end, mode=view.mode)
             standing = await standing_of(session, who)
-        self.mode, self.range = view.mode, view.range
+        self.mode, self.range, self.problem = view.mode, view.range, view.problem
+        self.first_day, self.last_day = view.days
         figures.sort(key=lambda one: (-one.group.requests, one.group.key))
         total = sum(one.group.requests for one in figures)
         self.used = [used_row(one, total=total, mode=view.mode) for one in figures]
@@ -156,6 +159,13 @@ def page() -> rx.Component:
     view = [
         switch("mode", MODES, ModelsState.mode, path=PATH, other=("range", ModelsState.range)),
         switch("range", RANGES, ModelsState.range, path=PATH, other=("mode", ModelsState.mode)),
+        days_form(
+            PATH,
+            first=ModelsState.first_day,
+            last=ModelsState.last_day,
+            mode=ModelsState.mode,
+            chosen=ModelsState.range.contains(".."),
+        ),
     ]
     return app_page(
         test_note(ModelsState.mode),
@@ -222,7 +232,7 @@ def _used() -> rx.Component:
             ("#Share", lambda row: row["share"]),
             ("#Requests", lambda row: row["requests"]),
             ("#Cost", lambda row: money(row["cost"], row["cost_exact"])),
-            ("#$ per 1,000", lambda row: row["per_1k"]),
+            ("#$ per 1,000 req", lambda row: row["per_1k"]),
             ("#Saved", lambda row: money(row["saved"], row["saved_exact"])),
             ("#p50", lambda row: row["p50"]),
             ("#p95", lambda row: row["p95"]),

@@ -10,7 +10,7 @@ from omni_app.ui import text
 from omni_app.ui.components.basics import Row, button_link, card, empty, money, notice, stat
 from omni_app.ui.components.chart import SLOT, cost_chart, drawn, labels
 from omni_app.ui.components.requests import request_table
-from omni_app.ui.components.shell import MODES, RANGES, app_page, switch
+from omni_app.ui.components.shell import MODES, RANGES, app_page, days_form, switch
 from omni_app.ui.records import request_row
 from omni_app.ui.session import AppState, authed, backstage
 from omni_app.ui.view import View, buckets, view_of
@@ -31,6 +31,8 @@ class OverviewState(AppState):
     unit: str = "day"
     simulated: str = ""
     has_rows: bool = False
+    first_day: str = ""
+    last_day: str = ""
     recent: list[Row] = []
 
     @rx.event
@@ -46,7 +48,8 @@ class OverviewState(AppState):
             before = await reports.totals(session, start=start, end=end, **scope)
             groups = await reports.series(session, start=view.start, end=view.end, bucket=view.bucket, **scope)
             newest = await ledger.recent_requests(session, limit=RECENT, **scope)
-        self.mode, self.range = view.mode, view.range
+        self.mode, self.range, self.problem = view.mode, view.range, view.problem
+        self.first_day, self.last_day = view.days
         self.figures = figures(now, before)
         self.simulated = simulated_note(now)
         self.recent = [request_row(record) for record in newest]
@@ -63,7 +66,7 @@ class OverviewState(AppState):
 
 
 def figures(now: Totals, before: Totals) -> Row:
-    """The headline figures as text, each with its change where there is a period before."""
+    """The headline figures as text, each with what it was in the period before."""
     share = "" if now.saved_share is None else f"{100 * now.saved_share:.0f}% of "
     return {
         "spend": text.money(now.cost),
@@ -72,15 +75,24 @@ def figures(now: Totals, before: Totals) -> Row:
         "saved": text.money(now.savings),
         "saved_exact": text.exact_money(now.savings),
         "saved_note": f"{share}{text.money(now.premium_cost)} with {baseline_name(now)}" if now.requests else "",
+        "saved_change": was(text.money(before.savings), before),
         "requests": text.number(now.requests),
         "requests_change": text.change(now.requests, before.requests),
         "latency": text.milliseconds(now.p50_ms),
         "latency_note": f"p95 {text.milliseconds(now.p95_ms)}",
+        "latency_change": was(f"{text.milliseconds(before.p50_ms)}, p95 {text.milliseconds(before.p95_ms)}", before),
         "errors": text.percent(now.requests - now.successful, now.requests),
         "errors_note": f"{text.number(now.requests - now.successful)} of {text.number(now.requests)}",
+        "errors_change": was(text.percent(before.requests - before.successful, before.requests), before),
         "rescued": text.number(now.rescued),
+        "rescued_change": was(text.number(before.rescued), before),
         "baseline": baseline_name(now),
     }
+
+
+def was(figure: str, before: Totals) -> str:
+    """What a figure was in the period before; empty when there were no requests then."""
+    return f"{figure} in the period before" if before.requests else ""
 
 
 def baseline_name(totals: Totals) -> str:
@@ -105,6 +117,13 @@ def page() -> rx.Component:
     view = [
         switch("mode", MODES, OverviewState.mode, path=PATH, other=("range", OverviewState.range)),
         switch("range", RANGES, OverviewState.range, path=PATH, other=("mode", OverviewState.mode)),
+        days_form(
+            PATH,
+            first=OverviewState.first_day,
+            last=OverviewState.last_day,
+            mode=OverviewState.mode,
+            chosen=OverviewState.range.contains(".."),
+        ),
     ]
     return app_page(
         rx.cond(OverviewState.simulated != "", notice(OverviewState.simulated, tone="sim")),
@@ -122,11 +141,17 @@ def _stats() -> rx.Component:
     figure = OverviewState.figures
     return rx.el.dl(
         stat("Spend", money(figure["spend"], figure["spend_exact"]), figure["spend_change"]),
-        stat("Saved", money(figure["saved"], figure["saved_exact"]), figure["saved_note"], tone="good"),
+        stat(
+            "Saved",
+            money(figure["saved"], figure["saved_exact"]),
+            figure["saved_note"],
+            figure["saved_change"],
+            tone="good",
+        ),
         stat("Requests", figure["requests"], figure["requests_change"]),
-        stat("Median latency", figure["latency"], figure["latency_note"]),
-        stat("Errors", figure["errors"], figure["errors_note"]),
-        stat("Rescued by fallback", figure["rescued"], "answered after a model failed"),
+        stat("Median latency", figure["latency"], figure["latency_note"], figure["latency_change"]),
+        stat("Errors", figure["errors"], figure["errors_note"], figure["errors_change"]),
+        stat("Rescued by fallback", figure["rescued"], "answered after a model failed", figure["rescued_change"]),
         class_name="stats",
     )
 

@@ -1,0 +1,143 @@
+"""Reports over any range: roll-ups and rows together are the rows alone, on both databases."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
+
+from omni_app.storage import ledger, reports
+from omni_app.storage.database import Database
+from omni_app.storage.ledger import RequestRecord
+from omni_app.storage.reports import EXACT_UP_TO, Scope, UsageGroup
+from omni_app.storage.rollups import BUCKET_BASE, bucket_latency_ms, latency_bucket
+from tests.storage.facts import KEY, NOON, ORG, record
+
+START = datetime(2026, 3, 9, tzinfo=UTC)
+SPAN = timedelta(days=3)
+instants = st.integers(0, 4 * 86_400_000_000).map(lambda us: START + timedelta(microseconds=us))
+rows = st.lists(
+    st.builds(
+        replace,
+        st.just(record()),
+        model=st.sampled_from(["", "openai/gpt-4o", "anthropic/opus"]),
+        provider=st.sampled_from(["", "openai", "anthropic"]),
+        task=st.sampled_from(["chat", "coding"]),
+        key_id=st.sampled_from([KEY, UUID(int=7)]),
+        premium_model=st.sampled_from(["", "anthropic/opus"]),
+        cost=st.integers(0, 10**13),
+        premium_cost=st.integers(0, 10**14),
+        latency_ms=st.integers(0, 600_000),
+        success=st.booleans(),
+        rescued=st.booleans(),
+        created_at=instants,
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+async def write(database: Database, records: Iterable[RequestRecord]) -> None:
+    async with database.session() as session:
+        await ledger.insert_records(session, list(records))
+        await session.commit()
+
+
+def money(groups: Iterable[UsageGroup | RequestRecord]) -> tuple[int, int]:
+    listed = list(groups)
+    return sum(one.cost for one in listed), sum(one.premium_cost for one in listed)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(found=rows, edges=st.tuples(instants, instants))
+async def test_any_range_adds_up_as_its_rows_do(
+    database: Database, found: list[RequestRecord], edges: tuple[datetime, datetime]
+) -> None:
+    org = uuid4()
+    found = [replace(row, org_id=org, request_id=uuid4().hex) for row in found]
+    await write(database, found)
+    start, end = min(edges), max(edges)
+    inside = [row for row in found if start <= row.created_at < end]
+    async with database.session() as session:
+        span = {"org_id": org, "start": start, "end": end, "mode": "live"}
+        report = await reports.usage(session, **span)  # type: ignore[arg-type]
+        headline = await reports.totals(session, **span)  # type: ignore[arg-type]
+        hours = await reports.series(session, **span, bucket="hour")  # type: ignore[arg-type]
+        lines = await reports.lines(session, **span, bucket="hour", by="key")  # type: ignore[arg-type]
+    assert money(inside) == (report.total_cost, report.premium_cost) == (headline.cost, headline.premium_cost)
+    assert money(inside) == money(report.by_day) == money(hours) == money(line.group for line in lines)
+    assert headline.requests == len(inside) == sum(one.requests for one in hours)
+    assert (headline.successful, headline.rescued) == (
+        sum(row.success for row in inside),
+        sum(row.rescued for row in inside),
+    )
+    assert {one.key for one in hours} == {f"{row.created_at:%Y-%m-%dT%H}:00:00Z" for row in inside}
+    assert {line.name for line in lines} == {str(row.key_id) for row in inside}
+    assert set(headline.premium_models) == {row.premium_model for row in inside} - {""}
+
+
+async def test_a_row_that_comes_twice_is_counted_once(database: Database) -> None:
+    for _ in range(3):
+        await write(database, [record("a"), record("a"), record("b")])
+    async with database.session() as session:
+        report = await reports.usage(session, org_id=ORG, start=NOON - SPAN, end=NOON + SPAN, mode="live")
+    assert report.total_requests == 2
+
+
+@pytest.mark.parametrize("latency_ms", [1, 2, 7, 99, 812, 5_000, 61_234, 3_600_000])
+def test_a_bucket_tells_a_latency_within_two_percent(latency_ms: int) -> None:
+    assert bucket_latency_ms(latency_bucket(latency_ms)) == pytest.approx(latency_ms, rel=BUCKET_BASE**0.5 - 1 + 1e-9)
+    assert BUCKET_BASE**0.5 - 1 < 0.02
+
+
+async def test_percentiles_of_many_are_within_two_percent_of_the_exact_ones(database: Database) -> None:
+    many = [
+        replace(record(f"r{n}"), latency_ms=20 + n * 3, created_at=NOON - timedelta(minutes=n % 2_000))
+        for n in range(EXACT_UP_TO + 500)
+    ]
+    await write(database, many)
+    inside = sorted(row.latency_ms for row in many if row.created_at >= NOON - timedelta(hours=30, minutes=7))
+    assert len(inside) > EXACT_UP_TO
+    async with database.session() as session:
+        p50, p95 = await reports.latency_percentiles(
+            session,
+            org_id=ORG,
+            start=NOON - timedelta(hours=30, minutes=7),
+            end=NOON + timedelta(seconds=1),
+            mode="live",
+        )
+        models = await reports.model_report(
+            session, org_id=ORG, start=NOON - timedelta(days=9), end=NOON + timedelta(days=9), mode="live"
+        )
+    assert p50 == pytest.approx(inside[len(inside) // 2], rel=0.021)
+    assert p95 == pytest.approx(inside[len(inside) * 95 // 100], rel=0.021)
+    assert [one.group.requests for one in models] == [len(many)]
+    assert models[0].p50_ms == pytest.approx(many[len(many) // 2].latency_ms, rel=0.021)
+
+
+async def test_a_month_of_many_rows_is_answered_from_few(sqlite_database: Database) -> None:
+    """What the million-row benchmark shows, small: whole hours and days are never read row by row."""
+    hours = 24 * 30
+    await write(
+        sqlite_database,
+        (
+            replace(record(f"r{hour}-{n}"), created_at=NOON.replace(minute=1) + timedelta(hours=hour, minutes=n))
+            for hour in range(hours)
+            for n in range(5)
+        ),
+    )
+    scope = Scope(ORG, "live", NOON - timedelta(hours=1), NOON + timedelta(hours=hours + 1))
+    read_rows, whole_hours, whole_days = scope.pieces()
+    assert sum((end - start for start, end in read_rows), timedelta()) < timedelta(hours=2)
+    assert sum((end - start for start, end in whole_hours), timedelta()) < timedelta(hours=48)
+    assert whole_days[1] - whole_days[0] > timedelta(days=28)
+    statements: list[str] = []
+    event.listen(sqlite_database.engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    async with sqlite_database.session() as session:
+        found = await reports.totals(session, org_id=ORG, start=scope.start, end=scope.end, mode="live")
+    assert found.requests == hours * 5
+    assert len(statements) <= 4
