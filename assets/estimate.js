@@ -342,7 +342,7 @@
         : "Each request was classified and routed by its own text. Where the file does not say how many tokens were billed, they are estimated: the prompt from its text, the answer as a usual one for its task.",
       (find("choice").value === "as_good"
         ? "Only models with a public rating at least as high, for the task, as the model of the file’s were allowed. "
-        : "Any model of the catalogue was allowed; hard requests only go to models rated high enough for them. ") +
+        : "Any model of the catalogue was allowed, also one that is rated lower than yours; hard requests only go to models rated high enough for them. The third choice above compares with models rated as high alone. ") +
         "Ratings are averages over other people’s prompts: try your own before you switch.",
       "This is an estimate over every model of the catalogue, not a promise. Discounts, batch prices and cache hits that you would have elsewhere are not known here; cache hits in the file count for both sides.",
     ];

@@ -6,6 +6,7 @@
   const PLACEHOLDER = "YOUR_API_KEY";
   let newKey = "";
   let making = false;
+  let invitation = "";
 
   const all = (selector) => document.querySelectorAll(selector);
   const setText = (element, text) => {
@@ -51,6 +52,19 @@
     } finally {
       making = false;
     }
+  }
+
+  /* Invitations: the link's secret stands behind a #, which no server sees; it is kept for this tab until it is used. */
+  function showInvitation() {
+    const found = location.hash.match(/^#(invite|join)=([\w-]{20,100})$/);
+    if (found) {
+      if (found[1] === "join") sessionStorage.setItem("omni-join", found[2]);
+      else invitation = `${location.origin}/join/#join=${found[2]}`;
+      history.replaceState(history.state, "", location.pathname + location.search);
+    }
+    for (const slot of all("[data-invite-link]")) setText(slot, invitation);
+    for (const box of all("[data-invite-box]")) box.hidden = !invitation;
+    for (const field of all("[data-join-token]")) field.value = sessionStorage.getItem("omni-join") || "";
   }
 
   function makeFirstKey() {
@@ -208,6 +222,7 @@
     localTimes();
     showKey();
     makeFirstKey();
+    showInvitation();
     restoreTyped();
     restoreDrafts();
   }

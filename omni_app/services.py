@@ -19,6 +19,9 @@ from omni_app.settings import Settings
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.keys import KeyCache, KeyHasher
 from omni_app.storage.pause import pause
+from omni_app.storage.prompts import PURPOSE, PromptKeeper
+from omni_app.storage.retention import Retention
+from omni_app.storage.sealing import Sealer
 from omni_app.storage.sign_in import EmbeddedSignIn, SignIn
 from omni_app.storage.spool import Drainer, Spool
 
@@ -46,12 +49,17 @@ class Services:
     drainer: Drainer
     gateway: Gateway
     budgets: Budgets
+    sealer: Sealer
+    """For kept prompts."""
+    prompts: PromptKeeper
+    retention: Retention
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self) -> None:
         """Starts the background work."""
-        for work in (self.keys.run, self.drainer.run, self.budgets.run, self._follow_registry):
+        background = (self.keys.run, self.drainer.run, self.budgets.run, self.prompts.run, self.retention.run)
+        for work in (*background, self._follow_registry):
             self._tasks.append(asyncio.create_task(work(self._stopping)))
         self._tasks.append(asyncio.create_task(self._warm_up()))
 
@@ -123,6 +131,8 @@ def build_services(settings: Settings) -> Services:
     transport = Transport()
     providers = build_providers(settings, transport)
     budgets = Budgets(database)
+    sealer = Sealer(settings.secret_key, purpose=PURPOSE)
+    prompts = PromptKeeper(database, sealer)
     gateway = Gateway(
         registry=packaged_registry(),
         providers=providers,
@@ -134,6 +144,7 @@ def build_services(settings: Settings) -> Services:
             total_s=settings.provider_timeout_sec,
         ),
         budgets=budgets,
+        prompts=prompts,
         premium_model=settings.premium_model,
     )
     return Services(
@@ -149,6 +160,9 @@ def build_services(settings: Settings) -> Services:
         drainer=Drainer(spool, database, budgets.outstanding),
         gateway=gateway,
         budgets=budgets,
+        sealer=sealer,
+        prompts=prompts,
+        retention=Retention(database),
     )
 
 

@@ -44,6 +44,7 @@ def new_columns() -> dict[str, tuple[sa.Column, ...]]:
             sa.Column("rate_limit", sa.Integer(), nullable=True),
             sa.Column("replaced_by", sa.Uuid(), nullable=True),
         ),
+        "sessions": (sa.Column("acting_for", sa.Uuid(), nullable=True),),
         "requests": (
             sa.Column("routing_us", sa.Integer(), nullable=False, server_default="0"),
             sa.Column("first_token_ms", sa.Integer(), nullable=True),

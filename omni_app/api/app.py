@@ -20,6 +20,7 @@ from omni_app.api import (
     messages,
     models,
     router_debug,
+    team,
     usage,
 )
 from omni_app.api.idempotency import Idempotency
@@ -58,6 +59,7 @@ def create_api(services: Services) -> ASGIApp:
         *documents.routes(services),
         *account.routes(services),
         *exports.routes(services),
+        *team.routes(services),
         *estimate.routes(services),
     ]
     app = Starlette(

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from omni_app.api.account import signed_in
 from omni_app.api.checks import check_choice
+from omni_app.api.forms import signed_in
 from omni_app.api.query import query_values, time_range
 from omni_app.errors import InvalidRequest, PermissionDenied
 from omni_app.money import usd_text

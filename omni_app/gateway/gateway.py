@@ -32,6 +32,7 @@ from omni_app.routing.types import (
     Snapshot,
     Step,
 )
+from omni_app.storage.prompts import KeptExchange, PromptKeeper
 from omni_app.storage.spool import Spool
 from omni_app.storage.tables import utc_now
 
@@ -59,6 +60,7 @@ class Gateway:
     spool: Spool
     limits: Limits
     budgets: Budgets | None = None
+    prompts: PromptKeeper | None = None
     premium_model: str = ""
     policy: Policy = field(default_factory=Policy)
     health: Health = field(default_factory=Health)
@@ -226,6 +228,13 @@ class Gateway:
     def _served(self, story: Story, whole: Whole, started_s: float) -> Answer:
         latency_ms = self._elapsed_ms(started_s)
         self.spool.finish(story.served(whole.completion, whole.answered_by, latency_ms=latency_ms))
+        if self.prompts is not None and story.caller.keep_prompts_days and not story.request.embeds:
+            self.prompts.offer(
+                org_id=story.caller.org_id,
+                request_id=story.request_id,
+                days=story.caller.keep_prompts_days,
+                exchange=KeptExchange(story.request.messages, story.request.params, whole.completion.text),
+            )
         return story.answer(whole.completion, whole.answered_by, latency_ms=latency_ms)
 
     def _elapsed_ms(self, started_s: float) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import case, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -86,14 +86,16 @@ async def verify_password(session: AsyncSession, *, email: str, password: str) -
     return await identity_of(session, user.id)
 
 
-async def identity_of(session: AsyncSession, user_id: UUID, *, session_id: UUID | None = None) -> Identity | None:
-    """The user with their first org; None when there is none (any more)."""
+async def identity_of(
+    session: AsyncSession, user_id: UUID, *, session_id: UUID | None = None, acting_for: UUID | None = None
+) -> Identity | None:
+    """The user with the org they act for, else with their first one; None when there is none (any more)."""
     query = (
         select(User, Org, Membership)
         .join(Membership, col(Membership.user_id) == col(User.id))
         .join(Org, col(Org.id) == col(Membership.org_id))
         .where(col(User.id) == user_id, col(Org.deleted_at).is_(None))
-        .order_by(col(Membership.created_at))
+        .order_by(case((col(Org.id) == acting_for, 0), else_=1), col(Membership.created_at))
         .limit(1)
     )
     found = (await session.execute(query)).first()
@@ -125,7 +127,7 @@ async def read_session(session: AsyncSession, *, token: str) -> Identity | None:
     if now - row.last_seen_at > SEEN_STEP:
         row.last_seen_at = now
         await session.commit()
-    return await identity_of(session, row.user_id, session_id=row.id)
+    return await identity_of(session, row.user_id, session_id=row.id, acting_for=row.acting_for)
 
 
 async def close_session(session: AsyncSession, *, token: str) -> None:
@@ -149,6 +151,16 @@ async def reset_password(session: AsyncSession, *, email: str, password: str) ->
     await session.execute(update(User).where(col(User.id) == user.id).values(password_hash=hashed))
     await close_all_sessions(session, user_id=user.id)
     return True
+
+
+async def change_email(session: AsyncSession, *, user_id: UUID, email: str) -> None:
+    """Another address for the user. Raises `EmailTaken` or `InvalidRequest`."""
+    address = normalised_email(email)
+    try:
+        async with session.begin_nested():
+            await session.execute(update(User).where(col(User.id) == user_id).values(email=address))
+    except IntegrityError:
+        raise EmailTaken("email: there is an account with this address", param="email") from None
 
 
 async def org_named(session: AsyncSession, name: str) -> UUID:

@@ -138,7 +138,7 @@ async def replaced_secrets(
         col(ApiKeyRow.expires_at) > now,
     )
     rows = await session.execute(query.order_by(col(ApiKeyRow.expires_at)))
-    return {key_id: ends_at for key_id, ends_at in rows.tuples() if key_id and ends_at}
+    return {key_id: ends_at for key_id, ends_at in rows if key_id and ends_at}
 
 
 def _secrets_of(org_id: UUID, key_id: UUID) -> ColumnElement[bool]:

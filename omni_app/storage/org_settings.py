@@ -1,13 +1,15 @@
 """What an org has set for itself. Every change reaches every worker with its next look at the revocation version."""
 
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from omni_app.errors import NotFound
+from omni_app.errors import InvalidRequest, NotFound
 from omni_app.storage.meta import REVOCATIONS, bump
+from omni_app.storage.prompts import forget_prompts
 from omni_app.storage.tables import Org
 
 
@@ -38,3 +40,52 @@ async def _living_org(session: AsyncSession, org_id: UUID) -> Org:
     if org is None:
         raise NotFound("there is no such org")
     return org
+
+
+PROMPT_DAYS = (0, 7, 30, 90)
+"""How long prompts may be kept; 0 = not at all."""
+MAX_NAME = 60
+
+
+@dataclass(frozen=True, slots=True)
+class OrgSettings:
+    """What the Settings page shows of an org."""
+
+    name: str
+    premium_model: str
+    keep_prompts_days: int
+
+
+async def read_settings(session: AsyncSession, *, org_id: UUID) -> OrgSettings:
+    """The org's settings. Raises `NotFound` when it is gone."""
+    org = await _living_org(session, org_id)
+    return OrgSettings(org.name, org.premium_model, org.keep_prompts_days)
+
+
+async def rename_org(session: AsyncSession, *, org_id: UUID, name: str) -> None:
+    """Another name. The caller commits. Raises `InvalidRequest`."""
+    cleaned = name.strip()
+    if not (0 < len(cleaned) <= MAX_NAME and cleaned.isprintable()):
+        raise InvalidRequest(f"name: must be 1 to {MAX_NAME} printable characters", param="name")
+    (await _living_org(session, org_id)).name = cleaned
+    await session.flush()
+
+
+async def set_baseline(session: AsyncSession, *, org_id: UUID, model_id: str) -> None:
+    """The model that savings are measured against from now on; "" = the server's. The caller has made sure that it is
+    one, and commits.
+    """
+    await bump(session, REVOCATIONS)
+    (await _living_org(session, org_id)).premium_model = model_id
+    await session.flush()
+
+
+async def set_prompt_days(session: AsyncSession, *, org_id: UUID, days: int) -> None:
+    """How long prompts and answers are kept from now on; 0 stops it and deletes what is there. The caller commits."""
+    if days not in PROMPT_DAYS:
+        raise InvalidRequest(f"days: must be one of {', '.join(map(str, PROMPT_DAYS))}", param="days")
+    await bump(session, REVOCATIONS)
+    (await _living_org(session, org_id)).keep_prompts_days = days
+    if not days:
+        await forget_prompts(session, org_id=org_id)
+    await session.flush()

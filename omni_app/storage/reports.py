@@ -239,7 +239,7 @@ async def lines(
     added = cells(scope, rows_only=bucket == "minute", finest="hour" if bucket == "hour" else "day")
     name: SQLColumnExpression[str] = added.c.key_id if by == "key" else dimension(added, by)
     at = time_bucket(session, added.c.at, bucket)
-    query: Select[Any] = (
+    query: Any = (
         select(at.label("at"), name.label("name"), *_sums(added)).group_by("at", "name").order_by("at", "name")
     )
     found = [(at, str(name), _group(str(name), figures)) for at, name, *figures in await session.execute(query)]

@@ -28,6 +28,17 @@ class SignIn(Protocol):
         ...
 
 
+    async def change_password(self, session: AsyncSession, *, who: Identity, password: str) -> None:
+        """Another password, the current one having been checked. Raises `WeakPassword`, or `Conflict` where passwords
+        are kept elsewhere.
+        """
+        ...
+
+    async def change_email(self, session: AsyncSession, *, who: Identity, email: str) -> None:
+        """Another address. Raises `EmailTaken`, `InvalidRequest`, or `Conflict` where accounts are kept elsewhere."""
+        ...
+
+
 class EmbeddedSignIn:
     """Passwords in our own users table."""
 
@@ -38,3 +49,11 @@ class EmbeddedSignIn:
     async def verify_password(self, session: AsyncSession, *, email: str, password: str) -> Identity | None:
         """See `SignIn`."""
         return await accounts.verify_password(session, email=email, password=password)
+
+    async def change_password(self, session: AsyncSession, *, who: Identity, password: str) -> None:
+        """See `SignIn`."""
+        await accounts.reset_password(session, email=who.email, password=password)
+
+    async def change_email(self, session: AsyncSession, *, who: Identity, email: str) -> None:
+        """See `SignIn`."""
+        await accounts.change_email(session, user_id=who.user_id, email=email)

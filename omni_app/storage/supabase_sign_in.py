@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 from supabase import AsyncClient, AsyncClientOptions, AuthApiError, AuthError, acreate_client
 
-from omni_app.errors import InvalidRequest, Unavailable
+from omni_app.errors import Conflict, InvalidRequest, Unavailable
 from omni_app.storage import accounts
 from omni_app.storage.accounts import EmailTaken, Identity, normalised_email
 from omni_app.storage.passwords import WeakPassword, check_strength
@@ -18,6 +18,7 @@ from omni_app.storage.tables import User
 
 TIMEOUT_S = 10.0
 AWAY = "Supabase Auth does not answer; try again in a moment"
+ELSEWHERE = "this server keeps its accounts at Supabase Auth: change it there"
 TAKEN_CODES = frozenset({"user_already_exists", "email_exists"})
 WRONG_CODES = frozenset({"invalid_credentials", "user_not_found", "user_banned"})
 
@@ -70,6 +71,14 @@ class SupabaseSignIn:
             return await accounts.identity_of(session, user.id)
         org_name = f"{address.partition('@')[0][:40]}'s team"
         return await accounts.join(session, email=address, password_hash="", org_name=org_name)
+
+    async def change_password(self, session: AsyncSession, *, who: Identity, password: str) -> None:
+        """See `SignIn`."""
+        raise Conflict(ELSEWHERE)
+
+    async def change_email(self, session: AsyncSession, *, who: Identity, email: str) -> None:
+        """See `SignIn`."""
+        raise Conflict(ELSEWHERE)
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[AsyncClient]:

@@ -115,6 +115,8 @@ class Session(SQLModel, table=True):
     id: uuid.UUID = _id()
     token_hash: str = Field(max_length=64, unique=True)
     user_id: uuid.UUID = Field(foreign_key="users.id", index=True)
+    acting_for: uuid.UUID | None = Field(default=None)
+    """The org that the browser shows, of a user who is in several; None = the one they joined first."""
     created_at: datetime = _created()
     last_seen_at: datetime = _created()
 

@@ -12,7 +12,9 @@ from omni_app.storage.ledger import RequestRecord
 from omni_app.ui.code_samples import CURL, KEY, literal, shell_word
 from omni_app.ui.drafts import AUTO
 
-NOT_KEPT = "Prompts are not stored unless your team opts in, and this request’s was not: there is nothing to send."
+NOT_KEPT = (
+    "Prompts are stored only where a team opts in (Settings), and this request’s is not: there is nothing to send."
+)
 EMBEDS = "This request wanted embeddings, which are not sent again from here."
 NEVER_DECIDED = "This request was never decided, so what it asked for is not known."
 

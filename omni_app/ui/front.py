@@ -126,11 +126,17 @@ class Front:
         if path in self._site.addresses:
             return Response(self._site.addresses[path], media_type="text/javascript")
         if path.rstrip("/") in self._guarded and not self._has_cookie(scope):
-            return RedirectResponse("/login/?" + urlencode({"next": path.rstrip("/") + "/"}), status_code=303)
+            return RedirectResponse("/login/?" + urlencode({"next": _address(scope)}), status_code=303)
         return None
 
     def _has_cookie(self, scope: Scope) -> bool:
         return bool(cookie_parser(Headers(scope=scope).get("cookie", "")).get(self._cookie))
+
+
+def _address(scope: Scope) -> str:
+    """Path and query of a page, to come back to after the log-in."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    return str(scope["path"]).rstrip("/") + "/" + (f"?{query}" if query else "")
 
 
 def log_event_error(exception: Exception) -> None:

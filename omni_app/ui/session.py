@@ -161,6 +161,8 @@ def verdict(function: Callable[..., Any]) -> str:
 async def _to_login(state: Any) -> Any:
     """Empties the tab and leads to the log-in page, which leads back."""
     path = state.router.url.path
+    if query := state.router.url.query:
+        path += f"?{query}"
     if _may_change(state):
         (await state.get_state(AppState)).reset()
     return rx.redirect("/login/?" + urlencode({"error": "ended", "next": path}))

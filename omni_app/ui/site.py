@@ -9,7 +9,21 @@ import reflex as rx
 
 from omni_app.ui.components.basics import button_link
 from omni_app.ui.components.shell import APP_PAGES, public_page
-from omni_app.ui.pages import auth, keys, landing, models, overview, playground, policy, request, requests, start, usage
+from omni_app.ui.pages import (
+    auth,
+    join,
+    keys,
+    landing,
+    models,
+    overview,
+    playground,
+    policy,
+    request,
+    requests,
+    settings,
+    start,
+    usage,
+)
 from omni_app.ui.pages.request_state import RequestState
 
 ASSETS = Path(__file__).resolve().parent.parent.parent / "assets"
@@ -47,6 +61,8 @@ def add_pages(app: rx.App) -> None:
     _add(app, policy.page, "/policy", title="Routing policy", on_load=policy.PolicyState.load)
     _add(app, playground.page, "/playground", title="Playground", on_load=playground.PlaygroundState.load)
     _add(app, keys.page, "/keys", title="API keys", on_load=keys.KeysState.load)
+    _add(app, settings.page, "/settings", title="Settings", on_load=settings.SettingsState.load)
+    _add(app, join.page, "/join", title="Join a team", on_load=join.JoinState.load)
     app.add_page(missing_page, route="404", title=f"No such page · {NAME}", description=DESCRIPTION)
 
 

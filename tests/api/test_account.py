@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from omni_app.api.account import ACCOUNT_LIMIT, MAX_KEYS
+from omni_app.api.account import MAX_KEYS
+from omni_app.api.forms import ACCOUNT_LIMIT
 from omni_app.storage import accounts, keys
 from tests.api.conftest import HELLO, ORIGIN, Running, run, settings_for
 

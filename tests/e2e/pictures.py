@@ -122,7 +122,7 @@ def play(page: Page) -> None:
 def try_policy(page: Page) -> None:
     """What other weights would have done."""
     page.click("button:has-text('Cheapest')")
-    page.click("button:has-text('Try it')")
+    page.wait_for_selector("button[aria-pressed=true]:has-text('Cheapest')")
     page.wait_for_timeout(2_000)
 
 

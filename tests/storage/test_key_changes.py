@@ -1,4 +1,4 @@
-"""Changing a key: settings, on and off, rotation; who is let in before and after, and that other orgs' keys are none."""
+"""Changing a key: settings, on and off, rotation; who is let in before and after; other orgs' keys are none."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

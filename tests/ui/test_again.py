@@ -75,6 +75,6 @@ def test_a_shell_reads_the_command_as_it_was_meant_whatever_was_typed() -> None:
 
 def test_why_it_cannot_be_sent_again() -> None:
     assert why_not(kept(), kept=True) == ""
-    assert "not stored" in why_not(kept(), kept=False)
+    assert "opts in" in why_not(kept(), kept=False)
     assert "embeddings" in why_not(kept(embeds=True), kept=True)
     assert "never decided" in why_not(replace(kept(), routing=None), kept=True)

@@ -1,7 +1,7 @@
 """One request's page: its time line, its candidates and its cost lines, over the real ledger and the real gateway."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +10,8 @@ from uuid import uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
+from sqlmodel import col
 
 from omni_app.gateway.types import Answer, Caller, ChatRequest
 from omni_app.money import usd_text
@@ -22,12 +23,14 @@ from omni_app.services import Services
 from omni_app.storage import keys
 from omni_app.storage.ledger import AttemptRecord, RequestRecord
 from omni_app.storage.org_settings import set_model_enabled
-from omni_app.storage.tables import RequestRow, SnapshotRow
+from omni_app.storage.prompts import forget_prompts
+from omni_app.storage.tables import Org, RequestRow, SnapshotRow
 from omni_app.ui.cost_lines import baseline_rows, cost_rows, price_note
 from omni_app.ui.pages.request_state import RequestState
 from omni_app.ui.session import AppState
 from omni_app.ui.time_line import ticks, time_rows
 from tests.ui.conftest import Person
+from tests.ui.live import LiveTab, running_tabs
 from tests.ui.test_pages import record, write
 from tests.ui.test_requests_page import counted_statements
 
@@ -323,3 +326,82 @@ def test_no_bar_leaves_the_drawing() -> None:
     for row in time_rows(request, [replace(one, started_ms=5_000, latency_ms=9) for one in attempts]):
         assert float(row["x"].rstrip("%")) >= 0
         assert float(row["x"].rstrip("%")) + float(row["width"].rstrip("%")) <= 100.001
+
+
+# Once more
+
+
+@pytest.fixture
+async def open_tab(started: Services) -> AsyncIterator[Callable[[str, Any], LiveTab]]:
+    async with running_tabs() as open_tab:
+        yield open_tab
+
+
+async def looked_at(open_tab: Any, person: Person, request_id: str) -> LiveTab:
+    """A tab with the request's page open."""
+    tab: LiveTab = await open_tab("tab", person.tab.at("/request/", id=request_id))
+    await tab.done(RequestState, "load")
+    return tab
+
+
+async def opt_in(services: Services, person: Person) -> None:
+    """The org lets its prompts be kept for a week."""
+    async with services.database.session() as session:
+        await session.execute(update(Org).where(col(Org.id) == person.who.org_id).values(keep_prompts_days=7))
+        await session.commit()
+
+
+async def recorded(person: Person, request_id: str) -> Any:
+    """The page of a request that has only just been answered."""
+    async with asyncio.timeout(5):
+        while True:
+            state = await opened(person, request_id)
+            if state.loaded:
+                return state
+            await asyncio.sleep(0.05)
+
+
+async def test_without_a_kept_prompt_the_page_says_why_and_sends_nothing(
+    started: Services, sign_up: Any, open_tab: Any
+) -> None:
+    person = await sign_up("ada@example.com")
+    tab = await looked_at(open_tab, person, await asked(started, person))
+    await tab.done(RequestState, "run_again")
+    state = await tab.state(RequestState)
+    assert "opts in" in state.again_note
+    assert (state.curl_before, state.curl_after, state.repeated) == ("", "", {})
+
+
+async def test_a_kept_request_can_be_copied_and_run_again(started: Services, sign_up: Any, open_tab: Any) -> None:
+    person = await sign_up("ada@example.com")
+    await opt_in(started, person)
+    request_id = await asked(started, person)
+    await started.prompts.flush()
+    tab = await looked_at(open_tab, person, request_id)
+    state = await tab.state(RequestState)
+    assert state.again_note == ""
+    assert state.curl_before.endswith("Authorization: Bearer ")
+    assert PROMPT in state.curl_after
+    await tab.done(RequestState, "run_again")
+    state = await tab.state(RequestState)
+    new = state.repeated["href"].removeprefix("/request/?id=")
+    assert new != request_id
+    assert not state.running
+    assert (await recorded(person, new)).facts["task"] == "Coding"
+
+
+async def test_a_prompt_that_was_forgotten_meanwhile_is_not_sent(
+    started: Services, sign_up: Any, open_tab: Any
+) -> None:
+    person = await sign_up("ada@example.com")
+    await opt_in(started, person)
+    request_id = await asked(started, person)
+    await started.prompts.flush()
+    tab = await looked_at(open_tab, person, request_id)
+    async with started.database.session() as session:
+        await forget_prompts(session, org_id=person.who.org_id)
+        await session.commit()
+    await tab.done(RequestState, "run_again")
+    state = await tab.state(RequestState)
+    assert (state.repeated, state.running) == ({}, False)
+    assert "not kept any more" in state.problem

@@ -16,6 +16,7 @@ APP_PAGES: Sequence[tuple[str, str]] = (
     ("/policy/", "Routing policy"),
     ("/playground/", "Playground"),
     ("/keys/", "Keys"),
+    ("/settings/", "Settings"),
     ("/start/", "Get started"),
 )
 """Path and name of every page behind the log-in."""

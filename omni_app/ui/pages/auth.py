@@ -15,10 +15,15 @@ ERRORS = {
     "email": "This does not look like an e-mail address. It should be like you@example.com.",
     "slow_down": "Too many tries from here. Wait five minutes, then try again.",
     "confirm": "Open the link in the e-mail that was sent to you, then log in.",
+    "everywhere": "You are logged out everywhere.",
+    "deleted": "The team is deleted: its keys open nothing any more, and its data goes within a week.",
     "ended": "Your session has ended. Log in again to go on.",
     "away": "The database does not answer right now. Wait a moment, then try again.",
 }
 """Error code of the form's answer -> what to say."""
+
+
+MAX_NEXT = 500
 
 
 class AuthState(AppState):
@@ -33,7 +38,7 @@ class AuthState(AppState):
         """Reads the answer of the last try from the address."""
         query = self.router.url.query_parameters
         self.error = ERRORS.get(query.get("error", ""), "")
-        self.after = query.get("next", "")[:40]
+        self.after = query.get("next", "")[:MAX_NEXT]
 
 
 def _field(label: str, name: str, *, kind: str, autocomplete: str, hint: str = "", **attrs: Any) -> rx.Component:
@@ -89,6 +94,7 @@ def signup() -> rx.Component:
             "Team name", "org_name", kind="text", autocomplete="organization",
             hint="Optional. Keys and figures belong to the team.", max_length=60,
         ),
+        rx.el.input(type="hidden", name="next", value=AuthState.after, read_only=True),
         submit="Create account",
     )  # fmt: skip
     other = rx.el.p("You have an account? ", rx.el.a("Log in", href="/login/"), class_name="soft")

@@ -4,6 +4,7 @@ import reflex as rx
 
 from omni_app.ui.components.basics import (
     badge,
+    button,
     button_link,
     card,
     copy_button,
@@ -17,6 +18,7 @@ from omni_app.ui.components.basics import (
 from omni_app.ui.components.candidates import ranking, score_table, scored_ranking
 from omni_app.ui.components.requests import attempt_steps, cost_table
 from omni_app.ui.components.shell import app_page
+from omni_app.ui.components.snippets import filled_snippet
 from omni_app.ui.components.time_line import time_line
 from omni_app.ui.log_view import PATH
 from omni_app.ui.pages.request_state import RequestState
@@ -152,4 +154,29 @@ def _again() -> rx.Component:
         ),
         class_name="stack tight",
     )
-    return card(rx.cond(RequestState.again_note != "", missing, rx.fragment()), title="Once more")
+    return card(rx.cond(RequestState.again_note != "", missing, _sendable()), title="Once more")
+
+
+def _sendable() -> rx.Component:
+    new = RequestState.repeated
+    return rx.el.div(
+        filled_snippet("curl", "again-curl", before=RequestState.curl_before, after=RequestState.curl_after),
+        rx.el.div(
+            button(
+                rx.cond(RequestState.running, "Waiting for the answer …", "Run again"), on_click=RequestState.run_again
+            ),
+            rx.el.span(RequestState.run_note, class_name="soft small"),
+            class_name="row",
+        ),
+        rx.el.div(
+            rx.cond(
+                new.length() > 0,
+                rx.el.p(
+                    new["model"], " answered for ", money(new["cost"], new["cost_exact"]), ". ",
+                    rx.el.a("Open the new request", href=new["href"]),
+                ),
+            ),
+            custom_attrs={"aria-live": "polite"},
+        ),
+        class_name="stack tight",
+    )  # fmt: skip

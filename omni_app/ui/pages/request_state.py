@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from omni_app.errors import NotFound
 from omni_app.gateway.replay import stored_decision
+from omni_app.gateway.types import Answer
 from omni_app.registry import Registry
 from omni_app.registry.store import registries_at
 from omni_app.routing.types import Decision, Deployment
@@ -14,8 +15,10 @@ from omni_app.storage import keys, ledger
 from omni_app.storage.accounts import Identity
 from omni_app.storage.ledger import RequestDetail, RequestRecord
 from omni_app.storage.log_pages import ID_LENGTH
+from omni_app.storage.prompts import KeptExchange, read_prompt
 from omni_app.ui import text
-from omni_app.ui.again import why_not
+from omni_app.ui.again import body_of, command, request_of, why_not
+from omni_app.ui.asking import ask, caller_of
 from omni_app.ui.choice import choice_of
 from omni_app.ui.components.basics import Row
 from omni_app.ui.cost_lines import baseline_rows, cost_rows, price_note
@@ -23,6 +26,7 @@ from omni_app.ui.log_view import address, typed
 from omni_app.ui.records import attempt_row, request_row
 from omni_app.ui.session import AppState, authed, backstage
 from omni_app.ui.time_line import precise_ms, ticks, time_rows, timed
+from omni_app.ui.view import key_kind
 
 
 class RequestState(AppState):
@@ -48,6 +52,7 @@ class RequestState(AppState):
     curl_before: str = ""
     curl_after: str = ""
     """The command, without the reader's own key that stands between the two."""
+    run_note: str = ""
     running: bool = False
     repeated: Row = {}
     """The request that "run again" made."""
@@ -65,11 +70,12 @@ class RequestState(AppState):
             then = await registry_then(session, found.request)
             decision = await stored_decision(session, org_id=who.org_id, request_id=request_id)
             mine = await keys.list_keys(session, org_id=who.org_id, include_hidden=True)
+            kept = await kept_exchange(session, who, request_id)
         names = {key.id: key.name for key in mine}
         self.facts = told(found.request) | {"key": names.get(found.request.key_id, "a key that is gone")}
         self._show_course(found, then)
         self._show_choice(found.request, decision)
-        self._show_again(found.request)
+        self._show_again(found.request, kept)
         self.loaded = True
 
     def _show_course(self, found: RequestDetail, then: Registry | None) -> None:
@@ -88,10 +94,64 @@ class RequestState(AppState):
         self.best, self.candidates, self.stacked = choice.best, choice.table, choice.stacked
         self.candidates_note, self.counted = choice.note, choice.counted
 
-    def _show_again(self, record: RequestRecord) -> None:
-        self.again_note = why_not(record, kept=False)
-        self.curl_before = self.curl_after = ""
+    def _show_again(self, record: RequestRecord, kept: KeptExchange | None) -> None:
+        self.again_note = why_not(record, kept=kept is not None)
         self.running, self.repeated = False, {}
+        self.curl_before = self.curl_after = ""
+        self.run_note = ""
+        if kept is not None and not self.again_note:
+            body = body_of(record, kept.messages, kept.params)
+            self.curl_before, self.curl_after = command(body, origin=self.origin)
+            self.run_note = run_note(record)
+
+    @rx.event(background=True)
+    @authed
+    async def run_again(self, who: Identity, /) -> None:
+        """Sends the kept request once more, under the playground's hidden key, and shows the new one's link."""
+        async with self:
+            if self.running or self.again_note or not self.loaded:
+                return
+            self.running, self.repeated, self.problem = True, {}, ""
+            request_id = self.facts["id"]
+        try:
+            answer = await asked_again(who, request_id)
+            async with self:
+                self.repeated = {
+                    "href": f"/request/?id={answer.request_id}",
+                    "model": answer.model,
+                    "cost": text.money(answer.cost),
+                    "cost_exact": text.exact_money(answer.cost),
+                }
+        finally:
+            async with self:
+                self.running = False
+
+
+async def asked_again(who: Identity, request_id: str) -> Answer:
+    """The answer to the same request. Raises an `OmniError`; `NotFound` when its prompt is not kept (any more)."""
+    async with backstage.services.database.reading() as session:
+        found = await ledger.request_detail(session, org_id=who.org_id, request_id=request_id)
+        kept = await kept_exchange(session, who, request_id)
+    if found is None or kept is None:
+        raise NotFound("the prompt of this request is not kept any more")
+    record = found.request
+    kind = key_kind(record.key_kind)
+    body = body_of(record, kept.messages, kept.params)
+    deployments = backstage.services.gateway.registry.serving(kind)
+    return await ask(await caller_of(who, kind), request_of(body, deployments=deployments, kind=kind))
+
+
+async def kept_exchange(session: AsyncSession, who: Identity, request_id: str) -> KeptExchange | None:
+    """What was kept of the request's prompt and answer; None without the org's consent, or when its time is over."""
+    sealer = backstage.services.sealer
+    return await read_prompt(session, org_id=who.org_id, request_id=request_id, sealer=sealer)
+
+
+def run_note(record: RequestRecord) -> str:
+    """Where "run again" goes, and whether it costs."""
+    if record.key_kind == "live":
+        return f"Goes to a configured provider and costs money, about {text.money(record.cost)}."
+    return "Goes to the model on this machine or to a simulated one. Nothing is billed."
 
 
 async def registry_then(session: AsyncSession, record: RequestRecord) -> Registry | None:

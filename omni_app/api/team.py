@@ -1,0 +1,150 @@
+"""`/auth/*` of the Settings page: what needs a password or shows a link once, by native forms.
+
+Passwords and invitation links never pass through the web app's state. A form's answer is a redirect to the page with
+a short code that it turns into words.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from omni_app.api.forms import may_try, read_form, sign_in_at, signed_in
+from omni_app.errors import Conflict, InvalidRequest, NotFound, OmniError, PermissionDenied
+from omni_app.origin import is_https, session_cookie
+from omni_app.services import Services
+from omni_app.storage import accounts, teams
+from omni_app.storage.accounts import EmailTaken, Identity, WeakPassword
+
+SETTINGS = "/settings/"
+Form = Mapping[str, str]
+Work = Callable[[Services, Identity, Form], Awaitable[Response]]
+
+
+def routes(services: Services) -> list[Route]:
+    """Change password or address, log out everywhere, invite, join, delete."""
+    works: Mapping[str, Work] = {
+        "/auth/password": change_password,
+        "/auth/email": change_email,
+        "/auth/logout-everywhere": log_out_everywhere,
+        "/auth/invitations": invite,
+        "/auth/join": join,
+        "/auth/delete": delete_org,
+    }
+    return [form_route(path, work, services) for path, work in works.items()]
+
+
+def form_route(path: str, work: Work, services: Services) -> Route:
+    """A form of the page, for whoever is signed in; tries at a password are counted."""
+
+    async def handled(request: Request) -> Response:
+        form = await read_form(request, services.settings)
+        who = await signed_in(request, services)
+        if "password" in form and not await may_try(request, services, account=who.email):
+            return said("slow_down")
+        try:
+            return await work(services, who, form)
+        except OmniError as error:
+            return said(error_code(error))
+
+    return Route(path, handled, methods=["POST"])
+
+
+async def change_password(services: Services, who: Identity, form: Form) -> Response:
+    """Another password; every other browser is logged out."""
+    await _check_password(services, who, form)
+    async with services.database.reading() as session:
+        await services.sign_in.change_password(session, who=who, password=form.get("new_password", ""))
+        await accounts.close_all_sessions(session, user_id=who.user_id)
+        token = await accounts.open_session(session, user_id=who.user_id)
+        await session.commit()
+    return sign_in_at(f"{SETTINGS}?said=password", token, services.settings)
+
+
+async def change_email(services: Services, who: Identity, form: Form) -> Response:
+    """Another address to log in with."""
+    await _check_password(services, who, form)
+    async with services.database.reading() as session:
+        await services.sign_in.change_email(session, who=who, email=form.get("email", ""))
+        await session.commit()
+    return said("email_changed")
+
+
+async def log_out_everywhere(services: Services, who: Identity, form: Form) -> Response:
+    """Ends every session of the user, this one too."""
+    async with services.database.reading() as session:
+        await accounts.close_all_sessions(session, user_id=who.user_id)
+        await session.commit()
+    return _signed_out("/login/?error=everywhere", services)
+
+
+async def invite(services: Services, who: Identity, form: Form) -> Response:
+    """A link for somebody to join. What stands behind its # stays in the browser: in no log, no state."""
+    async with services.database.reading() as session:
+        token = await teams.invite(session, who=who, role=form.get("role", teams.MEMBER))
+        await session.commit()
+    return RedirectResponse(f"{SETTINGS}?said=invited#invite={token}", status_code=303)
+
+
+async def join(services: Services, who: Identity, form: Form) -> Response:
+    """Into the team of a link."""
+    async with services.database.reading() as session:
+        org_id = await teams.accept(session, user_id=who.user_id, token=form.get("token", ""))
+        await teams.act_for(session, who=who, org_id=org_id)
+        await session.commit()
+    return RedirectResponse("/overview/", status_code=303)
+
+
+async def delete_org(services: Services, who: Identity, form: Form) -> Response:
+    """The end of the team, once its name was typed and the password was right."""
+    await _check_password(services, who, form)
+    if form.get("org_name", "").strip() != who.org_name:
+        raise NameNotTyped("the team's name was not typed as it is")
+    async with services.database.reading() as session:
+        await teams.delete_org(session, who=who)
+        await session.commit()
+    return _signed_out("/login/?error=deleted", services)
+
+
+def _signed_out(path: str, services: Services) -> Response:
+    settings = services.settings
+    answer = RedirectResponse(path, status_code=303)
+    answer.delete_cookie(session_cookie(settings), path="/", secure=is_https(settings), httponly=True, samesite="lax")
+    return answer
+
+
+class NameNotTyped(InvalidRequest):
+    """The confirmation is not what was asked for."""
+
+
+class WrongPassword(PermissionDenied):
+    """The current password was not the right one."""
+
+
+async def _check_password(services: Services, who: Identity, form: Form) -> None:
+    async with services.database.reading() as session:
+        found = await services.sign_in.verify_password(session, email=who.email, password=form.get("password", ""))
+        await session.commit()
+    if found is None or found.user_id != who.user_id:
+        raise WrongPassword("this is not your password")
+
+
+def said(code: str) -> Response:
+    """Back to the page, with what came of it."""
+    return RedirectResponse(f"{SETTINGS}?{urlencode({'said': code})}", status_code=303)
+
+
+def error_code(error: OmniError) -> str:
+    """The code that the page turns into words (`omni_app.ui.pages.settings`)."""
+    codes: tuple[tuple[type[OmniError], str], ...] = (
+        (WrongPassword, "wrong"),
+        (WeakPassword, "weak"),
+        (EmailTaken, "taken"),
+        (PermissionDenied, "owners"),
+        (Conflict, "conflict"),
+        (NotFound, "gone"),
+        (NameNotTyped, "name"),
+    )
+    return next((code for kind, code in codes if isinstance(error, kind)), "wrong_input")

@@ -1,0 +1,100 @@
+"""How long things are kept, and the task that lets them go.
+
+Requests and their attempts 13 months, routing logs and the states they need 30 days, kept prompts and idempotent
+answers until their own end, the data of a deleted org for a week. In small pieces, so that nobody waits for it.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import CursorResult, Table, delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import SQLModel, col
+
+from omni_app.storage import idempotency, prompts
+from omni_app.storage.database import DATABASE_ERRORS, Database
+from omni_app.storage.pause import pause
+from omni_app.storage.tables import AttemptRow, Org, RequestRow, RoutingLog, SnapshotRow, utc_now
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 3_600.0
+DELETED_ORGS_KEPT = timedelta(days=7)
+REQUESTS_KEPT = timedelta(days=396)
+ROUTING_LOGS_KEPT = timedelta(days=30)
+AT_ONCE = 2_000
+KEPT: tuple[tuple[type[SQLModel], timedelta], ...] = (
+    (RoutingLog, ROUTING_LOGS_KEPT),
+    (SnapshotRow, ROUTING_LOGS_KEPT + timedelta(days=1)),
+    (AttemptRow, REQUESTS_KEPT),
+    (RequestRow, REQUESTS_KEPT),
+)
+
+
+class Retention:
+    """Lets go of what is over, once an hour."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Until it is to stop."""
+        while not stopping.is_set():
+            await pause(stopping, EVERY_S)
+            with suppress(*DATABASE_ERRORS):
+                if not stopping.is_set():
+                    await self.clean(now=utc_now())
+
+    async def clean(self, *, now: datetime) -> None:
+        """One round. Raises what the database raises."""
+        async with self._database.session() as session:
+            await idempotency.forget_expired(session)
+            await prompts.forget_expired(session)
+            await session.commit()
+        for table, kept in KEPT:
+            while await self._delete_some(table, before=now - kept):
+                pass
+        for org_id in await self._orgs_to_purge(now=now):
+            await self._purge(org_id)
+
+    async def _delete_some(self, table: type[SQLModel], *, before: datetime) -> bool:
+        """Whether there may be more."""
+        rows = cast(Table, table.__table__)  # type: ignore[attr-defined]
+        (name, *_) = rows.primary_key.columns.keys()
+        old = select(rows.c[name]).where(rows.c.created_at < before).limit(AT_ONCE)
+        async with self._database.session() as session:
+            done = await session.execute(delete(rows).where(rows.c[name].in_(old.scalar_subquery())))
+            await session.commit()
+        return cast(CursorResult[Any], done).rowcount >= AT_ONCE
+
+    async def _orgs_to_purge(self, *, now: datetime) -> list[UUID]:
+        async with self._database.session() as session:
+            query = select(col(Org.id)).where(col(Org.deleted_at) < now - DELETED_ORGS_KEPT)
+            return list(await session.scalars(query))
+
+    async def _purge(self, org_id: UUID) -> None:
+        async with self._database.session() as session:
+            await purge_org(session, org_id=org_id)
+            await session.commit()
+        log.info("the data of a deleted org is gone")
+
+
+async def purge_org(session: AsyncSession, *, org_id: UUID) -> None:
+    """Deletes every row of an org, whatever the table. The caller commits.
+
+    Attempts and budgets' periods have no org of their own: they go with the requests and budgets that they are of.
+    """
+    tables = SQLModel.metadata.tables
+    requests = select(tables["requests"].c.request_id).where(tables["requests"].c.org_id == org_id)
+    budgets = select(tables["budgets"].c.id).where(tables["budgets"].c.org_id == org_id)
+    await session.execute(delete(tables["attempts"]).where(tables["attempts"].c.request_id.in_(requests)))
+    for name in ("budget_windows", "budget_leases"):
+        await session.execute(delete(tables[name]).where(tables[name].c.budget_id.in_(budgets)))
+    for table in reversed(SQLModel.metadata.sorted_tables):
+        if "org_id" in table.columns:
+            await session.execute(delete(table).where(table.c.org_id == org_id))
+    await session.execute(delete(tables["orgs"]).where(tables["orgs"].c.id == org_id))
