@@ -43,8 +43,8 @@ TALLEST = 1_000
 """A page is shown down to here; the phone's only as far as its screen."""
 MOST_BYTES = 3_000_000
 LOOKS = (("", DESK, "light"), ("-dark", DESK, "dark"), ("-phone", PHONE, "light"))
-DARK_PAGES = frozenset({"/overview/", "/request/"})
-"""Shown in the dark too; the others would only make the folder larger."""
+DARK_PAGES = frozenset({"/overview/"})
+"""Shown in the dark too; more would only make the folder larger."""
 BEFORE = ("/", "/signup/", "/login/", "/start/", "/no-such-page/")
 """Pages of a stranger, then the first page behind the log-in, then one that needs no picture."""
 PLAYGROUND_PROMPT = "Write a Python function that merges two sorted lists, with type hints."
@@ -57,6 +57,8 @@ def main() -> int:
         print("Chromium is not installed: apt-get install chromium", file=sys.stderr)  # noqa: T201 a program
         return 1
     IMAGES.mkdir(parents=True, exist_ok=True)
+    for old in IMAGES.glob("*.png"):
+        old.unlink()
     data = Path(tempfile.mkdtemp(prefix="omni-pictures-"))
     try:
         with running_product(data, environment=ENVIRONMENT) as address, sync_playwright() as playwright:
