@@ -29,7 +29,7 @@ e2e: install-dev ## Only the tests in a real browser
 	@scripts/test-system.sh
 	@$(PYTHON_ENV) -m pytest -m e2e $(ARGS)
 
-screenshots: install-dev ## Pictures of every page after a week of (simulated) use, into docs/images
+screenshots: install-dev ## Pictures of every page after two weeks of (simulated) use, into docs/images
 	@scripts/test-system.sh
 	@$(PYTHON_ENV) -m tests.e2e.pictures
 

@@ -14,11 +14,11 @@
   };
 
   /* Keys */
-  async function makeKey(name, kind) {
-    const answer = await fetch("/auth/keys", {
+  async function makeKey(path, wish) {
+    const answer = await fetch(path, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ name, kind }),
+      body: JSON.stringify(wish),
       credentials: "same-origin",
     });
     const body = await answer.json().catch(() => ({}));
@@ -41,14 +41,17 @@
     }
   }
 
-  async function tryMakeKey(name, kind) {
-    if (making) return;
+  /* Whether it was made: what was typed stays when it was not. */
+  async function tryMakeKey(path, wish) {
+    if (making) return false;
     making = true;
     sayProblem("");
     try {
-      await makeKey(name, kind);
+      await makeKey(path, wish);
+      return true;
     } catch (problem) {
       sayProblem(problem.message);
+      return false;
     } finally {
       making = false;
     }
@@ -71,7 +74,7 @@
     const wish = document.querySelector("[data-first-key]");
     if (!wish || newKey || wish.dataset.asked) return;
     wish.dataset.asked = "yes";
-    tryMakeKey("First key", "test");
+    tryMakeKey("/auth/keys", { name: "First key", kind: "test" });
   }
 
   document.addEventListener("submit", (event) => {
@@ -79,7 +82,14 @@
     if (form.matches("[data-key-form]")) {
       event.preventDefault();
       const fields = new FormData(form);
-      tryMakeKey(String(fields.get("name")).trim(), String(fields.get("kind"))).then(() => form.reset());
+      const wish = { name: String(fields.get("name")).trim(), kind: String(fields.get("kind")) };
+      tryMakeKey("/auth/keys", wish).then((made) => made && form.reset());
+    }
+    if (form.matches("[data-rotate-form]")) {
+      event.preventDefault();
+      const fields = new FormData(form);
+      const wish = { id: String(fields.get("id")), grace_hours: Number(fields.get("grace")) };
+      tryMakeKey("/auth/keys/rotate", wish).then((made) => made && scrollTo({ top: 0 }));
     }
     if (form.matches("[data-keep]")) keepTyped(form);
     if (form.matches("[action^='/auth/']")) forgetTab();

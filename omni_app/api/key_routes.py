@@ -1,4 +1,4 @@
-"""`POST /auth/keys/rotate`: a key's new secret leaves here once, to the page's script, never through the pages' state."""
+"""`POST /auth/keys/rotate`: a key's new secret leaves here once, to the page's script, never through a state."""
 
 from datetime import timedelta
 from uuid import UUID

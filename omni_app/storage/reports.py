@@ -238,10 +238,10 @@ async def lines(
     scope = Scope(org_id, mode, start, end)
     added = cells(scope, rows_only=bucket == "minute", finest="hour" if bucket == "hour" else "day")
     name: SQLColumnExpression[str] = added.c.key_id if by == "key" else dimension(added, by)
-    at = time_bucket(session, added.c.at, bucket)
-    query: Any = (
-        select(at.label("at"), name.label("name"), *_sums(added)).group_by("at", "name").order_by("at", "name")
-    )
+    # The labels differ from the cells' own columns: else GROUP BY would take those.
+    starts = time_bucket(session, added.c.at, bucket).label("starts")
+    line: Any = name.label("line")
+    query: Any = select(starts, line, *_sums(added)).group_by(starts, line).order_by(starts, line)
     found = [(at, str(name), _group(str(name), figures)) for at, name, *figures in await session.execute(query)]
     names = await key_names(session, org_id=org_id) if by == "key" else {}
     return [Line(at, names.get(name, name), group) for at, name, group in found]

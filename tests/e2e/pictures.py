@@ -1,7 +1,7 @@
-"""`make screenshots`: a picture of every page, as it looks after a week of use, into `docs/images/`.
+"""`make screenshots`: a picture of every page, as it looks after two weeks of use, into `docs/images/`.
 
-The week is made here: real requests with a test key to the simulated models, whose times are then spread over the days
-before. The pages say that the figures are those of test keys.
+The two weeks are made here: real requests with a test key to the simulated models, whose times are then spread over
+the days before. The pages say that the figures are those of test keys.
 """
 
 import asyncio
@@ -39,8 +39,6 @@ ROUNDS = 10
 """How often each prompt is asked."""
 DAYS = 12.5
 """So that the last seven days can be compared with those before."""
-TALLEST = 1_000
-"""A page is shown down to here; the phone's only as far as its screen."""
 MOST_BYTES = 3_000_000
 LOOKS = (("", DESK, "light"), ("-dark", DESK, "dark"), ("-phone", PHONE, "light"))
 DARK_PAGES = frozenset({"/overview/"})
@@ -73,7 +71,7 @@ def main() -> int:
 
 
 def take_pictures(browser: Browser, address: str, database: Path) -> None:
-    """The pages of a stranger, then those of somebody with a week of requests."""
+    """The pages of a stranger, then those of somebody with two weeks of requests."""
     page = browser.new_context(locale="en-GB", timezone_id="Europe/Zurich").new_page()
     for path in BEFORE[:-2]:
         show(page, address, path)
@@ -82,7 +80,7 @@ def take_pictures(browser: Browser, address: str, database: Path) -> None:
     page.wait_for_selector("#first-request")
     page.click("text=I have saved it")
     shoot(page, "/start/")
-    use_for_a_week(address, key, database)
+    use_for_two_weeks(address, key, database)
     for path in PAGES:
         if path not in BEFORE:
             show(page, address, path)
@@ -133,23 +131,20 @@ ACTS: Mapping[str, Callable[[Page], None]] = {"/": estimate, "/playground/": pla
 
 
 def shoot(page: Page, path: str) -> None:
-    """The pictures of the page that is open."""
+    """The pictures of the page that is open: its first screen."""
     for suffix, size, scheme in LOOKS:
         if suffix == "-dark" and path not in DARK_PAGES:
             continue
         page.set_viewport_size(size)  # type: ignore[arg-type]
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
         page.wait_for_timeout(200)
-        full = page.evaluate("document.documentElement.scrollHeight")
-        height = size["height"] if suffix == "-phone" else min(TALLEST, max(size["height"], full))
-        page.set_viewport_size({"width": size["width"], "height": height})
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(100)
         picture = IMAGES / f"{picture_name(path)}{suffix}.png"
         picture.write_bytes(smaller(page.screenshot()))
 
 
-def use_for_a_week(address: str, key: str, database: Path) -> None:
+def use_for_two_weeks(address: str, key: str, database: Path) -> None:
     """Asks every prompt several times, a few of them while the first model fails; then moves the times apart."""
     asked = [json.loads(line) for line in PROMPTS.read_text(encoding="utf-8").splitlines()]
     bodies = []
@@ -163,7 +158,7 @@ def use_for_a_week(address: str, key: str, database: Path) -> None:
         list(pool.map(lambda body: client.post("/v1/chat", json=body), bodies))
         wait_until_recorded(client, len(bodies))
         # In a thread: the event loop of this one belongs to Playwright.
-        pool.submit(asyncio.run, spread_over_the_week(f"sqlite:///{database}")).result()
+        pool.submit(asyncio.run, spread_over_two_weeks(f"sqlite:///{database}")).result()
 
 
 def wait_until_recorded(client: httpx.Client, count: int) -> None:
@@ -174,8 +169,8 @@ def wait_until_recorded(client: httpx.Client, count: int) -> None:
         time.sleep(0.2)
 
 
-async def spread_over_the_week(url: str) -> None:
-    """Moves every request, with all that belongs to it, into the week before: more by day than by night."""
+async def spread_over_two_weeks(url: str) -> None:
+    """Moves every request, with all that belongs to it, into the two weeks before: more by day than by night."""
     database = Database(url)
     async with database.session() as session:
         rows = (await session.scalars(select(RequestRow).order_by(col(RequestRow.created_at).desc()))).all()

@@ -76,6 +76,7 @@ async def test_any_range_adds_up_as_its_rows_do(
         sum(row.rescued for row in inside),
     )
     assert {one.key for one in hours} == {f"{row.created_at:%Y-%m-%dT%H}:00:00Z" for row in inside}
+    assert len({(line.at, line.name) for line in lines}) == len(lines)
     assert {line.name for line in lines} == {str(row.key_id) for row in inside}
     assert set(headline.premium_models) == {row.premium_model for row in inside} - {""}
 

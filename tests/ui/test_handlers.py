@@ -27,6 +27,7 @@ ARGUMENTS: dict[str, Any] = {
     "preset": "cheapest",
     "which": "quality",
     "number": "1",
+    "model": "openai/gpt-x",
 }
 """A good value for every argument that a handler takes."""
 

@@ -17,7 +17,7 @@ from omni_app.storage.ledger import RequestRecord
 from omni_app.storage.tables import utc_now
 from omni_app.ui.pages import auth, landing, models, overview, playground, policy, request, requests, start, usage
 from omni_app.ui.pages import keys as keys_page
-from omni_app.ui.pages.keys import KeysState
+from omni_app.ui.pages.keys_state import KeysState
 from omni_app.ui.pages.landing import LandingState
 from omni_app.ui.pages.overview import OverviewState
 from omni_app.ui.pages.playground import PlaygroundState

@@ -219,7 +219,7 @@ def page() -> rx.Component:
             rx.fragment(),
             rx.el.p("You are a member: an owner of the team can change what is greyed out.", class_name="notice"),
         ),
-        rx.el.div(_team(), _baseline(), _prompts(), class_name="two"),
+        rx.el.div(rx.el.div(_team(), _baseline(), class_name="stack"), _prompts(), class_name="two"),
         _members(),
         rx.cond(SettingsState.orgs.length() > 0, _other_teams()),
         rx.el.div(_password(), _email(), class_name="two"),
