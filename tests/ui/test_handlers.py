@@ -10,7 +10,7 @@ from omni_app.ui.pages.landing import LandingState
 from omni_app.ui.session import verdict
 from tests.ui.conftest import Tab
 
-PUBLIC = {"auth_state.load", "landing_state.load", "landing_state.preview"}
+PUBLIC = {"auth_state.load", "join_state.load", "landing_state.load", "landing_state.preview"}
 """Handlers that anybody may call. A new one is a decision: add it here."""
 
 ARGUMENTS: dict[str, Any] = {
@@ -28,6 +28,11 @@ ARGUMENTS: dict[str, Any] = {
     "which": "quality",
     "number": "1",
     "model": "openai/gpt-x",
+    "days": "30",
+    "role": "member",
+    "user_id": "00000000-0000-0000-0000-000000000000",
+    "org_id": "00000000-0000-0000-0000-000000000000",
+    "invitation_id": "00000000-0000-0000-0000-000000000000",
 }
 """A good value for every argument that a handler takes."""
 

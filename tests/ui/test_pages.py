@@ -15,7 +15,20 @@ from omni_app.services import Services
 from omni_app.storage import keys, ledger, reports
 from omni_app.storage.ledger import RequestRecord
 from omni_app.storage.tables import utc_now
-from omni_app.ui.pages import auth, landing, models, overview, playground, policy, request, requests, start, usage
+from omni_app.ui.pages import (
+    auth,
+    join,
+    landing,
+    models,
+    overview,
+    playground,
+    policy,
+    request,
+    requests,
+    settings,
+    start,
+    usage,
+)
 from omni_app.ui.pages import keys as keys_page
 from omni_app.ui.pages.keys_state import KeysState
 from omni_app.ui.pages.landing import LandingState
@@ -29,7 +42,8 @@ from tests.ui.conftest import Tab
 
 PAGES: list[Callable[[], Any]] = [
     landing.landing, auth.signup, auth.login, start.page, overview.page, usage.page, models.page,
-    requests.page, request.page, policy.page, playground.page, keys_page.page, missing_page,
+    requests.page, request.page, policy.page, playground.page, keys_page.page, settings.page, join.page,
+    missing_page,
 ]  # fmt: skip
 SECRET_PLACES = ("hasher", "pepper", "api_key=", "omr_live_", "secret_key")
 EMPTY_SLOT = 'api_key=\\\\""'

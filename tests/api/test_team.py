@@ -1,0 +1,167 @@
+"""`/auth/*` of the Settings page: passwords, addresses, invitations, the end of a team; through the real routes."""
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from omni_app.api.forms import ACCOUNT_LIMIT, safe_next
+from omni_app.storage import accounts, teams
+from tests.api.conftest import HELLO, Running
+from tests.api.test_account import EMAIL, OURS, PASSWORD, new_key, post, sign_up
+
+NEW = "a quite different lamp 77"
+
+
+def said(answer: httpx.Response) -> str:
+    """The code of a form's answer."""
+    assert answer.status_code == 303, answer.text
+    query = parse_qs(urlsplit(answer.headers["location"]).query)
+    return (query.get("said") or query.get("error") or [""])[0]
+
+
+async def log_in(product: Running, password: str, email: str = EMAIL) -> bool:
+    return (await post(product, "/auth/login", email=email, password=password)).headers["location"] == "/overview/"
+
+
+async def test_a_new_password_opens_the_door_and_the_old_one_and_other_browsers_do_not(product: Running) -> None:
+    await sign_up(product)
+    first = dict(product.client.cookies)
+    assert said(await post(product, "/auth/password", password=PASSWORD, new_password=NEW)) == "password"
+    assert dict(product.client.cookies) != first
+    assert (await new_key(product)).status_code == 201, "this browser stays signed in"
+    product.client.cookies.update(first)
+    assert (await new_key(product)).status_code == 401
+    product.client.cookies.clear()
+    assert not await log_in(product, PASSWORD)
+    assert await log_in(product, NEW)
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "code"),
+    [
+        ("/auth/password", {"password": "wrong", "new_password": NEW}, "wrong"),
+        ("/auth/password", {"password": PASSWORD, "new_password": "short"}, "weak"),
+        ("/auth/email", {"password": "wrong", "email": "b@example.com"}, "wrong"),
+        ("/auth/email", {"password": PASSWORD, "email": "no address"}, "wrong_input"),
+        ("/auth/email", {"password": PASSWORD, "email": "taken@example.com"}, "taken"),
+        ("/auth/delete", {"password": "wrong", "org_name": "Analytical Engines"}, "wrong"),
+        ("/auth/delete", {"password": PASSWORD, "org_name": "Something"}, "name"),
+        ("/auth/join", {"token": "nonsense"}, "gone"),
+    ],
+)
+async def test_what_is_wrong_is_told_and_changes_nothing(
+    product: Running, path: str, form: dict[str, str], code: str
+) -> None:
+    await sign_up(product, "taken@example.com")
+    await sign_up(product)
+    assert said(await post(product, path, **form)) == code
+    assert (await new_key(product)).status_code == 201
+    assert await log_in(product, PASSWORD)
+
+
+async def test_tries_at_the_password_are_limited(product: Running) -> None:
+    await sign_up(product)
+    answers = [
+        said(await post(product, "/auth/password", password="wrong", new_password=NEW)) for _ in range(ACCOUNT_LIMIT)
+    ]
+    assert answers[-1] == "slow_down" and "wrong" in answers
+
+
+async def test_a_new_address_is_the_one_to_log_in_with(product: Running) -> None:
+    await sign_up(product)
+    assert said(await post(product, "/auth/email", password=PASSWORD, email=" New@Example.com")) == "email_changed"
+    product.client.cookies.clear()
+    assert not await log_in(product, PASSWORD)
+    assert await log_in(product, PASSWORD, "new@example.com")
+
+
+async def test_logging_out_everywhere_ends_every_session(product: Running) -> None:
+    await sign_up(product)
+    one = dict(product.client.cookies)
+    await log_in(product, PASSWORD)
+    assert said(await post(product, "/auth/logout-everywhere", sure="yes")) == "everywhere"
+    for cookies in (one, dict(product.client.cookies)):
+        product.client.cookies.update(cookies)
+        assert (await new_key(product)).status_code == 401
+
+
+async def test_an_invitation_stands_behind_the_hash_and_brings_a_second_person_in(product: Running) -> None:
+    await sign_up(product)
+    answer = await post(product, "/auth/invitations", role="member")
+    location = urlsplit(answer.headers["location"])
+    token = location.fragment.removeprefix("invite=")
+    assert token and token not in location.query
+    product.client.cookies.clear()
+    await sign_up(product, "bob@example.com")
+    joined = await post(product, "/auth/join", token=token)
+    assert joined.headers["location"] == "/overview/"
+    assert said(await post(product, "/auth/invitations", role="member")) == "owners", "a member invites nobody"
+    async with product.services.database.session() as session:
+        cookie = product.client.cookies["omr_session"]
+        who = await accounts.read_session(session, token=cookie)
+        assert who is not None and who.org_name == "Analytical Engines"
+        assert [one.role for one in await teams.members(session, org_id=who.org_id)] == ["owner", "member"]
+    assert said(await post(product, "/auth/delete", password=PASSWORD, org_name="Analytical Engines")) == "owners"
+
+
+async def test_a_deleted_team_is_closed_and_its_address_is_free(product: Running) -> None:
+    await sign_up(product)
+    key = (await new_key(product)).json()["key"]
+    assert (await product.post("/v1/chat", HELLO, key=key)).status_code == 200
+    gone = await post(product, "/auth/delete", password=PASSWORD, org_name="Analytical Engines")
+    assert said(gone) == "deleted"
+    await product.services.keys.poll()
+    assert (await product.post("/v1/chat", HELLO, key=key)).status_code == 401
+    assert not await log_in(product, PASSWORD)
+    assert (await sign_up(product)).headers["location"] == "/start/"
+
+
+FORMS: dict[str, dict[str, str]] = {
+    "/auth/password": {"password": PASSWORD, "new_password": NEW},
+    "/auth/email": {"password": PASSWORD, "email": "b@example.com"},
+    "/auth/logout-everywhere": {"sure": "yes"},
+    "/auth/invitations": {"role": "owner"},
+    "/auth/join": {"token": "x"},
+    "/auth/delete": {"password": PASSWORD, "org_name": "Analytical Engines"},
+}
+
+
+@pytest.mark.parametrize("path", FORMS)
+async def test_other_sites_and_strangers_are_refused(product: Running, path: str) -> None:
+    await sign_up(product)
+    crossed = await post(product, path, headers={**OURS, "Sec-Fetch-Site": "cross-site"}, **FORMS[path])
+    assert crossed.status_code == 403
+    product.client.cookies.clear()
+    assert (await post(product, path, **FORMS[path])).status_code == 401
+    assert await log_in(product, PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("address", "safe"),
+    [
+        ("/requests/?task=coding&after=req_1", "/requests/?task=coding&after=req_1"),
+        ("/overview/", "/overview/"),
+        ("/usage/?range=2026-01-01..2026-02-01#top", "/usage/?range=2026-01-01..2026-02-01"),
+        ("//evil.example/overview/", ""),
+        ("https://evil.example/overview/", ""),
+        ("/\\evil.example", ""),
+        ("/overview/\r\nSet-Cookie: a=b", ""),
+        ("javascript:alert(1)", ""),
+        ("/overview/?" + "x" * 600, ""),
+        ("/auth/logout", ""),
+        ("", ""),
+    ],
+)
+def test_only_own_pages_are_gone_on_to(address: str, safe: str) -> None:
+    assert safe_next(address) == safe
+
+
+async def test_an_address_with_its_query_survives_the_log_in(product: Running) -> None:
+    await sign_up(product)
+    wanted: Any = "/requests/?task=coding"
+    wrong = await post(product, "/auth/login", email=EMAIL, password="wrong", next=wanted)
+    assert parse_qs(urlsplit(wrong.headers["location"]).query)["next"] == [wanted]
+    right = await post(product, "/auth/login", email=EMAIL, password=PASSWORD, next=wanted)
+    assert right.headers["location"] == wanted
