@@ -57,14 +57,18 @@
     }
   }
 
-  /* Invitations: the link's secret stands behind a #, which no server sees; it is kept for this tab until it is used. */
-  function showInvitation() {
+  /* Invitations: the link's secret stands behind a #, which no server sees. It is taken away from there before the web
+     app starts, which would tell its address, and kept for this tab until it is used. */
+  function takeInvitation() {
     const found = location.hash.match(/^#(invite|join)=([\w-]{20,100})$/);
-    if (found) {
-      if (found[1] === "join") sessionStorage.setItem("omni-join", found[2]);
-      else invitation = `${location.origin}/join/#join=${found[2]}`;
-      history.replaceState(history.state, "", location.pathname + location.search);
-    }
+    if (!found) return;
+    if (found[1] === "join") sessionStorage.setItem("omni-join", found[2]);
+    else invitation = `${location.origin}/join/#join=${found[2]}`;
+    history.replaceState(history.state, "", location.pathname + location.search);
+  }
+  takeInvitation();
+
+  function showInvitation() {
     for (const slot of all("[data-invite-link]")) setText(slot, invitation);
     for (const box of all("[data-invite-box]")) box.hidden = !invitation;
     for (const field of all("[data-join-token]")) field.value = sessionStorage.getItem("omni-join") || "";

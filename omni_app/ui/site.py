@@ -18,6 +18,7 @@ from omni_app.ui.pages import (
     overview,
     playground,
     policy,
+    policy_state,
     request,
     requests,
     settings,
@@ -58,7 +59,7 @@ def add_pages(app: rx.App) -> None:
     _add(app, models.page, "/models", title="Models", on_load=models.ModelsState.load)
     _add(app, requests.page, "/requests", title="Requests", on_load=requests.RequestsState.load)
     _add(app, request.page, "/request", title="Request", on_load=RequestState.load)
-    _add(app, policy.page, "/policy", title="Routing policy", on_load=policy.PolicyState.load)
+    _add(app, policy.page, "/policy", title="Routing policy", on_load=policy_state.PolicyState.load)
     _add(app, playground.page, "/playground", title="Playground", on_load=playground.PlaygroundState.load)
     _add(app, keys.page, "/keys", title="API keys", on_load=keys.KeysState.load)
     _add(app, settings.page, "/settings", title="Settings", on_load=settings.SettingsState.load)

@@ -16,7 +16,7 @@ OURS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
 EMAIL, PASSWORD = "ada@example.com", "teal-otter-maps-42-winter"
 
 
-async def post(product: Running, path: str, *, headers: dict[str, str] = OURS, **form: str) -> httpx.Response:
+async def post(product: Running, path: str, *, headers: Any = OURS, **form: str) -> httpx.Response:
     return await product.client.post(path, data=form, headers=headers)
 
 

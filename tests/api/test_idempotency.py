@@ -134,14 +134,15 @@ async def test_with_the_database_away_a_request_with_the_header_waits_and_one_wi
 ) -> None:
     assert (await send(product, name="warm")).status_code == 200  # the API key is known now
     database = product.services.database
-    engine, database._sessions = database._sessions, _away
+    sessions = database._sessions
+    database._sessions = _away  # type: ignore[assignment]
     try:
         refused = await send(product)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
         assert "retry-after" in refused.headers
         assert (await product.post("/v1/chat", HELLO)).status_code == 200
     finally:
-        database._sessions = engine
+        database._sessions = sessions
 
 
 def _away() -> Any:

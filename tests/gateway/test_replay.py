@@ -125,7 +125,7 @@ policies = st.builds(
             hard_from=hard_from,
             hard_quality=hard,
             output_ceiling_tokens=ceiling,
-            expected_output=dict.fromkeys(Task, tokens),
+            expected_output=dict.fromkeys(Task, tokens),  # type: ignore[arg-type]
         )
     ),
     *[st.tuples(sliders, sliders, sliders, sliders)] * 3,
@@ -147,7 +147,7 @@ chats = st.fixed_dictionaries(
         "task": st.none() | st.sampled_from(list(Task)),
         "params": st.sampled_from([{}, {"tools": [TOOL]}, {"n": 3}, {"response_format": {"type": "json_schema"}}]),
     }
-).map(lambda fields: ChatRequest(**fields))
+).map(lambda fields: ChatRequest(**fields))  # type: ignore[arg-type]
 embeddings = st.lists(st.sampled_from(PROMPTS), min_size=1, max_size=3).map(
     lambda texts: ChatRequest(messages=[], endpoint="embeddings", params={"input": texts})
 )

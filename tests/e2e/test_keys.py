@@ -1,0 +1,61 @@
+"""Keys in a real browser: a budget that refuses, a switch that stops, a rotation with both secrets alive."""
+
+import re
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Watcher, open_page, sign_up
+from tests.e2e.test_journey import chat
+
+pytestmark = pytest.mark.e2e
+
+
+def open_first_key(page: Page, address: str) -> None:
+    """Its own page, through the list."""
+    open_page(page, f"{address}/keys/")
+    page.click("tbody >> text=First key")
+    page.wait_for_selector("#set-name")
+
+
+def test_a_budget_refuses_and_a_disabled_key_stops_and_comes_back(page: Page, address: str) -> None:
+    key = sign_up(page, address, "budget@example.com")
+    assert chat(address, key).status_code == 200
+    open_first_key(page, address)
+    page.fill("#key-amount", "0.000000000001")
+    page.click("text=Set the budget")
+    expect(page.locator(".meter, [role=meter], .bar").first).to_be_visible()
+    expect(page.locator("main")).to_contain_text("left")
+    refused = until(address, key, 402)
+    assert "budget" in refused.json()["error"]["message"]
+    page.fill("#key-amount", "")
+    page.click("text=Set the budget")
+    expect(page.locator("main")).to_contain_text("No budget.")
+    until(address, key, 200)
+    page.click("button:text-is('Disable')")
+    until(address, key, 401)
+    page.click("button:text-is('Enable')")
+    until(address, key, 200)
+
+
+def test_a_rotated_key_keeps_its_name_and_both_secrets_work_in_the_grace(
+    page: Page, address: str, watcher: Watcher
+) -> None:
+    old = sign_up(page, address, "rotate@example.com")
+    open_first_key(page, address)
+    page.click("text=Make a new secret")
+    page.wait_for_selector("[data-key-box]:not([hidden])")
+    new = page.inner_text("#new-key")
+    assert re.fullmatch(r"omr_test_\w{38}", new) and new != old
+    assert chat(address, old).status_code == chat(address, new).status_code == 200
+    assert not [frame for frame in watcher.frames if new in frame], "the new secret went over the socket"
+
+
+def until(address: str, key: str, status: int) -> httpx.Response:
+    """The first answer with this status; changes reach every worker within half a second."""
+    for _ in range(30):
+        answer = chat(address, key)
+        if answer.status_code == status:
+            return answer
+    raise AssertionError(f"still {answer.status_code}: {answer.text}")

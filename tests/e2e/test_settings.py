@@ -1,0 +1,69 @@
+"""A team in a real browser: an invitation, a second person, a new password, and the end of it."""
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e.conftest import DESK, PASSWORD, Watcher, open_page, sign_up
+from tests.e2e.test_journey import chat
+from tests.e2e.test_keys import until
+
+pytestmark = pytest.mark.e2e
+NEW = "a quite different lamp 77"
+
+
+def test_from_an_invitation_to_the_end_of_the_team(
+    page: Page, browser: Browser, address: str, watcher: Watcher
+) -> None:
+    key = sign_up(page, address, "owner@example.com")
+    open_page(page, f"{address}/settings/")
+    page.click("text=Make a link")
+    page.wait_for_selector("[data-invite-box]:not([hidden])")
+    link = page.inner_text("#invite-link")
+    token = link.partition("#join=")[2]
+    assert link.startswith(f"{address}/join/#join=") and "#" not in page.url and token
+
+    # The second person signs up through the link and lands in the team.
+    guest = watcher.watch(browser.new_context(viewport=DESK).new_page())  # type: ignore[arg-type]
+    guest.set_default_timeout(20_000)
+    open_page(guest, link)
+    guest.click("a:text-is('Create an account')")
+    guest.wait_for_selector("#email")
+    guest.fill("#email", "guest@example.com")
+    guest.fill("#password", PASSWORD)
+    guest.click("button:has-text('Create account')")
+    guest.wait_for_url("**/join/")
+    guest.click("button:has-text('Join the team')")
+    guest.wait_for_url("**/overview/")
+    expect(guest.locator(".who strong").first).to_have_text("owner's team")
+    open_page(guest, f"{address}/settings/")
+    expect(guest.locator("#team-name")).to_be_disabled()
+
+    page.reload()
+    expect(page.locator("main")).to_contain_text("guest@example.com")
+    page.fill("#password-now", PASSWORD)
+    page.fill("#new-password", NEW)
+    page.click("text=Change password")
+    expect(page.locator("main")).to_contain_text("Your password is changed")
+
+    assert chat(address, key).status_code == 200
+    page.click("text=Delete this team and its data")
+    page.fill("#delete-name", "owner's team")
+    page.fill("#password-for-delete", NEW)
+    page.click("button:has-text('Delete the team')")
+    page.wait_for_url("**/login/**")
+    expect(page.locator("main")).to_contain_text("The team is deleted")
+    until(address, key, 401)
+    assert not [frame for frame in watcher.frames if token in frame], "the invitation went over the socket"
+    guest.context.close()
+
+
+def test_an_address_with_its_query_comes_back_after_the_log_in(page: Page, address: str) -> None:
+    sign_up(page, address, "return@example.com")
+    page.context.clear_cookies()
+    page.goto(f"{address}/requests/?mode=test&task=coding")
+    page.wait_for_url("**/login/**")
+    page.wait_for_selector("[data-alive]", state="attached")
+    page.fill("#email", "return@example.com")
+    page.fill("#password", PASSWORD)
+    page.click("button:has-text('Log in')")
+    page.wait_for_url("**/requests/?mode=test&task=coding")
