@@ -4,7 +4,7 @@ PYTHON_ENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate lock conformance first-token clean
+.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate lock conformance first-token bench-pages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ conformance: install-dev ## Real clients, Python and Node, against the product (
 
 first-token: install-dev ## The time to first token that is added to a provider's own (ARGS=requests, 200)
 	@$(PYTHON_ENV) -m conformance.first_token $(ARGS)
+
+bench-pages: install ## Query times of the pages over many ledger rows (ROWS=1000000)
+	@$(PYTHON_ENV) -m bench.pages --rows $(or $(ROWS),1000000)
 
 catalog: install ## Build the packaged registry from its sources
 	@$(PYTHON_ENV) -m omni_app.registry.build

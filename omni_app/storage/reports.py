@@ -22,7 +22,6 @@ from sqlalchemy import (
     case,
     func,
     literal,
-    or_,
     select,
     union_all,
 )
@@ -84,15 +83,16 @@ def cells(scope: Scope, *, rows_only: bool = False, finest: str = "day") -> Subq
     """
     rows, hours, days = scope.pieces()
     if rows_only:
-        return _rows(scope, [(scope.start, scope.end)]).subquery("cells")
+        return _rows(scope, (scope.start, scope.end)).subquery("cells")
     if finest == "hour" and days[0] < days[1]:
         hours, days = [*hours, days], (days[1], days[1])
-    parts = [_rows(scope, rows)]
-    parts += [_rolled(scope, grain, ranges) for grain, ranges in (("hour", hours), ("day", kept([days]))) if ranges]
-    return union_all(*parts).subquery("cells")
+    # One part for each range: several ranges in one condition would keep the indexes from being used.
+    parts = [_rows(scope, span) for span in rows] + [_rolled(scope, "hour", span) for span in hours]
+    parts += [_rolled(scope, "day", span) for span in kept([days])]
+    return union_all(*(parts or [_rows(scope, (scope.start, scope.start))])).subquery("cells")
 
 
-def _rows(scope: Scope, ranges: Sequence[Span]) -> Select[Any]:
+def _rows(scope: Scope, span: Span) -> Select[Any]:
     """Single requests as cells."""
     row = RequestRow
     answered = col(row.success).is_(True)
@@ -110,10 +110,10 @@ def _rows(scope: Scope, ranges: Sequence[Span]) -> Select[Any]:
     dimensions = (getattr(row, name).label(name) for name in DIMENSIONS)
     return select(
         col(row.created_at).label("at"), *dimensions, *(value.label(name) for name, value in sums.items())
-    ).where(of_org(scope), within(col(row.created_at), ranges))
+    ).where(of_org(scope), within(col(row.created_at), span))
 
 
-def _rolled(scope: Scope, grain: str, ranges: Sequence[Span]) -> Select[Any]:
+def _rolled(scope: Scope, grain: str, span: Span) -> Select[Any]:
     """Roll-ups as cells."""
     table = UsageRollup
     names = (*DIMENSIONS, *SUMS)
@@ -121,7 +121,7 @@ def _rolled(scope: Scope, grain: str, ranges: Sequence[Span]) -> Select[Any]:
         col(table.org_id) == scope.org_id,
         col(table.key_kind) == scope.mode,
         col(table.grain) == grain,
-        within(col(table.starts_at), ranges),
+        within(col(table.starts_at), span),
     )
 
 
@@ -130,9 +130,9 @@ def of_org(scope: Scope) -> ColumnElement[bool]:
     return and_(col(RequestRow.org_id) == scope.org_id, col(RequestRow.key_kind) == scope.mode)
 
 
-def within(column: SQLColumnExpression[datetime], ranges: Sequence[Span]) -> ColumnElement[bool]:
-    """Inside one of the half-open ranges."""
-    return or_(literal(value=False), *(and_(column >= start, column < end) for start, end in ranges))
+def within(column: SQLColumnExpression[datetime], span: Span) -> ColumnElement[bool]:
+    """Inside the half-open range."""
+    return and_(column >= span[0], column < span[1])
 
 
 # Breakdowns
@@ -432,7 +432,7 @@ async def _latencies_of_rows(
     """Model -> its latencies, from at most so many rows; None when there are more."""
     answered = and_(of_org(scope), col(RequestRow.success).is_(True), *_of_model(RequestRow, model))
     query = select(col(RequestRow.model), col(RequestRow.latency_ms)).where(
-        answered, within(col(RequestRow.created_at), [(scope.start, scope.end)])
+        answered, within(col(RequestRow.created_at), (scope.start, scope.end))
     )
     rows = (await session.execute(query.limit(most + 1))).all()
     if len(rows) > most:
@@ -445,26 +445,37 @@ async def _latencies_of_rows(
 
 
 async def _latency_buckets(session: AsyncSession, scope: Scope, *, model: str | None) -> Sequence[tuple[str, int, int]]:
+    """Model, bucket, answered requests: of the roll-ups for whole hours and days, of the rows for the broken hours."""
     rows, hours, days = scope.pieces()
     table = LatencyRollup
-    whole = or_(
-        and_(col(table.grain) == "hour", within(col(table.starts_at), hours)),
-        and_(col(table.grain) == "day", within(col(table.starts_at), kept([days]))),
-    )
-    rolled = (
-        select(col(table.model), col(table.bucket), func.sum(col(table.answered)))
-        .where(col(table.org_id) == scope.org_id, col(table.key_kind) == scope.mode, whole, *_of_model(table, model))
-        .group_by(col(table.model), col(table.bucket))
-    )
-    single = select(col(RequestRow.model), col(RequestRow.latency_ms), func.count()).where(
-        of_org(scope),
-        col(RequestRow.success).is_(True),
-        within(col(RequestRow.created_at), rows),
-        *_of_model(RequestRow, model),
-    )
-    edges = await session.execute(single.group_by(col(RequestRow.model), col(RequestRow.latency_ms)))
-    found = [(name, latency_bucket(latency_ms), count) for name, latency_ms, count in edges]
-    return [*found, *(await session.execute(rolled))]
+    parts = [
+        select(col(table.model), col(table.bucket), col(table.answered)).where(
+            col(table.org_id) == scope.org_id,
+            col(table.key_kind) == scope.mode,
+            col(table.grain) == grain,
+            within(col(table.starts_at), span),
+            *_of_model(table, model),
+        )
+        for grain, spans in (("hour", hours), ("day", kept([days])))
+        for span in spans
+    ]
+    found: list[tuple[str, int, int]] = []
+    for span in rows:
+        single = select(col(RequestRow.model), col(RequestRow.latency_ms)).where(
+            of_org(scope),
+            col(RequestRow.success).is_(True),
+            within(col(RequestRow.created_at), span),
+            *_of_model(RequestRow, model),
+        )
+        found += [(name, latency_bucket(latency_ms), 1) for name, latency_ms in await session.execute(single)]
+    if parts:
+        added = union_all(*parts).subquery("buckets")
+        sums: Any = select(added.c.model, added.c.bucket, func.sum(added.c.answered))
+        found += [
+            (name, bucket, int(answered))
+            for name, bucket, answered in await session.execute(sums.group_by(added.c.model, added.c.bucket))
+        ]
+    return found
 
 
 def _of_model(table: type[RequestRow] | type[LatencyRollup], model: str | None) -> list[ColumnElement[bool]]:

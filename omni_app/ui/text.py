@@ -15,6 +15,7 @@ TASK_NAMES = {
     "translation": "Translation",
     "image": "Image",
     "agent_step": "Agent step",
+    "embedding": "Embedding",
 }
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks that have a target of their own."""
