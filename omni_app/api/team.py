@@ -83,7 +83,7 @@ async def log_out_everywhere(services: Services, who: Identity, form: Form) -> R
 async def invite(services: Services, who: Identity, form: Form) -> Response:
     """A link for somebody to join. What stands behind its # stays in the browser: in no log, no state."""
     async with services.database.reading() as session:
-        token = await teams.invite(session, who=who, role=form.get("role", teams.MEMBER))
+        token = await teams.invite(session, who=who, role=form.get("role", accounts.MEMBER))
         await session.commit()
     return RedirectResponse(f"{SETTINGS}?said=invited#invite={token}", status_code=303)
 

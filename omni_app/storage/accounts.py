@@ -23,6 +23,7 @@ IDLE = timedelta(hours=12)
 ABSOLUTE = timedelta(days=7)
 SEEN_STEP = timedelta(minutes=5)
 """`last_seen_at` is written at most this often."""
+OWNER, MEMBER = "owner", "member"
 EMAIL = re.compile(
     r"[^@\s\x00-\x1f\x7f<>,;\"]{1,64}@[^@\s\x00-\x1f\x7f<>,;\"]{1,250}\.[^@\s\x00-\x1f\x7f<>,;\".]{2,63}"
 )
@@ -42,6 +43,11 @@ class Identity:
     org_name: str
     role: str
     session_id: UUID | None = None
+
+    @property
+    def is_owner(self) -> bool:
+        """Owners change what holds for the whole team."""
+        return self.role == OWNER
 
 
 def normalised_email(text: str) -> str:
@@ -67,10 +73,10 @@ async def join(session: AsyncSession, *, email: str, password_hash: str, org_nam
         async with session.begin_nested():
             session.add_all([user, org])
             await session.flush()
-            session.add(Membership(user_id=user.id, org_id=org.id, role="owner"))
+            session.add(Membership(user_id=user.id, org_id=org.id, role=OWNER))
     except IntegrityError:
         raise EmailTaken("email: there is an account with this address; log in instead", param="email") from None
-    return Identity(user_id=user.id, org_id=org.id, email=email, org_name=org_name, role="owner")
+    return Identity(user_id=user.id, org_id=org.id, email=email, org_name=org_name, role=OWNER)
 
 
 async def verify_password(session: AsyncSession, *, email: str, password: str) -> Identity | None:

@@ -94,9 +94,7 @@ async def _insert(session: AsyncSession, batch: Sequence[_Waiting]) -> None:
     await session.execute(insert(KeptPrompt).on_conflict_do_nothing(), rows)
 
 
-async def read_prompt(
-    session: AsyncSession, *, org_id: UUID, request_id: str, sealer: Sealer
-) -> KeptExchange | None:
+async def read_prompt(session: AsyncSession, *, org_id: UUID, request_id: str, sealer: Sealer) -> KeptExchange | None:
     """What this org's request asked and was answered; None when it was not kept, is gone, or cannot be opened."""
     query = select(KeptPrompt).where(
         col(KeptPrompt.request_id) == request_id,

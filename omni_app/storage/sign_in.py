@@ -27,7 +27,6 @@ class SignIn(Protocol):
         """Who this is; None when address and password do not belong together."""
         ...
 
-
     async def change_password(self, session: AsyncSession, *, who: Identity, password: str) -> None:
         """Another password, the current one having been checked. Raises `WeakPassword`, or `Conflict` where passwords
         are kept elsewhere.

@@ -12,11 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
-from omni_app.storage.accounts import Identity, close_all_sessions
+from omni_app.storage.accounts import MEMBER, OWNER, Identity, close_all_sessions
 from omni_app.storage.meta import REVOCATIONS, bump
 from omni_app.storage.tables import ApiKeyRow, Invitation, Membership, Org, Session, User, utc_now
 
-OWNER, MEMBER = "owner", "member"
 ROLES = (OWNER, MEMBER)
 INVITATION_LASTS = timedelta(days=7)
 MOST_OPEN = 50
@@ -45,7 +44,7 @@ class OpenInvitation:
 
 def refuse_all_but_owners(who: Identity) -> None:
     """Raises `PermissionDenied` for a member."""
-    if who.role != OWNER:
+    if not who.is_owner:
         raise PermissionDenied("only an owner of the team may do this")
 
 

@@ -38,7 +38,10 @@ async def with_budget(product: Running, limit: int) -> str:
     ],
 )
 async def test_a_request_that_its_budget_does_not_cover_is_402_in_the_route_s_own_shape(
-    product: Running, path: str, body: dict[str, Any], stream: bool  # noqa: FBT001 a parameter of the test
+    product: Running,
+    path: str,
+    body: dict[str, Any],
+    stream: bool,  # noqa: FBT001 a parameter of the test
 ) -> None:
     secret = await with_budget(product, 1)
     answer = await product.post(path, body | {"stream": stream}, key=secret)

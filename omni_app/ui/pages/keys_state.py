@@ -173,7 +173,7 @@ class KeysState(AppState):
             ends = await key_changes.replaced_secrets(
                 session, org_id=who.org_id, key_ids=[key.id for key in found], now=now
             )
-        self.owner = who.role == "owner"
+        self.owner = who.is_owner
         self.org_budget = _budget(standing.get(None), now=now)
         self.rows = [_row(key, standing.get(key.id), old_ends=ends.get(key.id), now=now) for key in found]
         wanted = self.router.url.query_parameters.get("key", "")
@@ -248,7 +248,7 @@ def _row(key: keys.ApiKey, standing: Standing | None, *, old_ends: datetime | No
     return {
         "id": str(key.id),
         "href": f"/keys/?key={key.id}",
-        "policy_href": f"/policy/?key={key.id}",
+        "policy_href": f"/policy/?scope={key.id}",
         "name": key.name,
         "kind": text.mode_name(key.kind),
         "tone": "ok" if key.kind == "live" else "sim",

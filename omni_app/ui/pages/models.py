@@ -45,7 +45,6 @@ from omni_app.ui.session import AppState, authed, backstage
 from omni_app.ui.view import key_kind, view_of
 
 PATH = "/models/"
-OWNER = "owner"
 
 ModelId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
@@ -97,7 +96,7 @@ class ModelsState(AppState):
         self.provider, self.show, self.sort = wanted.provider, wanted.show, wanted.sort
         self.known = [known_row(one, standing) for one in wanted.listed(deployments, standing)]
         self.count = count_text(mode, deployments, standing)
-        self.may_switch = who.role == OWNER
+        self.may_switch = who.is_owner
         self.asking = ""
 
     @rx.event
@@ -124,7 +123,7 @@ class ModelsState(AppState):
         self.asking = ""
 
     async def _switch(self, who: Identity, model_id: str, *, enabled: bool) -> None:
-        if who.role != OWNER:
+        if not who.is_owner:
             raise PermissionDenied("only an owner of the team switches models on and off")
         if backstage.services.gateway.registry.get(model_id) is None:
             raise NotFound("there is no such model")

@@ -28,7 +28,6 @@ COUNTS = ("100", "500", "1000")
 """How many of the last requests may be replayed."""
 DRAFT = "draft"
 """What decisions under a policy that is not saved call it."""
-OWNER = "owner"
 OWNERS_ONLY = "only an owner of the team saves a routing policy; you can try everything"
 VERSIONS_SHOWN = 50
 
@@ -190,7 +189,7 @@ class PolicyState(AppState):
 
     def _show_versions(self, who: Identity, found: Sequence[ApiKey], versions: Sequence[SavedPolicy]) -> None:
         names = {one.id: one.name for one in found}
-        self.may_save = who.role == OWNER
+        self.may_save = who.is_owner
         self.in_force = policy_view.in_force(versions, names)
         self.versions = policy_view.version_rows(versions, names, may_save=self.may_save)[:VERSIONS_SHOWN]
 
@@ -255,5 +254,5 @@ class PolicyState(AppState):
 
 
 def _refuse_members(who: Identity) -> None:
-    if who.role != OWNER:
+    if not who.is_owner:
         raise PermissionDenied(OWNERS_ONLY)

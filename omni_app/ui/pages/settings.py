@@ -11,7 +11,7 @@ from pydantic import StringConstraints
 
 from omni_app.errors import InvalidRequest
 from omni_app.storage import org_settings, teams
-from omni_app.storage.accounts import Identity
+from omni_app.storage.accounts import MEMBER, OWNER, Identity
 from omni_app.storage.retention import DELETED_ORGS_KEPT
 from omni_app.ui import text
 from omni_app.ui.components.basics import NativeForm, Row, badge, button, card, copy_button, moment
@@ -171,7 +171,7 @@ class SettingsState(AppState):
             people = await teams.members(session, org_id=who.org_id)
             invitations = await teams.open_invitations(session, org_id=who.org_id)
             orgs = await teams.orgs_of(session, user_id=who.user_id)
-        self.owner = who.role == teams.OWNER
+        self.owner = who.is_owner
         self.name, self.baseline, self.days = now.name, now.premium_model, str(now.keep_prompts_days)
         self.models = _baselines()
         self.people = [_person(one, who) for one in people]
@@ -194,7 +194,7 @@ def _person(member: teams.Member, who: Identity) -> Row:
         "email": member.email,
         "you": "you" if member.user_id == who.user_id else "",
         "role": member.role,
-        "other_role": teams.MEMBER if member.role == teams.OWNER else teams.OWNER,
+        "other_role": MEMBER if member.role == OWNER else OWNER,
         "joined": text.instant(member.joined_at),
         "joined_text": text.utc_text(member.joined_at),
     }
@@ -317,7 +317,7 @@ def _person_actions(row: Any) -> rx.Component:
 
     return rx.el.div(
         small(
-            rx.cond(row["role"] == teams.OWNER, "Make a member", "Make an owner"),
+            rx.cond(row["role"] == OWNER, "Make a member", "Make an owner"),
             SettingsState.give_role(row["id"], row["other_role"]),
             off=~SettingsState.owner,
         ),
