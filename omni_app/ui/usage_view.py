@@ -132,12 +132,9 @@ def stacks(lines: Sequence[Line], selection: Selection, names: Sequence[str]) ->
     return found, text.money(top)
 
 
-def line_row(line: Line, by: str) -> Row:
-    """One line of the table behind the chart."""
-    group = line.group
+def group_figures(group: UsageGroup) -> Row:
+    """The figures of a line, as text."""
     return {
-        "at": line.at.replace("T", " ").removesuffix("Z").removesuffix(":00") if "T" in line.at else line.at,
-        "name": shown_name(line.name, by),
         "requests": text.number(group.requests),
         "tokens_in": text.number(group.tokens_input),
         "tokens_out": text.number(group.tokens_output),
@@ -147,3 +144,9 @@ def line_row(line: Line, by: str) -> Row:
         "saved_exact": text.exact_money(group.savings),
         "latency": text.milliseconds(group.avg_latency_ms),
     }
+
+
+def line_row(line: Line, by: str) -> Row:
+    """One line of the table behind the chart."""
+    at = line.at.replace("T", " ").removesuffix("Z").removesuffix(":00") if "T" in line.at else line.at
+    return {"at": at, "name": shown_name(line.name, by)} | group_figures(line.group)

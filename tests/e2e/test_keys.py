@@ -54,8 +54,9 @@ def test_a_rotated_key_keeps_its_name_and_both_secrets_work_in_the_grace(
 
 def until(address: str, key: str, status: int) -> httpx.Response:
     """The first answer with this status; changes reach every worker within half a second."""
+    answer = chat(address, key)
     for _ in range(30):
-        answer = chat(address, key)
         if answer.status_code == status:
             return answer
+        answer = chat(address, key)
     raise AssertionError(f"still {answer.status_code}: {answer.text}")

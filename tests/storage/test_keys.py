@@ -431,7 +431,7 @@ async def test_the_keys_of_a_deleted_org_open_nothing(database: Database) -> Non
 
 async def test_a_key_comes_with_its_own_policy_else_with_its_orgs(database: Database) -> None:
     key, secret = await new_key(database)
-    other, other_secret = await new_key(database)
+    _, other_secret = await new_key(database)
     cache = KeyCache(database, HASHER)
     await cache.poll()
     assert (await cache.authenticate(secret)).policy is None

@@ -4,7 +4,18 @@ from typing import Any
 
 import reflex as rx
 
-from omni_app.ui.components.basics import NativeForm, badge, button, button_link, card, empty, facts, moment, money
+from omni_app.ui.components.basics import (
+    NativeForm,
+    badge,
+    button,
+    button_link,
+    card,
+    empty,
+    facts,
+    moment,
+    money,
+    question,
+)
 from omni_app.ui.components.candidates import meter
 from omni_app.ui.components.shell import app_page
 from omni_app.ui.components.snippets import key_problem, new_key_box
@@ -282,21 +293,11 @@ def _maker() -> rx.Component:
 
 
 def _question() -> rx.Component:
-    return rx.el.div(
-        rx.el.p(
-            "Revoke “",
-            rx.el.strong(KeysState.asking_name),
-            "”? Apps that use it are refused at once. This cannot be undone.",
-        ),
-        rx.el.div(
-            button("Revoke it", kind="danger", on_click=KeysState.revoke),
-            button("Keep it", on_click=KeysState.keep),
-            class_name="row",
-        ),
-        class_name="notice stack tight",
-        role="alertdialog",
-        custom_attrs={"data-tone": "warn", "aria-label": "Revoke this key?"},
-    )
+    return question(
+        "Revoke “", rx.el.strong(KeysState.asking_name),
+        "”? Apps that use it are refused at once. This cannot be undone.",
+        yes=("Revoke it", KeysState.revoke), no=("Keep it", KeysState.keep), label="Revoke this key?",
+    )  # fmt: skip
 
 
 def _table() -> rx.Component:

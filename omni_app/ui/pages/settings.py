@@ -14,7 +14,7 @@ from omni_app.storage import org_settings, teams
 from omni_app.storage.accounts import MEMBER, OWNER, Identity
 from omni_app.storage.retention import DELETED_ORGS_KEPT
 from omni_app.ui import text
-from omni_app.ui.components.basics import NativeForm, Row, badge, button, card, copy_button, moment
+from omni_app.ui.components.basics import NativeForm, Row, badge, card, copy_button, moment, question
 from omni_app.ui.components.shell import app_page
 from omni_app.ui.components.table import data_table
 from omni_app.ui.session import AppState, authed, backstage
@@ -331,17 +331,10 @@ def _person_actions(row: Any) -> rx.Component:
 
 
 def _question() -> rx.Component:
-    return rx.el.div(
-        rx.el.p("Take ", rx.el.strong(SettingsState.leaving_name), " out of the team? Their keys stay as they are."),
-        rx.el.div(
-            button("Yes", kind="danger", on_click=SettingsState.take_out),
-            button("No", on_click=SettingsState.keep),
-            class_name="row",
-        ),
-        class_name="notice stack tight",
-        role="alertdialog",
-        custom_attrs={"data-tone": "warn", "aria-label": "Take this person out?"},
-    )
+    return question(
+        "Take ", rx.el.strong(SettingsState.leaving_name), " out of the team? Their keys stay as they are.",
+        yes=("Yes", SettingsState.take_out), no=("No", SettingsState.keep), label="Take this person out?",
+    )  # fmt: skip
 
 
 def _inviting() -> rx.Component:

@@ -9,7 +9,7 @@ from omni_app.ui import text
 from omni_app.ui.components.basics import DocumentLink, Row, Text, button_link, card, empty, money, stat, test_note
 from omni_app.ui.components.chart import labels_of
 from omni_app.ui.components.shell import MODES, RANGES, app_page, days_form, switch
-from omni_app.ui.components.table import data_table
+from omni_app.ui.components.table import Column, data_table
 from omni_app.ui.session import AppState, authed, backstage
 from omni_app.ui.usage_view import (
     BREAKDOWNS,
@@ -20,6 +20,7 @@ from omni_app.ui.usage_view import (
     TABLE_LINES,
     Selection,
     added,
+    group_figures,
     line_row,
     read_lines,
     selection_of,
@@ -119,18 +120,8 @@ def figures(groups: list[UsageGroup]) -> Row:
 
 def group_row(group: UsageGroup, groups: list[UsageGroup], by: str) -> Row:
     """One name's sums over the whole period."""
-    return {
-        "key": shown_name(group.key, by),
-        "requests": text.number(group.requests),
-        "share": text.percent(group.requests, sum(one.requests for one in groups)),
-        "tokens_in": text.number(group.tokens_input),
-        "tokens_out": text.number(group.tokens_output),
-        "cost": text.money(group.cost),
-        "cost_exact": text.exact_money(group.cost),
-        "saved": text.money(group.savings),
-        "saved_exact": text.exact_money(group.savings),
-        "latency": text.milliseconds(group.avg_latency_ms),
-    }
+    share = text.percent(group.requests, sum(one.requests for one in groups))
+    return {"key": shown_name(group.key, by), "share": share} | group_figures(group)
 
 
 def page() -> rx.Component:
@@ -242,37 +233,31 @@ def _chart() -> rx.Component:
     )
 
 
+FIGURES: list[Column] = [
+    ("#Tokens in", lambda row: row["tokens_in"]),
+    ("#Tokens out", lambda row: row["tokens_out"]),
+    ("#Mean latency", lambda row: row["latency"]),
+    ("#Cost", lambda row: money(row["cost"], row["cost_exact"])),
+    ("#Saved", lambda row: money(row["saved"], row["saved_exact"])),
+]
+"""The columns that both tables end with."""
+
+
 def _groups() -> rx.Component:
-    return data_table(
-        UsageState.groups,
-        [
-            (UsageState.by_name, lambda row: rx.el.span(row["key"], class_name="wrap")),
-            ("#Requests", lambda row: row["requests"]),
-            ("#Share", lambda row: row["share"]),
-            ("#Tokens in", lambda row: row["tokens_in"]),
-            ("#Tokens out", lambda row: row["tokens_out"]),
-            ("#Mean latency", lambda row: row["latency"]),
-            ("#Cost", lambda row: money(row["cost"], row["cost_exact"])),
-            ("#Saved", lambda row: money(row["saved"], row["saved_exact"])),
-        ],
-        caption="Usage in the whole period",
-    )
+    columns: list[Column] = [
+        (UsageState.by_name, lambda row: rx.el.span(row["key"], class_name="wrap")),
+        ("#Requests", lambda row: row["requests"]),
+        ("#Share", lambda row: row["share"]),
+    ]
+    return data_table(UsageState.groups, [*columns, *FIGURES], caption="Usage in the whole period")
 
 
 def _lines() -> rx.Component:
-    table = data_table(
-        UsageState.lines,
-        [
-            ("When (UTC)", lambda row: row["at"]),
-            (UsageState.by_name, lambda row: rx.el.span(row["name"], class_name="wrap")),
-            ("#Requests", lambda row: row["requests"]),
-            ("#Tokens in", lambda row: row["tokens_in"]),
-            ("#Tokens out", lambda row: row["tokens_out"]),
-            ("#Mean latency", lambda row: row["latency"]),
-            ("#Cost", lambda row: money(row["cost"], row["cost_exact"])),
-            ("#Saved", lambda row: money(row["saved"], row["saved_exact"])),
-        ],
-        caption="Usage over time",
-    )
+    columns: list[Column] = [
+        ("When (UTC)", lambda row: row["at"]),
+        (UsageState.by_name, lambda row: rx.el.span(row["name"], class_name="wrap")),
+        ("#Requests", lambda row: row["requests"]),
+    ]
+    table = data_table(UsageState.lines, [*columns, *FIGURES], caption="Usage over time")
     more: Text = UsageState.more_lines
     return rx.el.div(rx.cond(more != "", rx.el.p(more, class_name="soft small")), table, class_name="stack tight")
