@@ -160,7 +160,7 @@ def test_logging_out_ends_every_open_tab(page: Page, context: BrowserContext, ad
     other.fill("#email", "tabs@example.com")
     other.fill("#password", PASSWORD)
     other.click("button:has-text('Log in')")
-    other.wait_for_url("**/overview/")
+    other.wait_for_url("**/overview/?range=24h&mode=test")  # the address that was asked for
 
 
 def test_the_address_of_a_view_can_be_shared_and_reloaded(page: Page, address: str) -> None:
