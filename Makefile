@@ -27,7 +27,7 @@ test: install-dev ## Every check: format, lint, types, import contracts, all tes
 
 e2e: install-dev ## Only the tests in a real browser
 	@scripts/test-system.sh
-	@$(PYTHON_ENV) -m pytest -m e2e $(ARGS)
+	@EVERY_LOOK=yes $(PYTHON_ENV) -m pytest -m e2e $(ARGS)
 
 screenshots: install-dev ## Pictures of every page after two weeks of (simulated) use, into docs/images
 	@scripts/test-system.sh

@@ -460,14 +460,18 @@ async def _latency_buckets(session: AsyncSession, scope: Scope, *, model: str | 
         for span in spans
     ]
     found: list[tuple[str, int, int]] = []
-    for span in rows:
-        single = select(col(RequestRow.model), col(RequestRow.latency_ms)).where(
+    edges = [
+        select(col(RequestRow.model), col(RequestRow.latency_ms)).where(
             of_org(scope),
             col(RequestRow.success).is_(True),
             within(col(RequestRow.created_at), span),
             *_of_model(RequestRow, model),
         )
-        found += [(name, latency_bucket(latency_ms), 1) for name, latency_ms in await session.execute(single)]
+        for span in rows
+    ]
+    if edges:
+        single = await session.execute(union_all(*edges))
+        found += [(name, latency_bucket(latency_ms), 1) for name, latency_ms in single]
     if parts:
         added = union_all(*parts).subquery("buckets")
         sums: Any = select(added.c.model, added.c.bucket, func.sum(added.c.answered))

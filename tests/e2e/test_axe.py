@@ -3,6 +3,7 @@
 Then once more with everything unfolded. Beside it what axe does not look at: reflow, layout shift, first paint.
 """
 
+import os
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -45,6 +46,9 @@ SHIFTS = """
   }).observe({type: "layout-shift", buffered: true});
 }
 """
+EVERY_LOOK = [(size, scheme) for size in (DESK, PHONE) for scheme in ("light", "dark")]
+LOOKS = EVERY_LOOK if os.environ.get("EVERY_LOOK") else [(DESK, "light"), (PHONE, "dark")]
+"""`make e2e` looks at both widths in light and dark; `make test` at two of the four."""
 REFLOW = {"width": 320, "height": 640}
 """WCAG 1.4.10: 1280 pixels at 400 %."""
 MOST_SHIFT = 0.1
@@ -84,16 +88,15 @@ def address_of(page: Page, address: str, path: str) -> str:
 
 
 def violations(page: Page) -> list[str]:
-    """What axe finds, one line a place, at both widths, light and dark."""
+    """What axe finds, one line a place, in each of the looks."""
     page.evaluate(AXE)
     found: dict[str, Any] = {}
-    for size in (DESK, PHONE):
-        for scheme in ("light", "dark"):
-            page.set_viewport_size(size)  # type: ignore[arg-type]
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            page.wait_for_timeout(50)
-            for line in page.evaluate(RUN):
-                found.setdefault(line, f"{size['width']} {scheme}: {line}")
+    for size, scheme in LOOKS:
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        page.wait_for_timeout(50)
+        for line in page.evaluate(RUN):
+            found.setdefault(line, f"{size['width']} {scheme}: {line}")
     return list(found.values())
 
 
