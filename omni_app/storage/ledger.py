@@ -115,7 +115,7 @@ async def insert_records(
     await _insert(session, SnapshotRow, sorted((_values(one) for one in snapshots), key=itemgetter("id")))
     await _insert(session, AttemptRow, [_values(attempt) for attempt in attempts])
     once = {record.request_id: record for record in records}
-    new = await _insert_requests(session, list(once.values()))
+    new = await _insert_requests(session, [once[request_id] for request_id in sorted(once)])
     await add_to_rollups(session, [once[request_id] for request_id in new])
     await _insert(session, RoutingLog, [_routing_values(one, one.routing) for one in records if one.routing])
     return new

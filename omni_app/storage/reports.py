@@ -357,7 +357,7 @@ class Totals:
 
 
 async def totals(session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str) -> Totals:
-    """The Overview's figures: the same cells and sums as `usage`. Two statements."""
+    """The Overview's figures: the same cells and sums as `usage`. At most four statements."""
     added = cells(Scope(org_id, mode, start, end))
     names = ("requests", "successful", "cost", "premium_cost", "rescued", "simulated")
     query = select(added.c.premium_model, *(func.sum(added.c[name]) for name in names)).group_by(added.c.premium_model)
@@ -379,7 +379,7 @@ class ModelFigures:
 async def model_report(
     session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str
 ) -> list[ModelFigures]:
-    """What each model was used for, the dearest first. Two statements."""
+    """What each model was used for, the dearest first. At most four statements."""
     scope = Scope(org_id, mode, start, end)
     added = cells(scope)
     groups = (await _grouped(session, added, {"model": dimension(added, "model")}))["model"]
