@@ -13,7 +13,7 @@ from omni_app.api.app import create_api
 from omni_app.services import Services, build_services
 from omni_app.settings import Settings
 from omni_app.storage import accounts, keys
-from omni_app.storage.database import upgrade
+from tests.migrated import migrate
 
 HELLO = {"messages": [{"role": "user", "content": "Hello! How are you today?"}]}
 ORIGIN = "http://127.0.0.1:8000"
@@ -50,7 +50,7 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
 async def run(settings: Settings) -> AsyncIterator[Running]:
     """Starts a product with these settings; stops it at the end."""
     settings.omni_data_dir.mkdir(parents=True, exist_ok=True)
-    upgrade(settings.database)
+    migrate(settings.database)
     services = build_services(settings)
     await services.start()
     # An unexpected error must come out as an answer, as it does on a server.

@@ -15,8 +15,8 @@ from omni_app.services import Services, build_services
 from omni_app.settings import Settings
 from omni_app.storage import accounts
 from omni_app.storage.accounts import Identity
-from omni_app.storage.database import upgrade
 from omni_app.ui.session import backstage
+from tests.migrated import migrate
 
 PASSWORD = "teal-otter-maps-42-winter"
 
@@ -59,7 +59,7 @@ class Person:
 @pytest.fixture
 async def services(tmp_path: Path) -> AsyncIterator[Services]:
     settings = Settings(omni_data_dir=tmp_path, local_model="off", sandbox_speed=0)
-    upgrade(settings.database)
+    migrate(settings.database)
     services = build_services(settings)
     backstage.open(services)
     yield services

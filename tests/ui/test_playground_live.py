@@ -11,11 +11,11 @@ import pytest
 from omni_app.routing.types import KeyKind
 from omni_app.services import Services, build_services
 from omni_app.storage import ledger
-from omni_app.storage.database import upgrade
 from omni_app.storage.ledger import RequestRecord
 from omni_app.ui.pages.playground_state import EVERY, PlaygroundState
 from omni_app.ui.session import backstage
 from tests.api.conftest import settings_for
+from tests.migrated import migrate
 from tests.providers.asking import eventually
 from tests.servers.upstream import KEY, TEXT, Upstream
 from tests.ui.conftest import Person
@@ -34,7 +34,7 @@ async def provider() -> AsyncIterator[Upstream]:
 async def services(tmp_path: Path, provider: Upstream) -> AsyncIterator[Services]:
     """Services with one live provider."""
     settings = settings_for(tmp_path, openai_api_key=KEY, openai_base_url=provider.openai_url)
-    upgrade(settings.database)
+    migrate(settings.database)
     services = build_services(settings)
     backstage.open(services)
     await services.start()
