@@ -135,7 +135,7 @@ def preset_of(data: Mapping[str, Any]) -> str:
 
 def is_whole(form: Mapping[str, Any]) -> bool:
     """Whether it is this page's form at all."""
-    return {"which", *TERMS, *(one.name for one in SETTINGS)} <= form.keys() and form["which"] in SETS
+    return {"which", "made", *TERMS, *(one.name for one in SETTINGS)} <= form.keys() and form["which"] in SETS
 
 
 def merged(data: Mapping[str, Any], form: Mapping[str, Any], *, sliders: Row, settings: Row) -> dict[str, Any]:

@@ -3,18 +3,22 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from alembic import command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
+from sqlalchemy import event, select
+from sqlmodel import SQLModel
 
 from omni_app.storage import ledger, reports
-from omni_app.storage.database import Database
+from omni_app.storage.database import Database, _alembic_config, sync_url
 from omni_app.storage.ledger import RequestRecord
 from omni_app.storage.reports import EXACT_UP_TO, Scope, UsageGroup
 from omni_app.storage.rollups import BUCKET_BASE, bucket_latency_ms, latency_bucket
+from omni_app.storage.tables import LatencyRollup, UsageRollup
 from tests.storage.facts import KEY, NOON, ORG, record
 
 START = datetime(2026, 3, 9, tzinfo=UTC)
@@ -142,3 +146,38 @@ async def test_a_month_of_many_rows_is_answered_from_few(sqlite_database: Databa
         found = await reports.totals(session, org_id=ORG, start=scope.start, end=scope.end, mode="live")
     assert found.requests == hours * 5
     assert len(statements) <= 4
+
+
+async def test_what_stands_side_by_side_is_of_one_moment(database: Database) -> None:
+    await write(database, [record("a")])
+    scope = {"org_id": ORG, "mode": "live", "start": NOON - SPAN, "end": NOON + SPAN}
+    async with database.consistent_reading() as session:
+        before = await reports.totals(session, **scope)  # type: ignore[arg-type]
+        await write(database, [record("b")])
+        groups = await reports.series(session, **scope, bucket="day")  # type: ignore[arg-type]
+        newest = await ledger.recent_requests(session, org_id=ORG, mode="live", limit=9)
+    assert before.requests == sum(one.requests for one in groups) == len(newest) == 1
+    async with database.reading() as session:
+        assert (await reports.totals(session, **scope)).requests == 2  # type: ignore[arg-type]
+
+
+async def test_the_migration_sums_what_was_there_as_the_writer_does(database: Database, database_url: str) -> None:
+    written = [
+        replace(record("a"), cost=10**13 + 1),
+        replace(record("b"), created_at=NOON - timedelta(hours=30), model="anthropic/opus", latency_ms=61_234),
+        replace(record("c"), created_at=NOON - timedelta(minutes=12), success=False, rescued=True, latency_ms=0),
+        replace(record("d"), org_id=uuid4(), key_kind="test", created_at=NOON.replace(minute=59, second=59)),
+    ]
+    await write(database, written)
+    before = [await rows_of(database, table) for table in (UsageRollup, LatencyRollup)]
+    config = _alembic_config(sync_url(database_url))
+    command.downgrade(config, "0002")
+    command.upgrade(config, "head")
+    assert [await rows_of(database, table) for table in (UsageRollup, LatencyRollup)] == before
+    assert [len(table) for table in before] == [7, 6], "a and c share their day; c has no latency"
+
+
+async def rows_of(database: Database, table: type[SQLModel]) -> list[tuple[Any, ...]]:
+    columns = table.__table__.columns  # type: ignore[attr-defined]
+    async with database.session() as session:
+        return sorted(map(tuple, await session.execute(select(*columns))), key=str)

@@ -112,3 +112,16 @@ async def test_a_form_that_is_not_whole_changes_nothing(services: Services, sign
     await ada.tab.fire(PolicyState, "attempt", form=form)
     assert (state.sliders, state.changes) == (before, [])
     assert isinstance(ada.who.org_id, UUID)
+
+
+async def test_a_form_from_before_the_draft_was_made_anew_changes_nothing(services: Services, sign_up: Any) -> None:
+    ada = await sign_up("ada@example.com")
+    state = await opened(services, ada)
+    seen = {"which": state.which, "made": str(state.made)} | state.sliders | state.settings
+    await ada.tab.fire(PolicyState, "use_preset", preset="best_quality")
+    chosen, changes = dict(state.sliders), list(state.changes)
+    await ada.tab.fire(PolicyState, "attempt", form=seen | {"cost": "99"})
+    assert (state.sliders, state.changes, state.preset) == (chosen, changes, "best_quality")
+    shown = seen | state.sliders | state.settings | {"made": str(state.made)}
+    await ada.tab.fire(PolicyState, "attempt", form=shown | {"cost": "99"})
+    assert state.sliders["cost"] == "99" and state.preset == ""

@@ -74,7 +74,7 @@ class ModelsState(AppState):
     async def load(self, who: Identity, /) -> None:
         """Reads the breakdown and the registry."""
         query = self.router.url.query_parameters
-        async with backstage.services.database.reading() as session:
+        async with backstage.services.database.consistent_reading() as session:
             view = await view_of(session, who, query=query, mode=self.mode, range_=self.range, now=utc_now())
             figures = await model_report(session, org_id=who.org_id, start=view.start, end=view.end, mode=view.mode)
             standing = await standing_of(session, who)

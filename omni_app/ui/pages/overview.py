@@ -40,7 +40,7 @@ class OverviewState(AppState):
     async def load(self, who: Identity, /) -> None:
         """Reads the ledger once: this period, the one before, the buckets, the newest requests."""
         query = self.router.url.query_parameters
-        async with backstage.services.database.reading() as session:
+        async with backstage.services.database.consistent_reading() as session:
             view = await view_of(session, who, query=query, mode=self.mode, range_=self.range, now=utc_now())
             scope = {"org_id": who.org_id, "mode": view.mode}
             now = await reports.totals(session, start=view.start, end=view.end, **scope)

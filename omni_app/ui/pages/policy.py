@@ -111,6 +111,7 @@ def _weights() -> rx.Component:
         ),
         rx.el.form(
             rx.el.input(type="hidden", name="which", default_value=PolicyState.which),
+            rx.el.input(type="hidden", name="made", default_value=PolicyState.made.to_string()),
             *(_slider(term, label, hint) for term, (label, hint) in SLIDERS.items()),
             rx.el.p(
                 "The four share 100 %: raise one and the others count for less.",

@@ -53,7 +53,7 @@ class PolicyState(AppState):
     settings: Row = {}
     preset: str = ""
     made: int = 0
-    """Grows when the sliders are to stand anew; the page makes the form again for it."""
+    """Grows when the sliders are to stand anew; the page makes the form again for it, and the form sends it back."""
     changes: list[str] = []
     """How the draft differs from what holds now."""
     tried: bool = False
@@ -96,6 +96,8 @@ class PolicyState(AppState):
     async def attempt(self, who: Identity, /, form: dict[str, Any]) -> None:
         """Takes the sliders and numbers as they stand and replays the last requests under them."""
         if not policy_form.is_whole(form) or not self._data:
+            return
+        if form["made"] != str(self.made):  # sent before the draft that it would overwrite was on the screen
             return
         shown = self.sliders if form["which"] == self.which else policy_form.sliders_of(self._data, form["which"])
         self._data = policy_form.merged(self._data, form, sliders=shown, settings=self.settings)

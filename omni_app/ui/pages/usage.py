@@ -60,7 +60,7 @@ class UsageState(AppState):
     async def load(self, who: Identity, /) -> None:
         """Reads the lines; every figure of the page is added up from them."""
         query = self.router.url.query_parameters
-        async with backstage.services.database.reading() as session:
+        async with backstage.services.database.consistent_reading() as session:
             selection = await selection_of(session, who, query=query, mode=self.mode, range_=self.range, now=utc_now())
             lines = await read_lines(session, who, selection)
         view = selection.view
