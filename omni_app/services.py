@@ -16,6 +16,7 @@ from omni_app.providers.transport import Transport
 from omni_app.registry import packaged_registry
 from omni_app.registry.store import load_registry, record_registry, registry_version, seed_models
 from omni_app.settings import Settings
+from omni_app.storage.answer_lengths import AnswerLengths
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.keys import KeyCache, KeyHasher
 from omni_app.storage.pause import pause
@@ -53,13 +54,14 @@ class Services:
     """For kept prompts."""
     prompts: PromptKeeper
     retention: Retention
+    lengths: AnswerLengths
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self) -> None:
         """Starts the background work."""
-        background = (self.keys.run, self.drainer.run, self.budgets.run, self.prompts.run, self.retention.run)
-        for work in (*background, self._follow_registry):
+        keeping = (self.budgets.run, self.prompts.run, self.retention.run, self.lengths.run)
+        for work in (self.keys.run, self.drainer.run, *keeping, self._follow_registry):
             self._tasks.append(asyncio.create_task(work(self._stopping)))
         self._tasks.append(asyncio.create_task(self._warm_up()))
 
@@ -133,6 +135,7 @@ def build_services(settings: Settings) -> Services:
     budgets = Budgets(database)
     sealer = Sealer(settings.secret_key, purpose=PURPOSE)
     prompts = PromptKeeper(database, sealer)
+    lengths = AnswerLengths(database)
     gateway = Gateway(
         registry=packaged_registry(),
         providers=providers,
@@ -146,6 +149,7 @@ def build_services(settings: Settings) -> Services:
         budgets=budgets,
         prompts=prompts,
         premium_model=settings.premium_model,
+        expected_output=lengths.medians,
     )
     return Services(
         settings=settings,
@@ -163,6 +167,7 @@ def build_services(settings: Settings) -> Services:
         sealer=sealer,
         prompts=prompts,
         retention=Retention(database),
+        lengths=lengths,
     )
 
 

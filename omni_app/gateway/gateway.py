@@ -31,6 +31,7 @@ from omni_app.routing.types import (
     RouteRequest,
     Snapshot,
     Step,
+    Task,
 )
 from omni_app.storage.prompts import KeptExchange, PromptKeeper
 from omni_app.storage.spool import Spool
@@ -64,6 +65,8 @@ class Gateway:
     premium_model: str = ""
     policy: Policy = field(default_factory=Policy)
     health: Health = field(default_factory=Health)
+    expected_output: Callable[[], Mapping[Task, int]] = dict
+    """Task -> median output tokens of our own traffic, where there is enough of it."""
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = utc_now
     _situations: Situations = field(init=False)
@@ -77,7 +80,7 @@ class Gateway:
     def use_registry(self, registry: Registry) -> None:
         """Decides with another registry from now on."""
         self.registry = registry
-        self._situations = Situations(registry, self.providers, self.health)
+        self._situations = Situations(registry, self.providers, self.health, self.expected_output)
         self._tables = {kind: RoutingTable(registry.serving(kind)) for kind in KEY_KINDS}
         self._embedding_tables = {kind: RoutingTable(without_window(registry.embedding(kind))) for kind in KEY_KINDS}
 

@@ -1,13 +1,13 @@
 """The operational state that decisions are made in, as one value that is rebuilt only when something changed."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 
 from omni_app.gateway.health import Health
 from omni_app.providers.base import Provider
 from omni_app.registry import Registry
-from omni_app.routing.types import Deployment, KeyKind, Snapshot
+from omni_app.routing.types import Deployment, KeyKind, Snapshot, Task
 from omni_app.storage.snapshots import SnapshotRecord
 
 REBUILD_S = 1.0
@@ -17,10 +17,17 @@ REBUILD_S = 1.0
 class Situations:
     """Builds and keeps the current `Snapshot` of one registry."""
 
-    def __init__(self, registry: Registry, providers: Mapping[str, Provider], health: Health) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        providers: Mapping[str, Provider],
+        health: Health,
+        expected_output: Callable[[], Mapping[Task, int]],
+    ) -> None:
         self._registry = registry
         self._providers = providers
         self._health = health
+        self._expected_output = expected_output
         self._current: Snapshot | None = None
         self._built_at_s = 0.0
         self._cooling: frozenset[str] = frozenset()
@@ -58,12 +65,14 @@ class Situations:
         return {model: reason for model, reason in found.items() if reason}
 
     def _snapshot(self, unavailable: Mapping[str, str], today: date) -> Snapshot:
-        latencies = self._health.latencies_ms()
-        content = repr((self._registry.version, sorted(unavailable.items()), sorted(latencies.items()), today))
+        latencies, outputs = self._health.latencies_ms(), dict(self._expected_output())
+        states = (unavailable, latencies, outputs)
+        content = repr((self._registry.version, *(sorted(state.items()) for state in states), today))
         return Snapshot(
             id=hashlib.sha256(content.encode()).hexdigest()[:16],
             latency_ms=latencies,
             unavailable=unavailable,
+            expected_output=outputs,
             today=today,
         )
 
@@ -81,6 +90,7 @@ def snapshot_record(snapshot: Snapshot, deployments: Iterable[Deployment], *, cr
         unavailable=shared | single,
         today=snapshot.today.isoformat() if snapshot.today else "",
         created_at=created_at,
+        expected_output={task.value: tokens for task, tokens in snapshot.expected_output.items()},
     )
 
 
@@ -92,5 +102,6 @@ def snapshot_of(record: SnapshotRecord, deployments: Iterable[Deployment]) -> Sn
         id=record.id,
         latency_ms=record.latency_ms,
         unavailable={model: why for model, why in found.items() if why},
+        expected_output={Task(task): tokens for task, tokens in record.expected_output.items()},
         today=date.fromisoformat(record.today) if record.today else None,
     )

@@ -1,7 +1,7 @@
 """The operational states that decisions were made in: kept once each, so that a decision can be replayed."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import select
@@ -16,6 +16,7 @@ class SnapshotRecord:
     """A `routing.types.Snapshot` as the spool and the table keep it.
 
     `unavailable`: deployment id, or the name of a provider for all its deployments -> why it could not be called.
+    `expected_output`: task -> median output tokens of our own traffic.
     """
 
     id: str
@@ -23,9 +24,10 @@ class SnapshotRecord:
     unavailable: dict[str, str]
     today: str
     created_at: datetime
+    expected_output: dict[str, int] = field(default_factory=dict)
 
 
 async def read_snapshots(session: AsyncSession, *, ids: Collection[str]) -> dict[str, SnapshotRecord]:
     """Id -> the state; one that is not kept any more is missing."""
     rows = await session.scalars(select(SnapshotRow).where(col(SnapshotRow.id).in_(ids)))
-    return {row.id: SnapshotRecord(row.id, row.latency_ms, row.unavailable, row.today, row.created_at) for row in rows}
+    return {row.id: SnapshotRecord(**{name: getattr(row, name) for name in SnapshotRecord.__slots__}) for row in rows}

@@ -396,6 +396,9 @@ class SnapshotRow(SQLModel, table=True):
     id: str = Field(max_length=64, primary_key=True)
     latency_ms: dict[str, float] = _json()
     unavailable: dict[str, str] = _json()
+    expected_output: dict[str, int] = Field(
+        default_factory=dict, sa_column=Column(Json, nullable=False, server_default="{}")
+    )
     today: str = Field(default="", max_length=10)
     created_at: datetime = _created(index=True)
 

@@ -108,6 +108,7 @@ def build(spool_dir: Path, clock: Clock, *providers: ScriptedProvider, models: t
         limits=Limits(rate_max=10_000, rate_window_s=60, total_s=1_000),
         clock=lambda: clock.s,
         now=lambda: clock.wall,
+        expected_output=lambda: {Task.CHAT: int(clock.s) % 5 * 250, Task.CODING: 30},
     )
 
 

@@ -11,8 +11,9 @@ import pytest
 from omni_app.errors import NoEligibleModel, RateLimited
 from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.situation import snapshot_of, snapshot_record
+from omni_app.gateway.types import ChatRequest
 from omni_app.providers.base import Completion, Delta, ProviderRequest
-from omni_app.routing.types import Policy, Snapshot, Weights
+from omni_app.routing.types import Policy, Snapshot, Task, Weights
 from omni_app.storage.snapshots import SnapshotRecord
 from tests.gateway.scripted import CALLER, DOWN, FLEET, HELLO, OK, ScriptedProvider, facts, gateway, records
 
@@ -93,6 +94,20 @@ async def test_the_state_of_a_decision_is_kept_once_and_comes_back_whole(tmp_pat
     assert snapshot_of(kept[0], FLEET) == decided_in
 
 
+async def test_the_length_of_our_own_answers_stands_above_the_prior_until_the_caller_gives_one(tmp_path: Path) -> None:
+    served = two_providers(tmp_path)
+    assumed = served.policy.expected_output[Task.CHAT]
+
+    def cost_of(request: ChatRequest) -> int:
+        return served.decide(CALLER, request).top(1)[0].expected_cost
+
+    prior = cost_of(HELLO)
+    served.expected_output = lambda: {Task.CHAT: assumed + 100}
+    served.use_registry(served.registry)
+    assert cost_of(HELLO) == prior + 100 * 4_000_000, "alpha/small writes at $4 per million tokens"
+    assert cost_of(replace(HELLO, max_tokens=assumed)) == prior
+
+
 @pytest.mark.parametrize(
     "unavailable",
     [
@@ -104,5 +119,11 @@ async def test_the_state_of_a_decision_is_kept_once_and_comes_back_whole(tmp_pat
 )
 def test_reasons_are_kept_short_and_lose_nothing(unavailable: dict[str, str]) -> None:
     today = datetime(2026, 3, 1, tzinfo=UTC)
-    state = Snapshot(id="s", latency_ms={"alpha/small": 120.0}, unavailable=unavailable, today=today.date())
+    state = Snapshot(
+        id="s",
+        latency_ms={"alpha/small": 120.0},
+        unavailable=unavailable,
+        expected_output={Task.CODING: 350},
+        today=today.date(),
+    )
     assert snapshot_of(snapshot_record(state, FLEET, created_at=today), FLEET) == state
