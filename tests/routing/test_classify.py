@@ -129,27 +129,6 @@ def test_a_wish_for_a_model_changes_neither_task_nor_difficulty() -> None:
         assert wished.difficulty == pytest.approx(plain.difficulty, abs=0.11)
 
 
-@pytest.mark.parametrize(
-    ("text", "subtask"),
-    [
-        ("hello, how are you?", "small_talk"),
-        ("Who wrote Faust?", "knowledge"),
-        ("Write a story about a lighthouse keeper.", "creative"),
-        ("Extract all names and dates from this sentence: Ada met Bob on 3 May.", "extraction"),
-        ("Rephrase this: I am late.", "rewriting"),
-        ("Solve 3x + 7 = 25", "mathematics"),
-        ("This is a riddle: who sits to the left of Ann, if Bob sits to the right of Ann?", "logic"),
-        ("Write a Python function that sorts a list.", "code_writing"),
-        ("Fix this bug:\n```python\nprint(1\n```\nSyntaxError: '(' was never closed", "code_repair"),
-        ("Explain what this code does:\n```python\nx = [i for i in y]\n```", "code_explanation"),
-        ("Summarize this article: The council met.", "summary"),
-        ("Translate into German: good night", "translation"),
-    ],
-)
-def test_the_finer_class_is_found(text: str, subtask: str) -> None:
-    assert read(text).subtask == subtask
-
-
 def test_difficulty_rises_from_small_talk_to_proofs() -> None:
     texts = [
         "hi!",

@@ -6,6 +6,8 @@ Both are rough on purpose, and mild in effect: the policy asks for more quality 
 import re
 from collections.abc import Mapping
 
+from omni_app.routing.reading.questions import is_science, kind_of_question
+from omni_app.routing.reading.sightings import FIRST_WORDS, OPENING
 from omni_app.routing.reading.structure import NUMBER, count, listed_lines, options
 from omni_app.routing.types import Task
 
@@ -17,7 +19,7 @@ CHAT_SUBTASKS: Mapping[str, str] = {
     "roleplay": "roleplay",
     "advice": "advice",
     "explain": "knowledge",
-    "fact_question": "knowledge",
+    "fact_question": "trivia",
 }
 """Marker -> the kind of chat it tells, the most telling first."""
 
@@ -25,6 +27,9 @@ BASE: Mapping[str, float] = {
     "small_talk": 0.05,
     "general": 0.25,
     "knowledge": 0.25,
+    "trivia": 0.25,
+    "commonsense": 0.25,
+    "reading": 0.25,
     "quiz": 0.25,
     "advice": 0.25,
     "rewriting": 0.25,
@@ -39,12 +44,15 @@ BASE: Mapping[str, float] = {
     "arithmetic": 0.4,
     "mathematics": 0.4,
     "logic": 0.55,
+    "science": 0.4,
     "code_writing": 0.45,
     "code_explanation": 0.35,
     "code_repair": 0.5,
 }
 """Difficulty of an ordinary request of its kind."""
 
+WORK = ("creative", "rewrite", "extract", "writing", "roleplay", "advice")
+"""Markers of something to be written."""
 LEAST_OPTIONS = 3
 ORDINARY_WORDS = 45
 SHARE = re.compile(
@@ -60,19 +68,21 @@ def subtask_of(task: Task, strength: Mapping[str, int], request: str) -> str:
     if task is Task.CODING:
         return _coding(strength)
     if task is Task.REASONING:
-        return _reasoning(strength)
+        return _reasoning(strength, request)
     if task is Task.CHAT:
         return _chat(strength, request)
     names = {Task.SUMMARIZATION: "summary", Task.AGENT_STEP: "tool_use"}
     return names.get(task, task.value)
 
 
-def _reasoning(strength: Mapping[str, int]) -> str:
+def _reasoning(strength: Mapping[str, int], request: str) -> str:
     """Sums in everyday words, mathematics proper, or logic."""
     mathematics = sum(strength.get(marker, 0) for marker in ("math_thing", "formulas", "latex"))
     figures = mathematics + strength.get("word_problem", 0)
     if strength.get("logic", 0) + strength.get("relations", 0) > figures:
         return "logic"
+    if is_science(request):
+        return "science"
     everyday = strength.get("word_problem") and not mathematics and not strength.get("expert")
     return "arithmetic" if everyday else "mathematics"
 
@@ -89,10 +99,19 @@ def _chat(strength: Mapping[str, int], request: str) -> str:
         return "small_talk"
     if options(request) >= LEAST_OPTIONS:
         return "quiz"
+    if asks_only(strength) and (kind := kind_of_question(request)):
+        return kind
     seen = [marker for marker in CHAT_SUBTASKS if strength.get(marker)]
     if seen:
         return CHAT_SUBTASKS[max(seen, key=strength.__getitem__)]
     return "small_talk" if len(request) < SMALL_TALK else "general"
+
+
+def asks_only(strength: Mapping[str, int]) -> bool:
+    """Whether nothing is to be written: no such work is named, or the question word stands first."""
+    if strength.get("fact_question", 0) >= FIRST_WORDS:
+        return True
+    return not any(strength.get(marker, 0) >= OPENING for marker in WORK)
 
 
 def difficulty_of(subtask: str, strength: Mapping[str, int], request: str) -> float:
