@@ -1,8 +1,9 @@
 """The shapes of the OpenAPI document: what goes in, what comes out, and small makers of JSON schemas."""
 
-from typing import Any
+from typing import Any, get_args
 
 from omni_app.gateway.types import SANDBOX_FAULTS
+from omni_app.routing.change import ChangeKind
 from omni_app.routing.types import LatencyPref, Priority, Task
 
 Schema = dict[str, Any]
@@ -152,19 +153,40 @@ DECISION = object_of(
                     "model": {"type": "string"},
                     "score": {"type": "number"},
                     "terms": object_of({name: {"type": "number"} for name in ("cost", "latency", "task", "quality")}),
+                    "ratings": object_of({"task": ref("Rating"), "overall": ref("Rating")}),
+                    "price": described("object", "US dollars per million tokens, and per image"),
+                    "expected": described("object", "Tokens and images that the expected cost is of"),
                     "expected_cost": MONEY,
                     "worst_cost": MONEY,
                     "latency_ms": {"type": "number"},
                     "eligible": {"type": "boolean"},
                     "excluded_by": {"type": ["string", "null"]},
+                    "held_back": described(
+                        ["string", "null"], "Why it stands behind the others: rated below what is asked for"
+                    ),
                 }
             )
         ),
         "selected_model": {"type": ["string", "null"]},
         "fallback_chain": list_of({"type": "string"}),
         "reason": {"type": "string"},
+        "chosen_by": {"enum": ["score", "lowest_cost", "highest_rating", "name"]},
+        "margin": described(["number", "null"], "The score's lead over the runner-up; null when a rule chose"),
+        "fragile": described("boolean", "The margin is below the policy's"),
         "what_would_change_it": list_of({"type": "string"}),
+        "changes": list_of(
+            object_of(
+                {
+                    "kind": {"enum": list(get_args(ChangeKind))},
+                    "model": {"type": "string"},
+                    "value": {"type": ["number", "null"]},
+                    "text": {"type": "string"},
+                }
+            ),
+            "The same with exact figures: a cost weight, a factor of a price, US dollars",
+        ),
         "weights": {"type": "object"},
+        "references": described("object", "Floor and ceiling of the logarithmic scales, and the rules' figures"),
         "policy_version": {"type": "string"},
         "registry_version": {"type": "string"},
         "snapshot_id": {"type": "string"},

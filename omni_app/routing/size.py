@@ -6,10 +6,11 @@ the margin is not enough the provider says so and the gateway goes on to a large
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from omni_app.routing.cost import expected_cost, output_that_fits, worst_cost
 from omni_app.routing.shortlist import Exclusion, Limit, Row, Shortlist
-from omni_app.routing.types import Case, Step, Task
+from omni_app.routing.types import Case, Deployment, Step, Task
 
 
 def expected_output_tokens(case: Case) -> int:
@@ -34,6 +35,23 @@ def expected_costs(rows: Sequence[Row], case: Case) -> list[int]:
     ]
     choices = case.request.choices
     return costs if choices == 1 else [cost * choices for cost in costs]
+
+
+class ExpectedTokens(NamedTuple):
+    """What `expected_costs` counts for one deployment, of all answers together."""
+
+    input: int
+    output: int
+    images: int
+
+
+def expected_tokens(deployment: Deployment, case: Case) -> ExpectedTokens:
+    """The tokens and images behind the expected cost."""
+    request = case.request
+    if case.task is Task.IMAGE:
+        return ExpectedTokens(request.input_tokens, 0, request.images)
+    made = min(expected_output_tokens(case), deployment.max_output_tokens)
+    return ExpectedTokens(request.input_tokens * request.choices, made * request.choices, 0)
 
 
 def context_tokens(case: Case) -> int:
