@@ -1,6 +1,6 @@
 """`GET /v1/models` and `GET /v1/models/{id}`: the registry, in the list shape that OpenAI's clients read."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,8 +13,9 @@ from omni_app.api.openai_schema import AUTO
 from omni_app.api.query import query_values
 from omni_app.api.responses import json_response, money
 from omni_app.errors import NotFound
+from omni_app.gateway.latency import Measured
 from omni_app.gateway.types import Caller
-from omni_app.routing.types import Deployment, Rating
+from omni_app.routing.types import Deployment, Rating, SizeClass
 from omni_app.services import Services
 
 TOKENS_PER_PRICE = 1_000_000
@@ -28,6 +29,7 @@ UNTOLD = (
     "cost_output",
     "cost_per_image",
     "avg_latency",
+    "latency",
     "max_tokens",
     "vector_size",
     "quality_rating",
@@ -45,7 +47,12 @@ def routes(services: Services) -> list[Route]:
 
     def body(deployment: Deployment) -> dict[str, Any]:
         reason = services.gateway.unavailable().get(deployment.id, "")
-        return model_body(deployment, available=not reason)
+        return model_body(deployment, latency_of(deployment), available=not reason)
+
+    def latency_of(deployment: Deployment) -> dict[str, Any]:
+        gateway = services.gateway
+        whole, by_size = gateway.latencies.of_model(deployment.id, now_s=gateway.clock())
+        return latency_body(deployment, whole, by_size)
 
     def routed(caller: Caller) -> list[dict[str, Any]]:
         shut = services.gateway.unavailable()
@@ -74,8 +81,8 @@ def routes(services: Services) -> list[Route]:
     ]
 
 
-def model_body(deployment: Deployment, *, available: bool) -> dict[str, Any]:
-    """One registry entry: OpenAI's fields, then ours."""
+def model_body(deployment: Deployment, latency: dict[str, Any], *, available: bool) -> dict[str, Any]:
+    """One registry entry: OpenAI's fields, then ours; `latency` as `latency_body` gives it."""
     price = deployment.price
     return {
         "id": deployment.id,
@@ -88,7 +95,8 @@ def model_body(deployment: Deployment, *, available: bool) -> dict[str, Any]:
         "cost_output": money(price.output * TOKENS_PER_PRICE),
         "cost_per_image": money(price.image) if price.image else None,
         "price_source": deployment.price_source,
-        "avg_latency": deployment.prior_latency_ms,
+        "avg_latency": latency["average_ms"],
+        "latency": latency,
         "strengths": list(deployment.strengths),
         "supports_functions": deployment.supports_functions,
         "supports_vision": deployment.supports_vision,
@@ -103,6 +111,38 @@ def model_body(deployment: Deployment, *, available: bool) -> dict[str, Any]:
         "deprecation_date": deployment.deprecated_on.isoformat() if deployment.deprecated_on else None,
         "available": available,
     }
+
+
+def latency_body(
+    deployment: Deployment, measured: Measured | None, by_size: Mapping[SizeClass, Measured]
+) -> dict[str, Any]:
+    """How long it takes, in ms: as measured over all sizes where there is enough, else its prior."""
+    if measured is None or not measured.total.enough:
+        nothing = dict.fromkeys(("p50_ms", "p95_ms", "first_token_ms", "first_token_p95_ms"))
+        measurements = round(measured.total.weight) if measured else 0
+        body = {"average_ms": deployment.prior_latency_ms} | nothing | {"measurements": measurements}
+    else:
+        body = measured_body(measured)
+    sizes = {size.value: measured_body(told) for size, told in sorted(by_size.items()) if told.total.enough}
+    return {"measured": measured is not None and measured.total.enough} | body | {"by_size": sizes}
+
+
+def measured_body(measured: Measured) -> dict[str, Any]:
+    """The figures of enough measurements, in ms; those of the first token only where there are enough streams."""
+    total = measured.total
+    first = measured.first_token if measured.first_token and measured.first_token.enough else None
+    return {
+        "average_ms": round(total.average_ms),
+        "p50_ms": round(total.p50_ms),
+        "p95_ms": _whole(total.p95_ms),
+        "first_token_ms": _whole(first.p50_ms if first else None),
+        "first_token_p95_ms": _whole(first.p95_ms if first else None),
+        "measurements": round(total.weight),
+    }
+
+
+def _whole(figure: float | None) -> int | None:
+    return None if figure is None else round(figure)
 
 
 def auto_body(name: str, deployments: Collection[Deployment]) -> dict[str, Any]:

@@ -238,6 +238,24 @@ RATING = object_of(
     }
 )
 
+LATENCY_FIGURES = {
+    "average_ms": described("integer", "To the whole answer, each call counted as at most four medians"),
+    "p50_ms": {"type": ["integer", "null"]},
+    "p95_ms": described(["integer", "null"], "From 20 measurements on"),
+    "first_token_ms": described(["integer", "null"], "Median of streams"),
+    "first_token_p95_ms": {"type": ["integer", "null"]},
+    "measurements": described("integer", "How many answers it stands on, older ones counting less"),
+}
+
+LATENCY = object_of(
+    {
+        "measured": described("boolean", "False: average_ms is an assumption, there are too few measurements"),
+        **LATENCY_FIGURES,
+        "by_size": described("object", "The same figures by size class, where there are enough")
+        | {"additionalProperties": object_of(LATENCY_FIGURES)},
+    }
+)
+
 MODEL = object_of(
     {
         "id": {"type": "string"},
@@ -250,7 +268,8 @@ MODEL = object_of(
         "cost_output": described(["number", "null"], "US dollars per million tokens"),
         "cost_per_image": {"type": ["number", "null"]},
         "price_source": {"type": "string"},
-        "avg_latency": described(["integer", "null"], "Milliseconds; an assumption until it is measured"),
+        "avg_latency": described(["integer", "null"], "Milliseconds; an assumption until latency.measured"),
+        "latency": {"anyOf": [{"type": "null"}, ref("Latency")]},
         "strengths": list_of({"type": "string"}),
         "supports_functions": {"type": "boolean"},
         "supports_vision": {"type": "boolean"},
@@ -313,6 +332,7 @@ COMPONENTS: Schema = {
     "EmbeddingsRequest": EMBEDDINGS_REQUEST,
     "Usage": USAGE,
     "Rating": RATING,
+    "Latency": LATENCY,
     "Model": MODEL,
     "Error": ERROR,
 }

@@ -12,6 +12,7 @@ from enum import Enum
 
 from omni_app.errors import InvalidRequest, OmniError, ProviderError, StreamInterrupted
 from omni_app.gateway.health import Health
+from omni_app.gateway.latency import Latencies
 from omni_app.gateway.types import Attempt, ChatRequest, Opened, Whole
 from omni_app.providers.base import (
     Completion,
@@ -25,7 +26,7 @@ from omni_app.providers.base import (
 )
 from omni_app.providers.choices import complete_choices, produced, stream_choices
 from omni_app.routing.cost import actual_cost
-from omni_app.routing.types import Deployment, Step
+from omni_app.routing.types import Deployment, SizeClass, Step
 
 
 class After(Enum):
@@ -51,6 +52,8 @@ CALLERS_FAULTS = frozenset({FaultKind.BAD_REQUEST, FaultKind.CONTENT_POLICY, Fau
 
 FIRST_BYTE_S = 60.0
 """A whole answer's first byte comes when it is written; the local model may have to start first."""
+SLOW_READER = 0.1
+"""A stream whose reader held it up for more than this part of its time says nothing of the model's."""
 
 
 @dataclass(slots=True)
@@ -62,7 +65,10 @@ class Walk:
 
     providers: Mapping[str, Provider]
     health: Health
+    latencies: Latencies
     request: ChatRequest
+    size: SizeClass
+    """What its answer's time is filed under."""
     deadline_s: float
     """`time.monotonic()` seconds."""
     on_attempt: Callable[[Attempt], None]
@@ -149,12 +155,16 @@ class Walk:
         try:
             async with aclosing(stream_choices(attempt.provider, attempt.call)) as pieces:
                 async for piece in pieces:
+                    came_s = self.clock()
                     if isinstance(piece, Completion):
                         completed = True
                         self._succeeded(attempt, piece)
                     else:
                         said.append(piece)
+                        if attempt.first_piece_s is None:
+                            attempt.first_piece_s = came_s
                     yield piece
+                    attempt.held_s += self.clock() - came_s
         except ProviderFault as fault:
             raise self._failed(attempt, fault) from None
         except (asyncio.CancelledError, GeneratorExit):
@@ -176,7 +186,21 @@ class Walk:
 
     def _succeeded(self, attempt: "_Attempt", completion: Completion) -> None:
         latency_ms = self._note(attempt, outcome="ok", usage=completion.usage)
-        self.health.succeeded(attempt.deployment.id, latency_ms=latency_ms)
+        self.health.succeeded(attempt.deployment.id)
+        if self._tells_a_time(attempt, latency_ms):
+            first_s = attempt.first_piece_s
+            self.latencies.count(
+                (attempt.deployment.id, self.size),
+                total_ms=latency_ms,
+                first_token_ms=None if first_s is None else round((first_s - attempt.started_s) * 1000),
+                now_s=self.clock(),
+            )
+
+    def _tells_a_time(self, attempt: "_Attempt", latency_ms: int) -> bool:
+        """Whether the attempt says how long the model takes for one answer."""
+        simulated = attempt.deployment.simulated or attempt.call.sandbox_fail
+        held_up = attempt.held_s * 1000 > SLOW_READER * latency_ms
+        return not simulated and not held_up and self.request.choices == 1
 
     def _failed(self, attempt: "_Attempt", fault: ProviderFault) -> ProviderFault:
         self._note(attempt, outcome=fault.kind.value, detail=fault.detail, usage=fault.usage)
@@ -222,7 +246,7 @@ class Walk:
         return latency_ms
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Attempt:
     """One call under way."""
 
@@ -230,6 +254,9 @@ class _Attempt:
     provider: Provider
     call: ProviderRequest
     started_s: float
+    first_piece_s: float | None = None
+    held_s: float = 0.0
+    """How long the stream's reader took over the pieces."""
 
 
 def chain_failed(attempts: tuple[Attempt, ...], fault: ProviderFault) -> OmniError:

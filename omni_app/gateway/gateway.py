@@ -12,6 +12,7 @@ from omni_app.gateway.budgets import Budgets
 from omni_app.gateway.embedding import embedding_route, without_window
 from omni_app.gateway.fallback import Walk
 from omni_app.gateway.health import Health
+from omni_app.gateway.latency import Latencies
 from omni_app.gateway.metering import Story
 from omni_app.gateway.situation import Situations, snapshot_record
 from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened, Whole, new_request_id
@@ -20,6 +21,7 @@ from omni_app.providers.base import Delta, Provider
 from omni_app.registry import Registry
 from omni_app.routing.classify import classify
 from omni_app.routing.decide import decide
+from omni_app.routing.expected import size_class
 from omni_app.routing.shortlist import Limit, RoutingTable
 from omni_app.routing.tokens import estimate_tokens
 from omni_app.routing.types import (
@@ -65,6 +67,7 @@ class Gateway:
     premium_model: str = ""
     policy: Policy = field(default_factory=Policy)
     health: Health = field(default_factory=Health)
+    latencies: Latencies = field(default_factory=Latencies)
     expected_output: Callable[[], Mapping[Task, int]] = dict
     """Task -> median output tokens of our own traffic, where there is enough of it."""
     clock: Callable[[], float] = time.monotonic
@@ -80,7 +83,7 @@ class Gateway:
     def use_registry(self, registry: Registry) -> None:
         """Decides with another registry from now on."""
         self.registry = registry
-        self._situations = Situations(registry, self.providers, self.health, self.expected_output)
+        self._situations = Situations(registry, self.providers, self.health, self.latencies, self.expected_output)
         self._tables = {kind: RoutingTable(registry.serving(kind)) for kind in KEY_KINDS}
         self._embedding_tables = {kind: RoutingTable(without_window(registry.embedding(kind))) for kind in KEY_KINDS}
 
@@ -98,7 +101,7 @@ class Gateway:
 
     def cheapest_embedder(self, caller: Caller, request: ChatRequest) -> Deployment | None:
         """The cheapest that could serve this request for embeddings, were every breaker closed; None without one."""
-        calm = self._situations.snapshot_without_breakers(today=self.now().date())
+        calm = self._situations.snapshot_without_breakers(now_s=self.clock(), today=self.now().date())
         selected = self._decide_in(route_request(caller, replace(request, pinned=())), calm, caller.policy).selected
         return self.registry.get(selected) if selected else None
 
@@ -211,7 +214,9 @@ class Gateway:
         return Walk(
             providers=self.providers,
             health=self.health,
+            latencies=self.latencies,
             request=story.request,
+            size=size_class(story.decision.explanation.case),
             deadline_s=started_s + min(self.limits.total_s, story.request.timeout_s or self.limits.total_s),
             on_attempt=lambda attempt: self.spool.attempt(story.attempt_record(attempt)),
             began_s=started_s,
@@ -267,7 +272,7 @@ class Gateway:
     def _refusal(self, story: Story) -> OmniError:
         """Why nothing is eligible: the request's limits, or (503) nothing but open breakers."""
         now_s = self.clock()
-        calm = self._situations.snapshot_without_breakers(today=self.now().date())
+        calm = self._situations.snapshot_without_breakers(now_s=now_s, today=self.now().date())
         request = story.decision.explanation.case.request
         if self._decide_in(request, calm, story.caller.policy).selected is None:
             too_small = story.decision.explanation.ranking.too_small

@@ -1,4 +1,4 @@
-"""What our own calls say about each deployment: how long it takes, and whether to leave it alone for a while.
+"""What the outcomes of our own calls say about each deployment: whether to leave it alone for a while.
 
 A breaker opens after `FAULTS_TO_OPEN` faults in a row, or at once when the provider says how long to wait
 (`Retry-After`) or that the model or our key is wrong. After the cooldown one call is let through as a probe: it
@@ -12,10 +12,6 @@ from omni_app.providers.base import FaultKind, ProviderFault
 FAULTS_TO_OPEN = 3
 COOLDOWN_S = 5.0
 COOLDOWN_CEILING_S = 60.0
-SAMPLES_TO_TRUST = 5
-"""Fewer measurements than this leave the deployment's latency prior in force."""
-SMOOTHING = 0.2
-"""Weight of the newest latency in the moving average."""
 
 OPENS_AT_ONCE = frozenset({FaultKind.AUTHENTICATION, FaultKind.MODEL_NOT_FOUND, FaultKind.RATE_LIMITED})
 CALLERS_OWN = frozenset(
@@ -26,8 +22,6 @@ CALLERS_OWN = frozenset(
 
 @dataclass(slots=True)
 class _State:
-    latency_ms: float = 0.0
-    samples: int = 0
     faults_in_a_row: int = 0
     cooldown_s: float = 0.0
     open_until_s: float = 0.0
@@ -35,25 +29,19 @@ class _State:
 
 
 class Health:
-    """Moving averages and breakers, per deployment id. Times are `time.monotonic()` seconds, passed in."""
+    """Breakers, per deployment id. Times are `time.monotonic()` seconds, passed in."""
 
     def __init__(self) -> None:
         self._states: dict[str, _State] = {}
-        self.version = 0
-        """Grows whenever a choice could come out differently."""
 
     def _of(self, model: str) -> _State:
         return self._states.setdefault(model, _State())
 
-    def succeeded(self, model: str, *, latency_ms: float) -> None:
-        """Counts an answer: it feeds the latency average and closes the breaker."""
+    def succeeded(self, model: str) -> None:
+        """Counts an answer: it closes the breaker."""
         state = self._of(model)
-        state.samples += 1
-        weight = max(SMOOTHING, 1 / state.samples)
-        state.latency_ms += weight * (latency_ms - state.latency_ms)
         state.faults_in_a_row = 0
         state.cooldown_s = state.open_until_s = 0.0
-        self.version += 1
 
     def failed(self, model: str, fault: ProviderFault, *, now_s: float) -> None:
         """Counts a fault, unless it is the request's own."""
@@ -66,7 +54,6 @@ class Health:
         state.cooldown_s = min(COOLDOWN_CEILING_S, max(COOLDOWN_S, state.cooldown_s * 2, fault.retry_after_s or 0.0))
         state.open_until_s = now_s + state.cooldown_s
         state.kind = fault.kind.value
-        self.version += 1
 
     def cooling(self, *, now_s: float) -> dict[str, float]:
         """Deployment id -> seconds until its breaker lets a probe through."""
@@ -79,14 +66,3 @@ class Health:
         state = self._states.get(model)
         if state is not None and 0.0 < state.open_until_s <= now_s:
             state.open_until_s = now_s + COOLDOWN_S
-
-    def latencies_ms(self) -> dict[str, float]:
-        """Measured averages to two digits, of the deployments with enough samples.
-
-        More digits would be noise, and would make every moment a state of its own.
-        """
-        return {
-            model: float(f"{state.latency_ms:.1e}")
-            for model, state in self._states.items()
-            if state.samples >= SAMPLES_TO_TRUST
-        }

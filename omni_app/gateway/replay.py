@@ -21,9 +21,10 @@ from omni_app.providers.base import Usage
 from omni_app.registry import Registry
 from omni_app.registry.store import registries_at
 from omni_app.routing.cost import actual_cost
-from omni_app.routing.decide import decide
+from omni_app.routing.decide import choose_task, decide
+from omni_app.routing.expected import expected_latency_ms, size_class
 from omni_app.routing.shortlist import RoutingTable
-from omni_app.routing.types import Decision, KeyKind, LatencyPref, Policy, Priority, RouteRequest, Snapshot, Task
+from omni_app.routing.types import Case, Decision, KeyKind, LatencyPref, Policy, Priority, RouteRequest, Snapshot, Task
 from omni_app.storage.policies import policies_at
 from omni_app.storage.replays import KeptDecision, kept_decision, last_decisions
 from omni_app.storage.snapshots import SnapshotRecord, read_snapshots
@@ -73,9 +74,10 @@ class PastCase:
         )
 
     def latency_ms(self, model: str) -> float:
-        """What was expected of the model at that time."""
+        """What was expected of the model at that time, for a request of this size."""
         deployment = self.registry.get(model)
-        return self.snapshot.latency_ms.get(model, float(deployment.prior_latency_ms) if deployment else 0.0)
+        case = Case(self.request, choose_task(self.request, self.policy), self.policy, self.snapshot)
+        return expected_latency_ms(deployment, case, size_class(case)) if deployment else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 
 from omni_app.gateway.health import Health
+from omni_app.gateway.latency import Latencies
 from omni_app.providers.base import Provider
 from omni_app.registry import Registry
-from omni_app.routing.types import Deployment, KeyKind, Snapshot, Task
+from omni_app.routing.types import Deployment, KeyKind, SizeClass, Snapshot, Task
 from omni_app.storage.snapshots import SnapshotRecord
 
 REBUILD_S = 1.0
@@ -22,11 +23,13 @@ class Situations:
         registry: Registry,
         providers: Mapping[str, Provider],
         health: Health,
+        latencies: Latencies,
         expected_output: Callable[[], Mapping[Task, int]],
     ) -> None:
         self._registry = registry
         self._providers = providers
         self._health = health
+        self._latencies = latencies
         self._expected_output = expected_output
         self._current: Snapshot | None = None
         self._built_at_s = 0.0
@@ -42,13 +45,15 @@ class Situations:
             self._unconfigured = self._without_provider()
             self._premium.clear()
             unavailable = self._unconfigured | dict.fromkeys(cooling, "cooling down after faults")
-            self._current = self._snapshot(unavailable, today)
+            built = self._snapshot(unavailable, now_s=now_s, today=today)
+            if self._current is None or built.id != self._current.id:  # the same value spares the same shortlists
+                self._current = built
             self._built_at_s, self._cooling = now_s, cooling
         return self._current
 
-    def snapshot_without_breakers(self, *, today: date) -> Snapshot:
+    def snapshot_without_breakers(self, *, now_s: float, today: date) -> Snapshot:
         """As if every breaker were closed: tells a refusal by limits from one by faults."""
-        return self._snapshot(self._without_provider(), today)
+        return self._snapshot(self._without_provider(), now_s=now_s, today=today)
 
     def premium(self, kind: KeyKind, configured: str) -> Deployment | None:
         """The baseline for this kind of key; breakers do not move it."""
@@ -64,8 +69,9 @@ class Situations:
         found = {one.id: reasons.get(one.provider, missing) for one in self._registry.deployments}
         return {model: reason for model, reason in found.items() if reason}
 
-    def _snapshot(self, unavailable: Mapping[str, str], today: date) -> Snapshot:
-        latencies, outputs = self._health.latencies_ms(), dict(self._expected_output())
+    def _snapshot(self, unavailable: Mapping[str, str], *, now_s: float, today: date) -> Snapshot:
+        latencies = self._latencies.expected_ms(self._registry.deployments, now_s=now_s)
+        outputs = dict(self._expected_output())
         states = (unavailable, latencies, outputs)
         content = repr((self._registry.version, *(sorted(state.items()) for state in states), today))
         return Snapshot(
@@ -86,7 +92,10 @@ def snapshot_record(snapshot: Snapshot, deployments: Iterable[Deployment], *, cr
     single = {model: why for model, why in snapshot.unavailable.items() if shared.get(model.partition("/")[0]) != why}
     return SnapshotRecord(
         id=snapshot.id,
-        latency_ms=dict(snapshot.latency_ms),
+        latency_ms={
+            model: {size.value: latency_ms for size, latency_ms in by_size.items()}
+            for model, by_size in snapshot.latency_ms.items()
+        },
         unavailable=shared | single,
         today=snapshot.today.isoformat() if snapshot.today else "",
         created_at=created_at,
@@ -100,8 +109,15 @@ def snapshot_of(record: SnapshotRecord, deployments: Iterable[Deployment]) -> Sn
     found = {one.id: reasons.get(one.id, reasons.get(one.provider, "")) for one in deployments}
     return Snapshot(
         id=record.id,
-        latency_ms=record.latency_ms,
+        latency_ms={model: _by_size(kept) for model, kept in record.latency_ms.items()},
         unavailable={model: why for model, why in found.items() if why},
         expected_output={Task(task): tokens for task, tokens in record.expected_output.items()},
         today=date.fromisoformat(record.today) if record.today else None,
     )
+
+
+def _by_size(kept: float | Mapping[str, float]) -> dict[SizeClass, float]:
+    """One deployment's latencies; an earlier version kept one figure for every size."""
+    if isinstance(kept, Mapping):
+        return {SizeClass(size): latency_ms for size, latency_ms in kept.items()}
+    return dict.fromkeys(SizeClass, float(kept))

@@ -1,7 +1,7 @@
 """Who may answer at all: the limits that hold for a kind of request, whatever its size.
 
 A `RoutingTable` keeps the shortlists it has made, because thousands of requests in a row share one: same task,
-same needs, same policy, same operational snapshot. What depends on the request's own size is in `rank`.
+same needs, same size class, same policy, same operational snapshot. What depends on the exact size is in `rank`.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from omni_app.routing.expected import expected_latency_ms, size_class
 from omni_app.routing.score import LogScale, cost_scale, latency_scale, weights_for
 from omni_app.routing.types import (
     SUBTASKS,
@@ -18,6 +19,7 @@ from omni_app.routing.types import (
     Policy,
     Rating,
     RouteRequest,
+    SizeClass,
     Snapshot,
     Task,
     Weights,
@@ -104,6 +106,7 @@ class RoutingTable:
         request, task, policy, snapshot = case
         kind = (
             task,
+            size_class(case),
             request.subtask if request.subtask in self._rated_subtasks else "",
             request.priority,
             request.latency_pref,
@@ -128,11 +131,11 @@ def make_shortlist(deployments: Sequence[Deployment], case: Case) -> Shortlist:
     """Asks every deployment every limit and prepares what scoring reads."""
     policy, snapshot = case.policy, case.snapshot
     weights = weights_for(case.request, policy)
-    scale = latency_scale(policy)
+    scale, size = latency_scale(policy), size_class(case)
     rows: list[Row] = []
     excluded: list[tuple[Row, Exclusion]] = []
     for deployment in deployments:
-        row = make_row(deployment, case, weights=weights, scale=scale)
+        row = make_row(deployment, case, size, weights=weights, scale=scale)
         found = exclusion(deployment, case)
         if found is None:
             rows.append(row)
@@ -151,10 +154,10 @@ def make_shortlist(deployments: Sequence[Deployment], case: Case) -> Shortlist:
     )
 
 
-def make_row(deployment: Deployment, case: Case, *, weights: Weights, scale: LogScale) -> Row:
+def make_row(deployment: Deployment, case: Case, size: SizeClass, *, weights: Weights, scale: LogScale) -> Row:
     """A deployment's figures for one kind of request."""
     rating = rating_for(deployment, case)
-    latency_ms = case.snapshot.latency_ms.get(deployment.id, float(deployment.prior_latency_ms))
+    latency_ms = expected_latency_ms(deployment, case, size)
     latency_term = 1 - scale.norm(latency_ms)
     overall = deployment.overall.percentile
     return Row(

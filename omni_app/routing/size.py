@@ -9,16 +9,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from omni_app.routing.cost import expected_cost, output_that_fits, worst_cost
+from omni_app.routing.expected import expected_output_tokens
 from omni_app.routing.shortlist import Exclusion, Limit, Row, Shortlist
 from omni_app.routing.types import Case, Deployment, Step, Task
-
-
-def expected_output_tokens(case: Case) -> int:
-    """`max_tokens` when given, else the median of our own traffic, else the policy's prior for the task."""
-    if case.request.max_tokens is not None:
-        return case.request.max_tokens
-    measured = case.snapshot.expected_output.get(case.task)
-    return case.policy.expected_output.get(case.task, 0) if measured is None else measured
 
 
 def expected_costs(rows: Sequence[Row], case: Case) -> list[int]:

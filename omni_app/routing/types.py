@@ -70,6 +70,17 @@ class LatencyPref(StrEnum):
     NORMAL = "normal"
 
 
+class SizeClass(StrEnum):
+    """A request by the tokens that drive time: its prompt (small, medium, large), its answer (brief, full)."""
+
+    SMALL_BRIEF = "small_brief"
+    SMALL_FULL = "small_full"
+    MEDIUM_BRIEF = "medium_brief"
+    MEDIUM_FULL = "medium_full"
+    LARGE_BRIEF = "large_brief"
+    LARGE_FULL = "large_full"
+
+
 KeyKind = Literal["live", "test"]
 """Live keys reach configured providers, test keys the local model and the sandbox."""
 
@@ -255,8 +266,8 @@ class Snapshot:
     """The operational state a decision was made in: replay needs its id, not the clock."""
 
     id: str
-    latency_ms: Mapping[str, float] = field(default_factory=dict)
-    """Measured expected latency per deployment id; missing = use the deployment's prior."""
+    latency_ms: Mapping[str, Mapping[SizeClass, float]] = field(default_factory=dict)
+    """Time to the whole answer as measured, per deployment id and size class; missing = the deployment's prior."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Deployment id -> why it cannot be called now (`OPENAI_API_KEY is not set`, `cooling down`)."""
     expected_output: Mapping[Task, int] = field(default_factory=dict)

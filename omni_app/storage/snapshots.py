@@ -15,12 +15,13 @@ from omni_app.storage.tables import SnapshotRow
 class SnapshotRecord:
     """A `routing.types.Snapshot` as the spool and the table keep it.
 
+    `latency_ms`: deployment id -> size class -> ms; in rows of an earlier version -> ms, whatever the size.
     `unavailable`: deployment id, or the name of a provider for all its deployments -> why it could not be called.
     `expected_output`: task -> median output tokens of our own traffic.
     """
 
     id: str
-    latency_ms: dict[str, float]
+    latency_ms: dict[str, dict[str, float] | float]
     unavailable: dict[str, str]
     today: str
     created_at: datetime

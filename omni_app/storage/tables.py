@@ -394,7 +394,7 @@ class SnapshotRow(SQLModel, table=True):
 
     __tablename__ = "snapshots"
     id: str = Field(max_length=64, primary_key=True)
-    latency_ms: dict[str, float] = _json()
+    latency_ms: dict[str, dict[str, float] | float] = _json()
     unavailable: dict[str, str] = _json()
     expected_output: dict[str, int] = Field(
         default_factory=dict, sa_column=Column(Json, nullable=False, server_default="{}")

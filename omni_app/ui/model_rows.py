@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from omni_app.gateway.latency import Measured
 from omni_app.registry.registry import writes_text
 from omni_app.routing.types import Deployment, KeyKind, Rating
 from omni_app.storage.reports import NO_MODEL, ModelFigures, UsageGroup
@@ -24,8 +25,8 @@ class Standing:
     unavailable: Mapping[str, str]
     cooling: Mapping[str, float]
     """Deployment id -> seconds until its breaker lets a probe through."""
-    latency_ms: Mapping[str, float]
-    """Measured; a model that is missing has its prior."""
+    latency: Mapping[str, Measured]
+    """As far as our own calls tell."""
     disabled: Collection[str]
     priced_since: Mapping[str, datetime]
     today: date
@@ -33,6 +34,16 @@ class Standing:
     def serves(self, model: str) -> bool:
         """Whether a request could go there now."""
         return model not in self.unavailable and model not in self.disabled
+
+    def measured(self, model: str) -> Measured | None:
+        """Its latency where enough was measured; else its prior holds."""
+        found = self.latency.get(model)
+        return found if found and found.total.enough else None
+
+    def latency_ms(self, deployment: Deployment) -> float:
+        """The average time to a whole answer: measured, else assumed."""
+        found = self.measured(deployment.id)
+        return found.total.average_ms if found else deployment.prior_latency_ms
 
 
 def used_row(figures: ModelFigures, *, total: int, mode: KeyKind) -> Row:
@@ -105,7 +116,7 @@ class Wanted:
         found = [one for one in deployments if self._has(one, standing)]
         keys: Mapping[str, Callable[[Deployment], float]] = {
             "price": lambda one: one.price.input + one.price.output,
-            "latency": lambda one: standing.latency_ms.get(one.id, one.prior_latency_ms),
+            "latency": standing.latency_ms,
             "rating": lambda one: -one.overall.percentile,
             "window": lambda one: -one.context_window,
         }
@@ -148,8 +159,6 @@ def short_source(source: str) -> str:
 def _health(deployment: Deployment, standing: Standing) -> Row:
     """State and expected latency, which is labelled as measured or assumed."""
     model = deployment.id
-    measured = standing.latency_ms.get(model)
-    latency = text.milliseconds(deployment.prior_latency_ms if measured is None else measured)
     state, tone, reason = "ready", "ok", ""
     if model in standing.disabled:
         state, tone, reason = "switched off", "warn", "by your team"
@@ -161,9 +170,22 @@ def _health(deployment: Deployment, standing: Standing) -> Row:
         "state": state,
         "tone": tone,
         "reason": reason,
-        "latency": latency,
-        "latency_note": "prior" if measured is None else "measured",
+        "latency": text.milliseconds(standing.latency_ms(deployment)),
+        "latency_note": "simulated" if deployment.simulated else _latency_note(standing.measured(model)),
     }
+
+
+def _latency_note(measured: Measured | None) -> str:
+    """Whether it is assumed or measured, and what else was measured."""
+    if measured is None:
+        return "prior, not measured yet"
+    total, first = measured.total, measured.first_token
+    told = [f"measured over {text.number(round(total.weight))} recent calls", f"p50 {text.milliseconds(total.p50_ms)}"]
+    if total.p95_ms is not None:
+        told.append(f"p95 {text.milliseconds(total.p95_ms)}")
+    if first is not None and first.enough:
+        told.append(f"first token {text.milliseconds(first.p50_ms)}")
+    return ", ".join(told)
 
 
 def _end(ends: date | None, today: date) -> Row:

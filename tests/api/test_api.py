@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from omni_app.money import PICO_PER_USD
+from omni_app.routing.types import SizeClass
 from tests.api.conftest import HELLO, Running, run, settings_for
 
 CODE = {"messages": [{"role": "user", "content": "Write a Python function that reverses a linked list."}]}
@@ -216,6 +217,33 @@ async def test_models_are_listed_in_the_shape_of_openai_with_our_fields(product:
     assert is_error(await product.get("/v1/models/sandbox/none"), 404, "not_found")
     filtered = (await product.get("/v1/models?provider=local")).json()["data"]
     assert {model["provider"] for model in filtered} == {"local"}
+
+
+async def test_a_models_latency_is_an_assumption_until_enough_was_measured(product: Running) -> None:
+    gateway, path = product.services.gateway, "/v1/models/local/smollm2-135m"
+    place = ("local/smollm2-135m", SizeClass.SMALL_BRIEF)
+
+    async def told() -> dict[str, Any]:
+        body = (await product.get(path)).json()
+        assert body["avg_latency"] == body["latency"]["average_ms"]
+        latency: dict[str, Any] = body["latency"]
+        return latency
+
+    assumed = await told()
+    prior = gateway.registry.get(place[0])
+    assert prior is not None and assumed["average_ms"] == prior.prior_latency_ms
+    assert (assumed["measured"], assumed["measurements"], assumed["by_size"]) == (False, 0, {})
+    for _ in range(4):
+        gateway.latencies.count(place, total_ms=700, first_token_ms=90, now_s=gateway.clock())
+    assert await told() == assumed | {"measurements": 4}
+    for _ in range(26):
+        gateway.latencies.count(place, total_ms=700, first_token_ms=90, now_s=gateway.clock())
+    measured = await told()
+    assert (measured["measured"], measured["measurements"]) == (True, 30)
+    for name, true_ms in {"average_ms": 700, "p50_ms": 700, "p95_ms": 700, "first_token_ms": 90}.items():
+        assert measured[name] == pytest.approx(true_ms, rel=0.03)
+        assert measured["by_size"]["small_brief"][name] == measured[name]
+    assert measured["by_size"].keys() == {"small_brief"}
 
 
 async def test_a_live_key_sees_real_models_marked_as_not_available_without_provider_keys(product: Running) -> None:

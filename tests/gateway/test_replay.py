@@ -297,6 +297,19 @@ async def test_what_is_not_kept_any_more_is_counted_with_its_reason(tmp_path: Pa
         assert (await past_of(database, org_id)).missing == {reason: 1}
 
 
+async def test_a_state_that_an_earlier_version_kept_is_replayed(tmp_path: Path, database: Database) -> None:
+    """It had one latency for each deployment, whatever the request's size."""
+    org_id = await new_org(database)
+    await served_once(tmp_path, database, org_id, HELLO)
+    async with database.session() as session:
+        await session.execute(update(SnapshotRow).values(latency_ms={"gamma/coder": 2400.0, "gamma/gone": 7.0}))
+        await session.commit()
+    (case,) = (await past_of(database, org_id)).cases
+    assert (case.latency_ms("gamma/coder"), case.latency_ms("alpha/genius")) == (2_400, 6_000)
+    measured = {one.model: one.latency_ms for one in case.under(case.policy).candidates}
+    assert (measured["gamma/coder"], measured["alpha/genius"]) == (2_400, 6_000)
+
+
 async def test_a_request_is_replayed_for_its_own_org_only(tmp_path: Path, sqlite_database: Database) -> None:
     org_id = await new_org(sqlite_database)
     (request_id,) = await served_once(tmp_path, sqlite_database, org_id, HELLO)

@@ -13,7 +13,7 @@ from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.situation import snapshot_of, snapshot_record
 from omni_app.gateway.types import ChatRequest
 from omni_app.providers.base import Completion, Delta, ProviderRequest
-from omni_app.routing.types import Policy, Snapshot, Task, Weights
+from omni_app.routing.types import Policy, SizeClass, Snapshot, Task, Weights
 from omni_app.storage.snapshots import SnapshotRecord
 from tests.gateway.scripted import CALLER, DOWN, FLEET, HELLO, OK, ScriptedProvider, facts, gateway, records
 
@@ -121,7 +121,7 @@ def test_reasons_are_kept_short_and_lose_nothing(unavailable: dict[str, str]) ->
     today = datetime(2026, 3, 1, tzinfo=UTC)
     state = Snapshot(
         id="s",
-        latency_ms={"alpha/small": 120.0},
+        latency_ms={"alpha/small": {SizeClass.LARGE_FULL: 120.0}},
         unavailable=unavailable,
         expected_output={Task.CODING: 350},
         today=today.date(),

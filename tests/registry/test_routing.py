@@ -8,7 +8,7 @@ import pytest
 
 from omni_app.registry import packaged_registry
 from omni_app.routing.decide import decide
-from omni_app.routing.types import Decision, KeyKind, Policy, Priority, RouteRequest, Snapshot, Task
+from omni_app.routing.types import Decision, KeyKind, Policy, Priority, RouteRequest, SizeClass, Snapshot, Task
 
 NOTHING_MEASURED: Mapping[str, float] = {}
 
@@ -29,7 +29,9 @@ def ask(
         replace(request, **changes),
         deployments=registry.serving(kind),
         policy=Policy(),
-        snapshot=Snapshot(id="now", latency_ms=latency_ms),
+        snapshot=Snapshot(
+            id="now", latency_ms={model: dict.fromkeys(SizeClass, ms) for model, ms in latency_ms.items()}
+        ),
         registry_version=registry.version,
     )
 

@@ -17,6 +17,7 @@ from omni_app.routing.types import (
     Priority,
     Rating,
     RouteRequest,
+    SizeClass,
     Snapshot,
     Task,
     Weights,
@@ -123,7 +124,7 @@ def test_no_model_at_all_is_a_decision_too() -> None:
 
 
 def test_a_measured_latency_replaces_the_assumed_one() -> None:
-    slow = replace(TODAY, latency_ms={CODER.id: 50_000.0})
+    slow = replace(TODAY, latency_ms={CODER.id: dict.fromkeys(SizeClass, 50_000.0)})
     assert decided(asking()).selected == CODER.id
     assert decided(asking(), snapshot=slow).selected != CODER.id
 

@@ -12,6 +12,7 @@ from omni_app.gateway.types import Caller, ChatRequest
 from omni_app.providers.base import FaultKind, ProviderFault
 from omni_app.registry.history import priced_since
 from omni_app.registry.store import edit_model, seed_models
+from omni_app.routing.types import SizeClass
 from omni_app.services import Services
 from omni_app.storage import keys
 from omni_app.storage.org_settings import disabled_models
@@ -20,11 +21,12 @@ from omni_app.ui.components.scatter import Point, axis_of, drawn
 from omni_app.ui.model_rows import SORTS, Standing, Wanted, known_row, last_that_serves, short_source
 from omni_app.ui.pages.models import ModelsState
 from omni_app.ui.session import AppState
+from omni_app.ui.text import milliseconds
 from tests.ui.conftest import Person
 from tests.ui.test_pages import record, write
 from tests.ui.test_requests_page import counted_statements
 
-CALM = Standing(unavailable={}, cooling={}, latency_ms={}, disabled=(), priced_since={}, today=date(2026, 11, 23))
+CALM = Standing(unavailable={}, cooling={}, latency={}, disabled=(), priced_since={}, today=date(2026, 11, 23))
 
 
 async def opened(person: Person, **query: str) -> Any:
@@ -127,15 +129,30 @@ async def test_what_is_no_model_is_not_switched(services: Services, sign_up: Any
 
 async def test_a_breaker_that_is_open_and_a_measured_latency_are_said(services: Services, sign_up: Any) -> None:
     person = await sign_up("ada@example.com")
-    health = services.gateway.health
+    gateway = services.gateway
     fault = ProviderFault(FaultKind.AUTHENTICATION, "our key was refused")
-    health.failed("sandbox/coder", fault, now_s=services.gateway.clock())
-    for _ in range(10):
-        health.succeeded("sandbox/swift", latency_ms=321)
-    state = await opened(person, mode="test")
-    coder, swift = row_of(state, "sandbox/coder"), row_of(state, "sandbox/swift")
-    assert (coder["state"], coder["latency_note"]) == ("cooling down", "prior")
-    assert (swift["latency"], swift["latency_note"]) == ("320 ms", "measured")
+    gateway.health.failed("sandbox/coder", fault, now_s=gateway.clock())
+    local = "local/smollm2-135m"
+    for _ in range(30):
+        gateway.latencies.count((local, SizeClass.SMALL_BRIEF), total_ms=321, first_token_ms=40, now_s=gateway.clock())
+    state = await opened(person, mode="test", sort="latency")
+    coder, measured = row_of(state, "sandbox/coder"), row_of(state, local)
+    assert (coder["state"], coder["latency_note"]) == ("cooling down", "simulated")
+    assert float(measured["latency"].removesuffix(" ms")) == pytest.approx(321, rel=0.02)
+    told = measured["latency_note"].replace(measured["latency"], "321 ms")
+    assert told.startswith("measured over 30 recent calls, p50 321 ms, p95 321 ms, first token ")
+    assert float(told.rpartition("first token ")[2].removesuffix(" ms")) == pytest.approx(40, rel=0.03)
+
+
+async def test_a_few_measurements_leave_the_prior_on_the_page(services: Services, sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    gateway = services.gateway
+    model = gateway.registry.get("local/smollm2-135m")
+    assert model is not None
+    for _ in range(3):
+        gateway.latencies.count((model.id, SizeClass.SMALL_BRIEF), total_ms=9, first_token_ms=9, now_s=gateway.clock())
+    row = row_of(await opened(person, mode="test"), model.id)
+    assert (row["latency"], row["latency_note"]) == (milliseconds(model.prior_latency_ms), "prior, not measured yet")
 
 
 async def test_a_price_says_where_it_is_from_and_since_when_it_holds_here(services: Services) -> None:

@@ -140,7 +140,7 @@ async def standing_of(session: AsyncSession, who: Identity) -> Standing:
     return Standing(
         unavailable=gateway.unavailable(),
         cooling=gateway.health.cooling(now_s=gateway.clock()),
-        latency_ms=gateway.health.latencies_ms(),
+        latency=gateway.latencies.by_model(now_s=gateway.clock()),
         disabled=await disabled_models(session, org_id=who.org_id),
         priced_since=await priced_since(session),
         today=utc_now().date(),
