@@ -10,11 +10,11 @@ from dataclasses import replace
 from math import ceil, floor
 from typing import Literal, NamedTuple
 
-from omni_app.routing.rank import Ranking, rank
+from omni_app.routing.rank import Ranking, near_best, rank
 from omni_app.routing.shortlist import RoutingTable
 from omni_app.routing.size import least_worst_cost
 from omni_app.routing.types import Case, Priority
-from omni_app.routing.wording import dollars, percent
+from omni_app.routing.wording import exact_dollars, percent
 
 NOISE = 1e-12
 """Differences of scores below this are rounding: equal scores fall to the cheaper model."""
@@ -29,8 +29,8 @@ class Change(NamedTuple):
 
     `cost_weight_*`: `value` is the weight beyond which `model` wins, the other weights keeping their proportions.
     `price_falls`: `model` wins once its prices are below `value` times today's. `price_rises`: `model` wins once the
-    selected one's prices are above `value` times today's. `max_cost_below`: the selected one (`model`) is left out
-    below `value` pico-dollars. `priority`: the priority that `text` names takes `model`; no value.
+    selected one's prices are above `value` times today's. `max_cost_below`: below `value` pico-dollars `model` is left
+    out, and another is chosen than now. `priority`: the priority that `text` names takes `model`; no value.
     Figures in `text` are rounded to the side where the change does happen.
     """
 
@@ -50,7 +50,9 @@ def changes(case: Case, ranking: Ranking, table: RoutingTable) -> tuple[Change, 
         prices = cost_price_changes(ranking)
     elif case.request.priority is not Priority.BEST:
         weights, prices = weight_changes(ranking), scored_price_changes(ranking)
-    return (*weights, *prices, *limit_changes(case, ranking), *priority_changes(case, ranking, table))
+    elif all(ranking.rows[place].task_quality >= near_best(ranking.rows, case) for place in ranking.order[:2]):
+        prices = cost_price_changes(ranking)
+    return (*weights, *prices, *limit_changes(case, ranking, table), *priority_changes(case, ranking, table))
 
 
 def rivals(ranking: Ranking) -> Sequence[int]:
@@ -115,7 +117,7 @@ def gap_in_cost_terms(ranking: Ranking, rival: int) -> float:
 
 
 def cost_price_changes(ranking: Ranking) -> Iterator[Change]:
-    """Where cost alone decides (`cheap`, equal scores): the runner-up wins once it costs less than the first one."""
+    """Where cost alone decides (`cheap`, as good as the best, equal scores): the runner-up wins once it costs less."""
     if not rivals(ranking):
         return
     first, runner_up = ranking.order[0], rivals(ranking)[0]
@@ -137,23 +139,34 @@ def price_rise(ranking: Ranking, runner_up: int, factor: float) -> Change:
     return Change("price_rises", model, factor, told)
 
 
-def limit_changes(case: Case, ranking: Ranking) -> Iterator[Change]:
-    """The `max_cost` under which the first one could not answer."""
-    row = ranking.rows[ranking.order[0]]
-    least = least_worst_cost(row, case)
-    if least:
-        yield Change("max_cost_below", row.id, float(least), f"a max_cost below {dollars(least)} leaves {row.id} out")
+def limit_changes(case: Case, ranking: Ranking, table: RoutingTable) -> Iterator[Change]:
+    """The `max_cost` under which another one is chosen, because the first, or with `best` a better one, is left out.
+
+    `best` measures everyone against the highest rated: when that one is left out, cheaper ones become good enough.
+    """
+    first = ranking.rows[ranking.order[0]]
+    better = [row for row in ranking.rows if row.task_quality > first.task_quality]
+    told = [first, *better] if case.request.priority is Priority.BEST else [first]
+    for least, row in sorted(((least_worst_cost(row, case), row) for row in told), key=lambda pair: -pair[0]):
+        if least and chosen(case._replace(request=replace(case.request, max_cost=least - 1)), table) != first.id:
+            text = f"a max_cost below {exact_dollars(least)} leaves {row.id} out"
+            yield Change("max_cost_below", row.id, float(least), text)
+            return
 
 
 def priority_changes(case: Case, ranking: Ranking, table: RoutingTable) -> Iterator[Change]:
     """What the other priorities would take, where that is another model."""
     today = ranking.rows[ranking.order[0]].id
     for priority in Priority:
-        asked = case._replace(request=replace(case.request, priority=priority))
-        other = rank(asked, table)
-        model = other.rows[other.order[0]].id
-        if model != today:
+        model = chosen(case._replace(request=replace(case.request, priority=priority)), table)
+        if model is not None and model != today:
             yield Change("priority", model, 0.0, f"priority {priority.value} takes {model}")
+
+
+def chosen(case: Case, table: RoutingTable) -> str | None:
+    """Who would be chosen in this case; None when nobody could answer."""
+    ranking = rank(case, table)
+    return ranking.rows[ranking.order[0]].id if ranking.order else None
 
 
 def cost_term(ranking: Ranking, place: int) -> float:

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from omni_app.money import usd_text
 from omni_app.routing.change import Change
 from omni_app.routing.types import Decision, Deployment, Policy, Price, Priority, RouteRequest, Snapshot, Task, Weights
 from omni_app.routing.wording import beside, count_of, dollars, exact_dollars, listed, percent
-from tests.routing.models import CODER, GENIUS, MODELS, QUICK, SOLID, TINY, TODAY, UNRATED, asking, decided
+from tests.routing.models import CODER, GENIUS, MODELS, QUICK, SOLID, TINY, TODAY, UNRATED, asking, decided, model
 from tests.routing.strategies import registries, requests
 
 SOME = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
@@ -108,7 +109,7 @@ def test_beyond_the_stated_cost_weight_the_named_model_wins(
 
 
 @SOME
-@given(registries, SCORED, st.sampled_from([Priority.BALANCED, Priority.CHEAP]))
+@given(registries, SCORED, st.sampled_from(list(Priority)))
 def test_beyond_the_stated_fall_of_its_price_the_named_model_wins(
     models: tuple[Deployment, ...], request: RouteRequest, priority: Priority
 ) -> None:
@@ -122,7 +123,7 @@ def test_beyond_the_stated_fall_of_its_price_the_named_model_wins(
 
 
 @SOME
-@given(registries, SCORED, st.sampled_from([Priority.BALANCED, Priority.CHEAP]))
+@given(registries, SCORED, st.sampled_from(list(Priority)))
 def test_beyond_the_stated_rise_of_its_price_the_selected_model_loses(
     models: tuple[Deployment, ...], request: RouteRequest, priority: Priority
 ) -> None:
@@ -133,6 +134,67 @@ def test_beyond_the_stated_rise_of_its_price_the_selected_model_loses(
     assert change is not None and decision.selected is not None
     assert repriced(models, decision.selected, change.value * 1.01, request).selected == change.model
     assert repriced(models, decision.selected, change.value * 0.99, request).selected == decision.selected
+
+
+@SOME
+@given(registries, requests)
+def test_below_the_stated_max_cost_another_is_chosen_and_from_it_on_the_same(
+    models: tuple[Deployment, ...], request: RouteRequest
+) -> None:
+    generous = Policy(best_within=0.2)
+
+    def selected(max_cost: int | None) -> str | None:
+        return decided(replace(request, max_cost=max_cost), *models, policy=generous).selected
+
+    decision = decided(request, *models, policy=generous)
+    change = change_of(decision, "max_cost_below")
+    assume(change is not None)
+    assert change is not None
+    limit = round(change.value)
+    assert selected(limit - 1) != decision.selected
+    for enough in (limit, limit + limit // 100):
+        if request.max_cost is None or enough <= request.max_cost:
+            assert selected(enough) == decision.selected
+    assert f"below ${usd_text(limit)} " in change.text
+
+
+def test_best_is_chosen_otherwise_when_a_limit_leaves_out_the_one_it_was_measured_against() -> None:
+    peak, near, cheap = (
+        model(name, prices=(price, price), rating=rating, latency_ms=1000)
+        for name, price, rating in (("a/peak", "10", 0.95), ("b/near", "2", 0.94), ("c/cheap", "1", 0.935))
+    )
+    decision = decided(asking(priority=Priority.BEST), peak, near, cheap)
+    change = change_of(decision, "max_cost_below")
+    assert (decision.selected, change and change.model) == ("b/near", "a/peak")
+    limited = decided(asking(priority=Priority.BEST, max_cost=round(change.value) - 1 if change else 0), near, cheap)
+    assert limited.selected == "c/cheap"
+
+
+@SOME
+@given(registries, requests)
+def test_every_priority_that_takes_another_model_is_named_with_it(
+    models: tuple[Deployment, ...], request: RouteRequest
+) -> None:
+    decision = decided(request, *models)
+    told = {
+        change.text.split()[1]: change.model for change in decision.explanation.changes if change.kind == "priority"
+    }
+    others = {one.value: decided(replace(request, priority=one), *models).selected for one in Priority}
+    assert told == {name: model for name, model in others.items() if model != decision.selected}
+
+
+@SOME
+@given(registries, SCORED, st.sampled_from([Priority.BALANCED, Priority.QUALITY]))
+def test_the_margin_is_what_the_first_score_is_above_the_second(
+    models: tuple[Deployment, ...], request: RouteRequest, priority: Priority
+) -> None:
+    decision = decided(replace(request, priority=priority), *models)
+    able = [one for one in decision.candidates if one.eligible and not one.held_back]
+    margin = decision.explanation.margin
+    assert (margin is None) is (len(able) < 2)
+    if margin is not None:
+        assert margin == pytest.approx(able[0].score - able[1].score, abs=1e-12) and margin >= 0
+        assert decision.explanation.fragile is (margin < Policy().fragile_margin)
 
 
 def repriced(models: tuple[Deployment, ...], name: str, factor: float, request: RouteRequest) -> Decision:
