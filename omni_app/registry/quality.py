@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, linear_regression
 from typing import TypeVar
 
 from omni_app.registry.price_map import SourceError
@@ -105,6 +105,19 @@ def percentile(value: float, values: Sequence[float]) -> float:
     below = sum(other < value for other in values)
     ties = sum(other == value for other in values) - 1
     return (below + ties / 2) / (len(values) - 1)
+
+
+def separation(table: Table, categories: Sequence[str]) -> float:
+    """How much further models stand apart in these categories than over all prompts.
+
+    The mean slope of a model's rating there over its rating in `full`, by least squares over the models that have both.
+    Above 1, a weaker model loses more there than elsewhere.
+    """
+    pairs = [
+        [(row["full"], row[category]) for row in table.rows.values() if category in row and "full" in row]
+        for category in categories
+    ]
+    return fmean(linear_regression(*zip(*each, strict=True)).slope for each in pairs)
 
 
 def arena_ratings(table: Table, name: str) -> dict[Task, Rating]:

@@ -54,3 +54,30 @@ def test_no_text_takes_long(unit: str) -> None:
         kind_of_question(text)
         is_science(text)
         assert perf_counter() - begin < 0.02
+
+
+def difficulty(text: str) -> float:
+    return classify([{"role": "user", "content": text}], tools=False, image_parts=False).difficulty
+
+
+@pytest.mark.parametrize(
+    ("easier", "harder"),
+    [
+        (
+            "Ann buys 4 boxes of 6 eggs and uses 9 eggs today. How many eggs are left in her kitchen now?",
+            "Ann buys 4 boxes of 6 eggs and Ben buys half as many. They use 25% of all. How many eggs are left now?",
+        ),
+        (
+            "A bus makes 12 trips with 30 people on each of the trips. How many people does it carry in all?",
+            "A bus makes 12 trips, 3 more than the tram, at an average of 30 people. How many people do both carry?",
+        ),
+        ("Write a short story about a lighthouse keeper.", "Compute the determinant of the matrix [[2, 1], [5, 3]]."),
+        ("Describe the causes of the French Revolution and their effects.", "Write a C program that merges two lists."),
+        (
+            "Which part of a bicycle would you replace first if it could not stop?",
+            "Mia's bicycle no longer stops. She cleaned the rims this morning. Which part should she replace first?",
+        ),
+    ],
+)
+def test_what_weaker_models_fail_at_is_read_as_harder(easier: str, harder: str) -> None:
+    assert difficulty(easier) < difficulty(harder)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from omni_app.routing.reading.questions import is_science, kind_of_question
 from omni_app.routing.reading.sightings import FIRST_WORDS, OPENING
 from omni_app.routing.reading.structure import NUMBER, count, listed_lines, options
-from omni_app.routing.types import Task
+from omni_app.routing.types import SUBTASKS, Task
 
 CHAT_SUBTASKS: Mapping[str, str] = {
     "creative": "creative",
@@ -33,32 +33,47 @@ BASE: Mapping[str, float] = {
     "quiz": 0.25,
     "advice": 0.25,
     "rewriting": 0.25,
-    "extraction": 0.3,
+    "extraction": 0.4,
     "writing": 0.3,
-    "roleplay": 0.35,
-    "creative": 0.35,
+    "roleplay": 0.31,
+    "creative": 0.31,
     "translation": 0.25,
     "summary": 0.25,
     "image": 0.3,
     "tool_use": 0.45,
-    "arithmetic": 0.4,
-    "mathematics": 0.4,
-    "logic": 0.55,
+    "arithmetic": 0.53,
+    "mathematics": 0.53,
+    "logic": 0.5,
     "science": 0.4,
-    "code_writing": 0.45,
-    "code_explanation": 0.35,
-    "code_repair": 0.5,
+    "code_writing": 0.49,
+    "code_explanation": 0.4,
+    "code_repair": 0.49,
 }
-"""Difficulty of an ordinary request of its kind."""
+"""Difficulty of an ordinary request of its kind, on one scale over all kinds.
+
+Where the text arena has a category for the kind, `0.25 + 2.5 * (separation - 1)`: how much further models stand apart
+in that category than over all prompts (`registry/quality.py: separation`). `logic` takes what stands for its task. The
+others are priors between those: an extraction and a tool call fail more often than a text that is free in its form.
+"""
 
 WORK = ("creative", "rewrite", "extract", "writing", "roleplay", "advice")
 """Markers of something to be written."""
 LEAST_OPTIONS = 3
 ORDINARY_WORDS = 45
 SHARE = re.compile(
-    r"\b(?:half|halves|thirds?|quarters?|twice|thrice|times|double|triple|fraction)\b|\b\d+/\d+", re.IGNORECASE
+    r"%|\b(?:percent|half|halves|thirds?|quarters?|twice|thrice|times|double|triple|fraction)\b|\b\d+/\d+",
+    re.IGNORECASE,
 )
-"""Shares and multiples, in English; elsewhere only the length counts."""
+COMPARISON = re.compile(r"\b(?:than|as (?:many|much))\b", re.IGNORECASE)
+RELATION = re.compile(r"\b(?:average|mean|ratio|speed|rate|age|old)\b", re.IGNORECASE)
+"""In English; elsewhere only the length counts."""
+CLUE = 5
+"""Strength from which a marker of deduction counts: half a sighting."""
+QUESTIONS = ("trivia", "commonsense", "quiz")
+CASE = re.compile(r"[.!]\s+[\"“]?[A-Z][^.!?]*\?")
+"""A question about what was just told."""
+DEDUCTION = ("relations", "logic", "word_problem", "calculate", "math_thing", "formulas")
+"""Markers of something to be worked out, within a request of another kind."""
 SMALL_TALK, SHORT, LONG, VERY_LONG = 20, 60, 1500, 4000
 """Characters."""
 
@@ -78,12 +93,13 @@ def subtask_of(task: Task, strength: Mapping[str, int], request: str) -> str:
 def _reasoning(strength: Mapping[str, int], request: str) -> str:
     """Sums in everyday words, mathematics proper, or logic."""
     mathematics = sum(strength.get(marker, 0) for marker in ("math_thing", "formulas", "latex"))
-    figures = mathematics + strength.get("word_problem", 0)
-    if strength.get("logic", 0) + strength.get("relations", 0) > figures:
+    amount_asked = strength.get("word_problem", 0)
+    deduction = strength.get("logic", 0) + strength.get("relations", 0)
+    if amount_asked < OPENING and deduction > mathematics + amount_asked:
         return "logic"
     if is_science(request):
         return "science"
-    everyday = strength.get("word_problem") and not mathematics and not strength.get("expert")
+    everyday = amount_asked and not mathematics and not strength.get("expert")
     return "arithmetic" if everyday else "mathematics"
 
 
@@ -116,26 +132,41 @@ def asks_only(strength: Mapping[str, int]) -> bool:
 
 def difficulty_of(subtask: str, strength: Mapping[str, int], request: str) -> float:
     """0 = anyone can, 1 = the best may fail: the kind's base, and more for what makes a request of any kind hard."""
+    task = SUBTASKS[subtask]
     harder = (
         0.15 * bool(strength.get("expert"))
         + 0.1 * (len(request) >= LONG)
         + 0.1 * (len(request) >= VERY_LONG)
         + 0.1 * (strength.get("constraint", 0) >= 30)
         + 0.1 * (listed_lines(request, most=3) == 3)
-        - 0.1 * (len(request) < SHORT)
     )
-    if subtask in ("arithmetic", "mathematics", "logic"):
-        harder += 0.25 * bool(strength.get("prove")) + 0.15 * (
-            strength.get("formulas", 0) + strength.get("latex", 0) >= 20
-        )
-        harder += 0.1 * (strength.get("math_thing", 0) >= 20) + 0.1 * (count(NUMBER, request, most=6) == 6)
     if subtask == "arithmetic":
         harder += _steps(request)
+    elif task is Task.REASONING:
+        harder += _depth(strength, request)
+    else:
+        harder -= 0.1 * (len(request) < SHORT)
+    if task is Task.CHAT:
+        harder += 0.15 * any(strength.get(marker, 0) >= CLUE for marker in DEDUCTION)
+        harder += 0.1 * (subtask in QUESTIONS and CASE.search(request) is not None)
     return min(1.0, max(0.0, BASE[subtask] + harder))
 
 
+def _depth(strength: Mapping[str, int], request: str) -> float:
+    """Proofs, formulas, several things of mathematics, many numbers."""
+    return (
+        0.25 * bool(strength.get("prove"))
+        + 0.15 * (strength.get("formulas", 0) + strength.get("latex", 0) >= 20)
+        + 0.1 * (strength.get("math_thing", 0) >= 20)
+        + 0.1 * (count(NUMBER, request, most=6) == 6)
+    )
+
+
 def _steps(request: str) -> float:
-    """A longer word problem takes more steps, and each share or multiple is another; about 0 for an ordinary one."""
+    """A longer word problem takes more steps; a share, a comparison, and an average, ratio, speed or age that has to be
+    undone is another each. About 0 for an ordinary one.
+    """
     words = request.count(" ") + 1
     length = 0.004 * (min(words, 2 * ORDINARY_WORDS) - ORDINARY_WORDS)
-    return length + 0.08 * (count(SHARE, request, most=2) - 1)
+    relations = count(SHARE, request, most=2) + count(COMPARISON, request, most=2) + count(RELATION, request, most=1)
+    return length + 0.08 * (relations - 1)
