@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +31,7 @@ from omni_app.gateway.replay import (
 from omni_app.gateway.types import Caller, ChatRequest
 from omni_app.limits import MemoryLimiter
 from omni_app.providers.base import Completion, FaultKind, ProviderFault
-from omni_app.registry import build_registry
+from omni_app.registry import Registry, build_registry
 from omni_app.registry.store import record_registry
 from omni_app.routing.policies import PRESETS, Preset, data_of, shares
 from omni_app.routing.types import Decision, Deployment, LatencyPref, Policy, Priority, Task
@@ -183,9 +183,11 @@ async def play_and_replay(spool_dir: Path, database_url: str, story: list[Any], 
     providers = [ScriptedProvider(name) for name in ("alpha", "beta", "gamma")]
     providers[2].reason = unset
     served = build(spool_dir, clock, *providers, models=(*MODELS, *EMBEDDERS))
-    lived = await live(served, database, org_id, story, providers=providers, clock=clock)
+    registries = (served.registry, build_registry(map(dearer, served.registry.deployments)))
+    lived = await live(served, database, org_id, story, providers=providers, clock=clock, registries=registries)
     async with database.session() as session:
-        await record_registry(session, served.registry)
+        for registry in registries:
+            await record_registry(session, registry)
         await session.commit()
     await Drainer(served.spool, database).flush()
     async with database.session() as session:
@@ -207,6 +209,12 @@ async def play_and_replay(spool_dir: Path, database_url: str, story: list[Any], 
     await database.close()
 
 
+def dearer(model: Deployment) -> Deployment:
+    """The same model at other prices, in another proportion to each other: others win."""
+    price = model.price
+    return replace(model, price=replace(price, input=price.input * 2 + 3_000_000, output=price.output + 1_000_000))
+
+
 async def live(
     served: Gateway,
     database: Database,
@@ -215,10 +223,12 @@ async def live(
     *,
     providers: list[ScriptedProvider],
     clock: Clock,
+    registries: Sequence[Registry],
 ) -> dict[str, Decision]:
-    """Request id -> what was decided when it was served."""
+    """Request id -> what was decided when it was served; prices go up and down between the requests."""
     found = {}
     for place, (request, terms, data, seconds, fails) in enumerate(story):
+        served.use_registry(registries[place % len(registries)])
         policy = None
         if data is not None:
             async with database.session() as session:
