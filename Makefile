@@ -52,8 +52,8 @@ catalog: install ## Build the packaged registry from its sources
 catalog-check: install ## Is the packaged registry what its sources give? Which models end when?
 	@$(PYTHON_ENV) -m omni_app.registry.build --check
 
-evaluate: install ## Measure task detection and routing (TASKS=file REPLAY="file ..." ARGS=--json)
-	@$(PYTHON_ENV) -m omni_app evaluate $(if $(TASKS),--tasks $(TASKS)) $(if $(REPLAY),--replay $(REPLAY)) $(ARGS)
+evaluate: install ## Measure task detection and routing, print the routing table (TASKS=file REPLAY="file ..." ARGS=--json)
+	@$(PYTHON_ENV) -m omni_app evaluate --cases $(or $(CASES),tests/routing/cases.toml) $(if $(TASKS),--tasks $(TASKS)) $(if $(REPLAY),--replay $(REPLAY)) $(ARGS)
 
 lock: install-dev ## Write requirements*.txt from requirements*.in (ARGS=--upgrade takes newer versions)
 	@scripts/lock.sh $(ARGS)

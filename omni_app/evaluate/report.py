@@ -11,6 +11,7 @@ from omni_app.evaluate.curves import RESAMPLES
 from omni_app.evaluate.files import read_ratings, read_replay, read_tasks
 from omni_app.evaluate.ratings import arena_ratings_for, ratings_from_rows
 from omni_app.evaluate.replay import mean_usd, replay_report
+from omni_app.evaluate.situations import read_situations, routing_lines, routing_report
 from omni_app.evaluate.tasks import task_report
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -21,6 +22,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """The options of the command."""
     command.add_argument("--tasks", type=Path, metavar="FILE", help="labelled prompts, one JSON object a line")
     command.add_argument("--replay", type=Path, nargs="+", default=[], metavar="FILE", help="scores and costs")
+    command.add_argument("--cases", type=Path, metavar="FILE", help="situations and the models expected in them (TOML)")
     source = command.add_mutually_exclusive_group()
     source.add_argument("--ratings", type=Path, metavar="FILE", help="JSON: model -> {task: percentile}")
     source.add_argument("--ratings-from", type=Path, metavar="FILE", help="another replay file to take ratings from")
@@ -39,7 +41,7 @@ def evaluate(options: argparse.Namespace) -> tuple[str, int]:
 
 
 def build_report(options: argparse.Namespace) -> dict[str, Any]:
-    """The whole report. Without any file: the examples."""
+    """The whole report. Without a file of tasks or replays: the examples."""
     if options.limit < 0 or options.resamples < 1:
         raise InvalidRequest("--limit is 0 or more, --resamples 1 or more")
     own = options.tasks is None and not options.replay
@@ -49,6 +51,8 @@ def build_report(options: argparse.Namespace) -> dict[str, Any]:
     if tasks is not None:
         report["tasks"] = {"file": tasks.name, **task_report(read_tasks(tasks, limit=options.limit))}
     report["replays"] = [one_replay(path, options) for path in replays]
+    if options.cases is not None:
+        report["routing"] = {"file": options.cases.name, "rows": routing_report(read_situations(options.cases))}
     return report
 
 
@@ -78,6 +82,9 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield from task_lines(report["tasks"])
     for replay in report["replays"]:
         yield from replay_lines(replay)
+    if "routing" in report:
+        yield f"\nRouting table: {report['routing']['file']}, {len(report['routing']['rows'])} situations"
+        yield from routing_lines(report["routing"]["rows"])
 
 
 def task_lines(tasks: Mapping[str, Any]) -> Iterator[str]:

@@ -72,7 +72,8 @@ def minimum_quality(case: Case) -> float:
     """The lowest percentile for the task that this request asks for; 0 for anything easy.
 
     The greatest of: what the sub-task asks for, what the difficulty asks for, and, with priority `cheap`, the
-    policy's floor. Nothing is asked of image makers: a picture has no difficulty that we can tell.
+    policy's floor. Nothing is asked of image makers: a picture has no difficulty that we can tell. Rounded, so that the
+    noise of floating point holds nobody back.
     """
     request, policy = case.request, case.policy
     if case.task is Task.IMAGE:
@@ -81,4 +82,6 @@ def minimum_quality(case: Case) -> float:
     if request.difficulty > policy.hard_from:
         above = (request.difficulty - policy.hard_from) / (1 - policy.hard_from)
         asked = max(asked, policy.hard_quality * above)
-    return max(asked, policy.cheap_quality_floor) if request.priority is Priority.CHEAP else asked
+    if request.priority is Priority.CHEAP:
+        asked = max(asked, policy.cheap_quality_floor)
+    return round(asked, 9)

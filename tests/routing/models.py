@@ -1,13 +1,14 @@
-"""A small fixed registry: three providers, cheap and dear, fast and slow, one that paints, one that nobody rated."""
+"""The small fixed registry of cases.toml, and requests and decisions with it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
+from decimal import Decimal
+from pathlib import Path
 
-from omni_app.money import pico, pico_per_token
+from omni_app.evaluate.situations import Model, read_situations
 from omni_app.routing.decide import decide
 from omni_app.routing.shortlist import RoutingTable
-from omni_app.routing.types import Decision, Deployment, Policy, Price, Rating, RouteRequest, Snapshot, Task
+from omni_app.routing.types import Decision, Deployment, Policy, RouteRequest, Snapshot, Task
 
 
 def model(
@@ -20,52 +21,21 @@ def model(
     window: int = 128_000,
 ) -> Deployment:
     """A deployment that calls tools, sees nothing, makes nothing. `prices` in USD per million tokens, in and out."""
-    per_task = dict.fromkeys(Task, rating) | dict(ratings or {})
-    return Deployment(
+    return Model(
         id=name,
-        provider=name.split("/", 1)[0],
-        model_name=name.split("/", 1)[1],
-        price=Price(pico_per_token(prices[0]), pico_per_token(prices[1])),
-        context_window=window,
-        max_output_tokens=16_384,
-        ratings={task: Rating(percentile, "test") for task, percentile in per_task.items()},
-        overall=Rating(rating, "test"),
-        prior_latency_ms=latency_ms,
-        supports_functions=True,
-    )
+        usd_in=Decimal(prices[0]),
+        usd_out=Decimal(prices[1]),
+        rating=rating,
+        ratings=dict(ratings or {}),
+        latency_ms=latency_ms,
+        window=window,
+    ).deployment()
 
 
-GENIUS = replace(
-    model("alpha/genius", prices=("10", "40"), rating=0.96, latency_ms=6000, window=1_000_000),
-    supports_vision=True,
-    supports_response_schema=True,
-)
-QUICK = model("alpha/quick", prices=("0.5", "2"), rating=0.55, latency_ms=700)
-SOLID = replace(
-    model("beta/solid", prices=("2", "8"), rating=0.85, latency_ms=3000, window=200_000),
-    supports_vision=True,
-    supports_response_schema=True,
-)
-TINY = replace(
-    model("beta/tiny", prices=("0.05", "0.2"), rating=0.25, latency_ms=500, window=8_192), supports_functions=False
-)
-CODER = model("gamma/coder", prices=("0.6", "2.4"), rating=0.6, latency_ms=2000, ratings={Task.CODING: 0.92})
-UNRATED = replace(
-    model("gamma/unrated", prices=("0.4", "1.6"), rating=0.4, latency_ms=4000),
-    ratings={},
-    overall=Rating(0.4, "price band", prior=True),
-)
-OLD = replace(model("gamma/old", prices=("0.3", "0.9"), rating=0.5, latency_ms=900), deprecated_on=date(2026, 1, 31))
-PAINTER = replace(
-    model("gamma/painter", prices=("0", "0"), rating=0.7, latency_ms=9000),
-    price=Price(0, 0, image=pico("0.04")),
-    makes_images=True,
-    supports_functions=False,
-    tasks=frozenset({Task.IMAGE}),
-)
-
-MODELS = (GENIUS, QUICK, SOLID, TINY, CODER, UNRATED, OLD, PAINTER)
-TODAY = Snapshot(id="snap-1", today=date(2026, 6, 1))
+SITUATIONS = read_situations(Path(__file__).with_name("cases.toml"))
+MODELS = SITUATIONS.deployments
+GENIUS, QUICK, SOLID, TINY, CODER, UNRATED, OLD, PAINTER = MODELS
+TODAY = Snapshot(id="snap-1", today=SITUATIONS.today)
 
 
 def only(task: Task, probability: float = 0.94) -> dict[Task, float]:

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_app.routing.score import LogScale, cost_scale, latency_scale, minimum_quality, weighted_sum, weights_for
-from omni_app.routing.types import Case, LatencyPref, Policy, Priority, Snapshot, Task, Terms, Weights
-from tests.routing.models import asking, decided
+from omni_app.routing.types import Case, LatencyPref, Policy, Priority, Rating, Snapshot, Task, Terms, Weights
+from tests.routing.models import GENIUS, TINY, asking, decided
 
 POLICY = Policy()
 
@@ -67,6 +67,15 @@ def test_easy_requests_ask_for_no_quality_and_hard_ones_for_more() -> None:
     assert needed(difficulty=0.8) == pytest.approx(0.25)
     assert needed(difficulty=1.0) == pytest.approx(0.5)
     assert needed(difficulty=0.1, subtask="mathematics") == pytest.approx(0.2)
+
+
+def test_a_model_rated_exactly_as_asked_is_good_enough() -> None:
+    for tenths in range(6, 11):
+        difficulty = tenths / 10
+        exact = replace(TINY, overall=Rating(0.5 * (tenths - 6) / 4, "test"), ratings={})
+        for noise in (-1e-15, 0.0, 1e-15):
+            decision = decided(asking(difficulty=min(1.0, difficulty + noise), tokens=10), exact, GENIUS)
+            assert not any(one.held_back for one in decision.candidates), difficulty
 
 
 def test_the_floor_of_cheap_is_asked_by_cheap_alone() -> None:
