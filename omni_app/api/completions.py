@@ -15,7 +15,7 @@ from omni_app.api.auth import Doorkeeper
 from omni_app.api.chat import answer_headers, attempt_body, deadline_s, opened_headers
 from omni_app.api.checks import check_choice, check_string, check_whole, wrong
 from omni_app.api.json_body import read_json_object
-from omni_app.api.openai_schema import parse_completions, parse_model
+from omni_app.api.openai_schema import check_omni, own_options, parse_completions, parse_model
 from omni_app.api.responses import error_body, json_response, money, request_id
 from omni_app.api.sse import EventStream, data_event
 from omni_app.errors import OmniError, PromptTooLong, ProviderError
@@ -58,11 +58,8 @@ def routes(services: Services) -> list[Route]:
         asked = ChatRequest(
             messages=[{"role": "user", "content": image_prompt(body)}],
             endpoint="images/generations",
-            priority=wanted.priority,
-            latency_pref=wanted.latency_pref,
-            pinned=wanted.pinned,
-            task=Task.IMAGE,
             timeout_s=deadline_s(request),
+            **own_options(check_omni(body.get("omni") or {}, "omni"), wanted) | {"task": Task.IMAGE},
         )
         answer = await services.gateway.chat(caller, asked, request_id=request_id(request))
         made = {

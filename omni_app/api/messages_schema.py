@@ -18,7 +18,7 @@ from omni_app.api.checks import (
     check_whole,
     wrong,
 )
-from omni_app.api.openai_schema import EFFORTS, check_user, ignored, parse_model
+from omni_app.api.openai_schema import EFFORTS, check_omni, check_user, ignored, own_options, parse_model
 from omni_app.gateway.types import ChatRequest
 from omni_app.routing.types import Deployment, KeyKind
 
@@ -55,16 +55,14 @@ def parse_messages(
     return ChatRequest(
         messages=[*values.get("system", []), *values["messages"]],
         endpoint="messages",
-        priority=model.priority,
-        latency_pref=model.latency_pref,
         max_tokens=values["max_tokens"],
         params=params,
         metadata=metadata,
-        pinned=model.pinned,
         timeout_s=timeout_s,
         stream=values.get("stream", False),
         sandbox_fail=sandbox_fail(metadata, key_kind),
         warnings=ignored(body, NOT_TAKEN),
+        **own_options(values.get("omni", {}), model),
     )
 
 
@@ -215,6 +213,7 @@ FIELDS: Mapping[str, Check] = {
     "tools": _tools,
     "tool_choice": _tool_choice,
     "metadata": check_object,
+    "omni": check_omni,
     "output_config": _output_config,
     "output_format": _output_format,  # The name of `output_config.format` while it was a beta.
 }

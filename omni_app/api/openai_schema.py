@@ -56,7 +56,8 @@ def _stream_options(value: Any, path: str) -> bool:
     return check_boolean(wanted, f"{path}.include_usage")
 
 
-def _omni(value: Any, path: str) -> dict[str, Any]:
+def check_omni(value: Any, path: str) -> dict[str, Any]:
+    """Our own options, in any format's request."""
     options = check_object(value, path)
     for name in options.keys() - OMNI_FIELDS.keys():
         raise wrong(f"{path}.{name[:80]}", "unknown field")
@@ -76,7 +77,7 @@ COMPLETION_FIELDS: Mapping[str, Check] = {
     "top_logprobs": lambda value, path: check_whole(value, path, 0, 20),
     "reasoning_effort": lambda value, path: check_choice(value, path, EFFORTS),
     "user": check_user,
-    "omni": _omni,
+    "omni": check_omni,
 }
 """Field -> its check; a field that is not here is ignored."""
 
@@ -114,27 +115,31 @@ def parse_completions(
     if "tool_choice" in values and "tools" not in values:
         raise wrong("tool_choice", "needs tools")
     model = parse_model(body.get("model"), deployments)
-    options = {"priority": model.priority, "latency_pref": model.latency_pref, **values.get("omni", {})}
     metadata = values.get("metadata", {})
     request = ChatRequest(
         messages=values["messages"],
         endpoint="chat/completions",
-        priority=options["priority"],
-        latency_pref=options["latency_pref"],
-        max_cost=options.get("max_cost"),
         max_tokens=values.get("max_completion_tokens", values.get("max_tokens")),
         params=provider_params(values),
         metadata=metadata,
-        session_id=options.get("session_id", ""),
-        step_id=options.get("step_id", ""),
-        pinned=model.pinned,
-        task=Task.AGENT_STEP if "session_id" in options else None,
         timeout_s=timeout_s,
         stream=values.get("stream", False),
         sandbox_fail=sandbox_fail(metadata, key_kind),
         warnings=ignored(body, NOT_TAKEN),
+        **own_options(values.get("omni", {}), model),
     )
     return Completions(request, include_usage=values.get("stream_options", False))
+
+
+def own_options(omni: Mapping[str, Any], model: "Wanted") -> dict[str, Any]:
+    """The fields of `ChatRequest` that the object `omni` and the model's name say; `omni` stands above the name."""
+    return {
+        "priority": model.priority,
+        "latency_pref": model.latency_pref,
+        "pinned": model.pinned,
+        "task": Task.AGENT_STEP if "session_id" in omni else None,
+        **omni,
+    }
 
 
 def ignored(body: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...]:

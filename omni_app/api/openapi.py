@@ -19,6 +19,8 @@ ERRORS = {
     "504": "provider_error: the whole chain timed out",
 }
 
+OMNI = described("object", "priority, latency_pref, max_cost, session_id, step_id")
+
 
 def _json(schema: Schema) -> Schema:
     return {"application/json": {"schema": schema}}
@@ -96,7 +98,7 @@ def document() -> Schema:
                         "messages": list_of({"type": "object"}) | {"minItems": 1},
                         "n": described("integer", "How many answers", minimum=1, maximum=8, default=1),
                         "stream": {"type": "boolean"},
-                        "omni": described("object", "priority, latency_pref, max_cost, session_id, step_id"),
+                        "omni": OMNI,
                     },
                     required=("messages",),
                     description="OpenAI's fields; those that are not known are ignored",
@@ -109,7 +111,9 @@ def document() -> Schema:
             "post": _operation(
                 "OpenAI's image generation, by a configured model that makes images",
                 described("object", "`created`, `data` with `b64_json` or `url`, `omni`"),
-                body=object_of({"prompt": {"type": "string"}, "model": {"type": "string"}}, required=("prompt",)),
+                body=object_of(
+                    {"prompt": {"type": "string"}, "model": {"type": "string"}, "omni": OMNI}, required=("prompt",)
+                ),
                 parameters=(deadline,),
                 errors=(*CHATTING, "404"),
             )
@@ -134,6 +138,7 @@ def document() -> Schema:
                         "messages": list_of({"type": "object"}) | {"minItems": 1},
                         "output_config": described("object", "`format`: a JSON schema to keep to; `effort`"),
                         "stream": {"type": "boolean"},
+                        "omni": OMNI,
                     },
                     required=("messages", "max_tokens"),
                     description="Anthropic's fields; those that are not known are ignored",
