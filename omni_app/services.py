@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from omni_app.gateway.budgets import Budgets
 from omni_app.gateway.gateway import Gateway, Limits
+from omni_app.gateway.latency_exchange import LatencyExchange
 from omni_app.limits import build_limiter
 from omni_app.limits.base import Limiter
 from omni_app.providers.base import Provider
@@ -55,13 +56,15 @@ class Services:
     prompts: PromptKeeper
     retention: Retention
     lengths: AnswerLengths
+    latencies: LatencyExchange
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self) -> None:
         """Starts the background work."""
-        keeping = (self.budgets.run, self.prompts.run, self.retention.run, self.lengths.run)
-        for work in (self.keys.run, self.drainer.run, *keeping, self._follow_registry):
+        keeping = (self.budgets.run, self.prompts.run, self.retention.run)
+        measuring = (self.lengths.run, self.latencies.run)
+        for work in (self.keys.run, self.drainer.run, *keeping, *measuring, self._follow_registry):
             self._tasks.append(asyncio.create_task(work(self._stopping)))
         self._tasks.append(asyncio.create_task(self._warm_up()))
 
@@ -168,6 +171,7 @@ def build_services(settings: Settings) -> Services:
         prompts=prompts,
         retention=Retention(database),
         lengths=lengths,
+        latencies=LatencyExchange(database, gateway.latencies),
     )
 
 

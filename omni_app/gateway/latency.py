@@ -6,8 +6,9 @@ any order. A sample weighs half as much after `HALF_LIFE_S`; what has too little
 (docs/decisions/0012-measured-latency.md).
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from math import exp2, fsum
 
 from omni_app.routing.types import Deployment, SizeClass
@@ -89,6 +90,11 @@ class Spread:
         """Whether it stands by itself."""
         return self.weight >= ENOUGH
 
+    def lighter(self, share: float) -> "Spread":
+        """The same with this part of its weight."""
+        weight = self.weight * share
+        return replace(self, weight=weight, p95_ms=self.p95_ms if weight >= ENOUGH_FOR_P95 else None)
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -100,12 +106,12 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The weights of one place at one moment, as workers tell each other; its age is the time since then."""
+    """The weights of one place as somebody measured them, at the moment `at_s`."""
 
     place: Place
     total: Buckets
     first_token: Buckets
-    age_s: float = 0.0
+    at_s: float
 
 
 @dataclass(slots=True)
@@ -119,9 +125,9 @@ class Latencies:
     """One worker's measurements, and those that it has heard of. Times are `time.monotonic()` seconds, passed in."""
 
     _own: dict[Place, _Pair] = field(default_factory=dict)
-    _others: dict[Place, _Pair] = field(default_factory=dict)
-    _told: dict[Place, tuple[float, Measured]] = field(default_factory=dict)
-    """What was worked out, and when: time alone changes nothing of it but the weight."""
+    _others: dict[Place, list[Sample]] = field(default_factory=dict)
+    _told: dict[Place, tuple[float, Spread]] = field(default_factory=dict)
+    """Whole answers as worked out, and when: time alone changes nothing of it but the weight."""
     _news: set[Place] = field(default_factory=set)
 
     def count(self, place: Place, *, total_ms: int, first_token_ms: int | None, now_s: float) -> None:
@@ -135,53 +141,46 @@ class Latencies:
         self._told.pop(place, None)
         self._news.add(place)
 
-    def news(self, *, now_s: float) -> list[Sample]:
-        """What this worker has measured where something was added since the last call; give it back if it is lost."""
-        found = [_sample(place, self._own[place], now_s) for place in self._news if place in self._own]
+    def news(self) -> list[Place]:
+        """Where this worker has measured something since the last call; give it back if the others did not hear it."""
+        found = list(self._news)
         self._news.clear()
         return found
 
-    def give_back(self, samples: Iterable[Sample]) -> None:
-        """They did not reach the others: `news` tells of them again."""
-        self._news.update(sample.place for sample in samples)
+    def give_back(self, places: Iterable[Place]) -> None:
+        """The others have not heard of these: `news` tells of them again."""
+        self._news.update(places)
 
-    def hear(self, samples: Iterable[Sample], *, now_s: float) -> None:
+    def own(self, place: Place, *, now_s: float) -> Sample:
+        """What this worker measured itself; empty where it measured nothing."""
+        pair = self._own.get(place)
+        if pair is None:
+            return Sample(place, {}, {}, now_s)
+        return Sample(place, pair.total.at(now_s), pair.first_token.at(now_s), now_s)
+
+    def hear(self, samples: Iterable[Sample]) -> None:
         """All that the other workers have measured, in place of what was heard before."""
-        groups: dict[Place, list[Sample]] = {}
+        before, self._others = self._others, {}
         for sample in samples:
-            groups.setdefault(sample.place, []).append(sample)
-        for place in self._others.keys() | groups.keys():
+            self._others.setdefault(sample.place, []).append(sample)
+        for place in before.keys() | self._others.keys():
             self._told.pop(place, None)
-        self._others = {place: _heard(group, now_s) for place, group in groups.items()}
 
-    def measured(self, *, now_s: float) -> dict[Place, Measured]:
-        """All that is known, per deployment and size class."""
-        found: dict[Place, Measured] = {}
-        for place in self._own.keys() | self._others.keys():
-            told = self._measured(place, now_s)
-            if told is None or told.total.weight < NOTHING:
-                self._forget(place)
-            else:
-                found[place] = told
-        return found
+    def places(self) -> list[Place]:
+        """Where anything is known."""
+        return sorted(self._own.keys() | self._others.keys())
 
-    def by_model(self, *, now_s: float) -> dict[str, Measured]:
-        """The same, whatever the size: deployment id -> all its answers together."""
-        models = {model for model, _ in self._own.keys() | self._others.keys()}
-        found = {model: self.of_model(model, now_s=now_s)[0] for model in models}
-        return {model: whole for model, whole in found.items() if whole is not None}
-
-    def of_model(self, model: str, *, now_s: float) -> tuple[Measured | None, dict[SizeClass, Measured]]:
-        """All answers of one deployment together, and by their size; nothing where nothing was measured."""
-        by_size: dict[SizeClass, Measured] = {}
-        samples: list[Sample] = []
-        for size in SizeClass:
-            place = (model, size)
-            samples += self._samples(place, now_s)
-            told = self._measured(place, now_s)
-            if told is not None:
-                by_size[size] = told
-        return measured_of(samples), by_size
+    def total(self, place: Place, *, now_s: float) -> Spread | None:
+        """How long whole answers take there; None where nothing is known any more. Remembered until there is news."""
+        told = self._told.get(place)
+        if told is None:
+            fresh = spread_of(_added([sample.total for sample in self._samples(place, now_s)]))
+            if fresh is None:
+                return None
+            told = self._told[place] = (now_s, fresh)
+        at_s, spread = told
+        spread = spread if at_s == now_s else spread.lighter(exp2((at_s - now_s) / HALF_LIFE_S))
+        return spread if spread.weight >= NOTHING else None
 
     def expected_ms(self, deployments: Iterable[Deployment], *, now_s: float) -> dict[str, dict[SizeClass, float]]:
         """What a choice goes by where anything is measured: deployment id -> size class -> ms to the whole answer.
@@ -190,24 +189,35 @@ class Latencies:
         """
         priors = {one.id: one.prior_latency_ms for one in deployments if not one.simulated}
         found: dict[str, dict[SizeClass, float]] = {}
-        for (model, size), told in sorted(self.measured(now_s=now_s).items()):
-            if model in priors:
-                found.setdefault(model, {})[size] = float(f"{blended_ms(told.total, priors[model]):.1e}")
+        for place in self.places():
+            model, size = place
+            spread = self.total(place, now_s=now_s)
+            if spread is None:
+                self._forget(place)
+            elif model in priors:
+                found.setdefault(model, {})[size] = float(f"{blended_ms(spread, priors[model]):.1e}")
         return found
 
-    def _measured(self, place: Place, now_s: float) -> Measured | None:
-        told = self._told.get(place)
-        if told is None:
-            fresh = measured_of(self._samples(place, now_s))
-            if fresh is not None:
-                self._told[place] = (now_s, fresh)
-            return fresh
-        at_s, before = told
-        share = exp2(-(now_s - at_s) / HALF_LIFE_S)
-        return Measured(_lighter(before.total, share), before.first_token and _lighter(before.first_token, share))
+    def measured(self, *, now_s: float) -> dict[Place, Measured]:
+        """All that is known, per deployment and size class."""
+        found = {place: measured_of(self._samples(place, now_s)) for place in self.places()}
+        return {place: told for place, told in found.items() if told is not None}
+
+    def by_model(self, *, now_s: float) -> dict[str, Measured]:
+        """The same, whatever the size: deployment id -> all its answers together."""
+        found = {model: self.of_model(model, now_s=now_s)[0] for model in {model for model, _ in self.places()}}
+        return {model: whole for model, whole in found.items() if whole is not None}
+
+    def of_model(self, model: str, *, now_s: float) -> tuple[Measured | None, dict[SizeClass, Measured]]:
+        """All answers of one deployment together, and by their size; nothing where nothing was measured."""
+        samples = {size: self._samples((model, size), now_s) for size in SizeClass}
+        by_size = {size: told for size, found in samples.items() if (told := measured_of(found)) is not None}
+        return measured_of([sample for found in samples.values() for sample in found]), by_size
 
     def _samples(self, place: Place, now_s: float) -> list[Sample]:
-        return [_sample(place, held[place], now_s) for held in (self._own, self._others) if place in held]
+        """Everybody's, with the weights of this moment."""
+        own = [self.own(place, now_s=now_s)] if place in self._own else []
+        return own + [_aged(sample, now_s) for sample in self._others.get(place, ())]
 
     def _forget(self, place: Place) -> None:
         for held in (self._own, self._others, self._told):
@@ -215,14 +225,16 @@ class Latencies:
 
 
 def measured_of(samples: Collection[Sample]) -> Measured | None:
-    """What samples of one moment say together, in whatever order; None where there is nothing."""
-    total = spread_of(added(sample.total for sample in samples))
-    first_token = spread_of(added(sample.first_token for sample in samples))
-    return None if total is None else Measured(total, first_token)
+    """What samples of one moment say together, in whatever order; None where there is next to nothing."""
+    total = spread_of(_added([sample.total for sample in samples]))
+    first_token = spread_of(_added([sample.first_token for sample in samples]))
+    return None if total is None or total.weight < NOTHING else Measured(total, first_token)
 
 
-def added(parts: Iterable[Buckets]) -> dict[int, float]:
+def _added(parts: Sequence[Buckets]) -> Buckets:
     """Histograms put together. The sums are exactly rounded, so the order of the parts cannot be told from them."""
+    if len(parts) == 1:
+        return parts[0]
     weights: dict[int, list[float]] = {}
     for part in parts:
         for bucket, weight in part.items():
@@ -238,7 +250,7 @@ def spread_of(buckets: Buckets) -> Spread | None:
     ordered = sorted(buckets.items())
     p50_ms = quantile_ms(ordered, 0.5 * weight)
     most_ms = CLIP * p50_ms
-    sums = fsum(share * min(bucket_latency_ms(bucket), most_ms) for bucket, share in ordered)
+    sums = fsum(share * min(_middle_ms(bucket), most_ms) for bucket, share in ordered)
     p95_ms = quantile_ms(ordered, 0.95 * weight) if weight >= ENOUGH_FOR_P95 else None
     return Spread(weight, sums / weight, p50_ms, p95_ms)
 
@@ -250,7 +262,10 @@ def quantile_ms(ordered: Collection[tuple[int, float]], rank: float) -> float:
         reached, found = reached + weight, bucket
         if reached >= rank * (1 - 1e-9):
             break
-    return bucket_latency_ms(found)
+    return _middle_ms(found)
+
+
+_middle_ms = cache(bucket_latency_ms)
 
 
 def blended_ms(spread: Spread, prior_ms: float) -> float:
@@ -259,22 +274,8 @@ def blended_ms(spread: Spread, prior_ms: float) -> float:
     return prior_ms + trust * (spread.average_ms - prior_ms)
 
 
-def _sample(place: Place, pair: _Pair, now_s: float) -> Sample:
-    return Sample(place, pair.total.at(now_s), pair.first_token.at(now_s))
-
-
-def _heard(samples: Collection[Sample], now_s: float) -> _Pair:
-    return _Pair(
-        Histogram(added(_aged(sample.total, sample.age_s) for sample in samples), now_s=now_s),
-        Histogram(added(_aged(sample.first_token, sample.age_s) for sample in samples), now_s=now_s),
-    )
-
-
-def _aged(buckets: Buckets, age_s: float) -> Buckets:
-    share = exp2(-age_s / HALF_LIFE_S)
-    return {bucket: weight * share for bucket, weight in buckets.items()}
-
-
-def _lighter(spread: Spread, share: float) -> Spread:
-    weight = spread.weight * share
-    return replace(spread, weight=weight, p95_ms=spread.p95_ms if weight >= ENOUGH_FOR_P95 else None)
+def _aged(sample: Sample, now_s: float) -> Sample:
+    share = exp2((sample.at_s - now_s) / HALF_LIFE_S)
+    total = {bucket: weight * share for bucket, weight in sample.total.items()}
+    first_token = {bucket: weight * share for bucket, weight in sample.first_token.items()}
+    return Sample(sample.place, total, first_token, now_s)

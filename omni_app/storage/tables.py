@@ -403,6 +403,18 @@ class SnapshotRow(SQLModel, table=True):
     created_at: datetime = _created(index=True)
 
 
+class LatencyRow(SQLModel, table=True):
+    """What one worker measured of a deployment for one size of request (`gateway.latency`)."""
+
+    __tablename__ = "latencies"
+    worker_id: uuid.UUID = Field(primary_key=True)
+    model: str = _part_of_key(200)
+    size: str = _part_of_key(20)
+    total: dict[str, list[float]] = _json()
+    first_token: dict[str, list[float]] = _json()
+    measured_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+
+
 class RegistryVersion(SQLModel, table=True):
     """The deployments of one version of the registry, as decisions saw them."""
 

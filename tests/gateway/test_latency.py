@@ -22,7 +22,6 @@ from omni_app.gateway.latency import (
     Histogram,
     Latencies,
     Sample,
-    measured_of,
     spread_of,
 )
 from omni_app.gateway.situation import snapshot_of
@@ -79,7 +78,7 @@ SAMPLES = st.builds(
     place=st.sampled_from([PLACE, LARGE, ("beta/medium", SizeClass.SMALL_BRIEF)]),
     total=st.dictionaries(st.integers(0, 400), st.floats(0.001, 500), max_size=20),
     first_token=st.dictionaries(st.integers(0, 400), st.floats(0.001, 500), max_size=20),
-    age_s=st.floats(0, 10 * HALF_LIFE_S),
+    at_s=st.floats(-10 * HALF_LIFE_S, 0),
 )
 
 
@@ -88,10 +87,10 @@ def test_it_does_not_matter_in_which_order_workers_are_heard(samples: list[Sampl
     shuffled = samples.copy()
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     one, other = Latencies(), Latencies()
-    one.hear(samples, now_s=50.0)
-    other.hear(shuffled, now_s=50.0)
+    one.hear(samples)
+    other.hear(shuffled)
     assert one.measured(now_s=99.0) == other.measured(now_s=99.0)
-    assert measured_of(samples) == measured_of(shuffled)
+    assert one.expected_ms(FLEET, now_s=99.0) == other.expected_ms(FLEET, now_s=99.0)
 
 
 @given(st.lists(st.tuples(st.integers(1, 60_000), st.booleans()), min_size=1, max_size=200))
@@ -100,7 +99,7 @@ def test_two_workers_know_together_what_one_would_know_alone(samples: list[tuple
     for latency_ms, to_first in samples:
         counted(alone, latency_ms)
         counted(first if to_first else second, latency_ms)
-    second.hear(first.news(now_s=0.0), now_s=0.0)
+    second.hear([first.own(place, now_s=0.0) for place in first.news()])
     assert second.measured(now_s=0.0) == alone.measured(now_s=0.0)
 
 
@@ -221,7 +220,7 @@ async def test_answers_count_under_their_size_and_failures_do_not(tmp_path: Path
     await served.chat(CALLER, LONG_PROMPT)
     assert weights(served) == {("beta/medium", SizeClass.SMALL_BRIEF): 3, ("beta/medium", SizeClass.LARGE_BRIEF): 1}
     told = served.latencies.measured(now_s=served.clock())[("beta/medium", SizeClass.SMALL_BRIEF)]
-    assert 19 <= told.total.p50_ms < 60 and told.first_token is None
+    assert told.total.p50_ms >= 19 and told.first_token is None
 
 
 async def test_a_burst_of_failures_moves_nothing(tmp_path: Path) -> None:
@@ -243,11 +242,11 @@ class Speaker(ScriptedProvider):
     breaks = False
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.1)
         yield Delta(text="fi")
         if self.breaks:
             raise ProviderFault(FaultKind.INTERRUPTED, "gone")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
         yield Delta(text="ne")
         yield OK
 
@@ -256,7 +255,8 @@ async def streamed(served: Gateway, *, pause_s: float = 0.0, pieces: int = 99) -
     stream = served.stream(CALLER, HELLO)
     count = 0
     async for _ in stream:
-        await asyncio.sleep(pause_s)
+        if pause_s:
+            await asyncio.sleep(pause_s)
         count += 1
         if count == pieces:
             break
@@ -268,15 +268,15 @@ async def test_a_stream_tells_its_first_token_and_its_whole_time(tmp_path: Path)
     await streamed(served)
     (told,) = served.latencies.measured(now_s=served.clock()).values()
     assert told.first_token is not None
-    assert 28 <= told.first_token.p50_ms < 60
-    assert told.total.p50_ms >= told.first_token.p50_ms + 45
+    assert told.first_token.p50_ms >= 98
+    assert told.total.p50_ms >= told.first_token.p50_ms + 190
 
 
 async def test_cut_streams_hung_up_callers_and_slow_readers_tell_nothing(tmp_path: Path) -> None:
     speaker = Speaker("alpha")
     served = gateway(tmp_path, speaker, ScriptedProvider("beta", reason="down"))
     await streamed(served, pieces=2)
-    await streamed(served, pause_s=0.05)
+    await streamed(served, pause_s=0.1)
     speaker.breaks = True
     with pytest.raises(OmniError):
         await streamed(served)
