@@ -7,7 +7,7 @@ classifier's reading (task, sub-task, difficulty), ratings and prices alone. Not
     minimum     `decide` with cost alone among the models that reach the minimum quality, which rises with the
                 difficulty: the cheapest model that is good enough, from "any is" to "only the best is"
     expected    the rating as the chance of success, its odds lowered by exp(STEEPNESS * (difficulty - the ordinary one
-                of the sub-task)), less a price of cost
+                of what the rating speaks of)), less a price of cost
     difficulty  two models only: the strong one when the difficulty reaches a threshold
 """
 
@@ -23,7 +23,6 @@ from omni_app.evaluate.ratings import Ratings, rating_of
 from omni_app.money import PICO_PER_USD
 from omni_app.routing.classify import Classification, classify
 from omni_app.routing.decide import choose_task, decide
-from omni_app.routing.reading.difficulty import BASE
 from omni_app.routing.shortlist import RoutingTable
 from omni_app.routing.tokens import estimate_tokens
 from omni_app.routing.types import SUBTASKS, Deployment, Policy, Price, Rating, RouteRequest, Snapshot, Task, Weights
@@ -185,11 +184,9 @@ def expected_best(read: Read, ratings: Ratings, weight: float) -> str:
     """The model with the highest expected quality less `weight` times its share of the dearest model's cost."""
     dearest = max(read.expected_usd.values()) or 1.0
 
-    harder = read.request.difficulty - BASE.get(read.request.subtask, read.request.difficulty)
-    factor = exp(STEEPNESS * harder)
-
     def worth(name: str) -> tuple[float, float, str]:
-        rating = rating_of(ratings.get(name, {}), read.task, read.request.subtask)
+        rating, ordinary = rating_of(ratings.get(name, {}), read.task, read.request.subtask)
+        factor = exp(STEEPNESS * (read.request.difficulty - ordinary))
         quality = rating / (rating + (1 - rating) * factor) if rating else 0.0
         return (quality - weight * read.expected_usd[name] / dearest, quality, name)
 

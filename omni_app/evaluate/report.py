@@ -2,14 +2,15 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omni_app.errors import InvalidRequest
 from omni_app.evaluate.curves import RESAMPLES
-from omni_app.evaluate.files import read_ratings, read_replay, read_tasks
-from omni_app.evaluate.ratings import arena_ratings_for, ratings_from_rows
+from omni_app.evaluate.files import ReplayRow, read_ratings, read_replay, read_tasks
+from omni_app.evaluate.measured import fingerprint, in_sample, load_measured, measured_for, write_measured
+from omni_app.evaluate.ratings import Ratings, arena_ratings_for, ratings_from_rows
 from omni_app.evaluate.replay import mean_usd, replay_report
 from omni_app.evaluate.situations import read_situations, routing_lines, routing_report
 from omni_app.evaluate.tasks import task_report
@@ -26,6 +27,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
     source = command.add_mutually_exclusive_group()
     source.add_argument("--ratings", type=Path, metavar="FILE", help="JSON: model -> {task: percentile}")
     source.add_argument("--ratings-from", type=Path, metavar="FILE", help="another replay file to take ratings from")
+    source.add_argument("--arena", action="store_true", help="ratings from the packaged text arena alone")
+    source.add_argument(
+        "--write-ratings",
+        type=Path,
+        metavar="FILE",
+        help="measure ratings on the replay files and write them, no report",
+    )
     command.add_argument("--json", action="store_true", help="one JSON document")
     command.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N rows of each file")
     command.add_argument("--resamples", type=int, default=RESAMPLES, metavar="N", help="bootstrap resamples")
@@ -34,6 +42,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def evaluate(options: argparse.Namespace) -> tuple[str, int]:
     """What to print, and the exit status: 1 with one line a problem when a file is bad."""
     try:
+        if options.write_ratings:
+            return write_measured(options.replay, options.write_ratings), 0
         report = build_report(options)
     except InvalidRequest as error:
         return str(error), 1
@@ -57,21 +67,38 @@ def build_report(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def one_replay(path: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The report of one replay file, with the ratings that were used."""
+    """The report of one replay file, with the ratings that were used and how many of its rows they had seen."""
     rows = read_replay(path, limit=options.limit)
+    ratings, origin, seen = ratings_for(path, rows, options)
+    report = replay_report(rows, ratings, resamples=options.resamples)
+    used = {name: {"from": origin[name], "percentiles": ratings[name]} for name in rows[0].models}
+    return {"file": path.name, "ratings": used, "rows_in_sample": in_sample(rows, seen), **report}
+
+
+def ratings_for(
+    path: Path, rows: Sequence[ReplayRow], options: argparse.Namespace
+) -> tuple[Ratings, dict[str, str], frozenset[bytes]]:
+    """Ratings of the models, for each where its ratings are from, and the hashes of the prompts that they had seen."""
     names = list(rows[0].models)
     ratings, origin = arena_ratings_for(names, mean_usd(rows))
-    other: Path | None = options.ratings or options.ratings_from
-    if other is not None:
-        if options.ratings_from and other.resolve() == path.resolve():
+    seen: frozenset[bytes] = frozenset()
+    found: dict[str, Mapping[str, float]] = {}
+    if options.ratings:
+        found = {name: row for name, row in read_ratings(options.ratings).items() if name in ratings and row}
+        origin |= dict.fromkeys(found, options.ratings.name)
+    elif options.ratings_from:
+        if options.ratings_from.resolve() == path.resolve():
             raise InvalidRequest(f"{path}: ratings must not come from the rows that they are measured on")
-        given = read_ratings(other) if options.ratings else ratings_from_rows(read_replay(other))
-        found = {name: row for name, row in given.items() if name in ratings and row}
-        ratings |= found
-        origin |= dict.fromkeys(found, other.name)
-    report = replay_report(rows, ratings, resamples=options.resamples)
-    used = {name: {"from": origin[name], "percentiles": ratings[name]} for name in names}
-    return {"file": path.name, "ratings": used, **report}
+        other = read_replay(options.ratings_from)
+        found = {name: row for name, row in ratings_from_rows(other).items() if name in ratings}
+        seen = frozenset(fingerprint(row.prompt) for row in other)
+        origin |= dict.fromkeys(found, options.ratings_from.name)
+    elif not options.arena:
+        packaged = measured_for(names, load_measured())
+        found = {name: row for name, (_, row) in packaged.items()}
+        seen = frozenset[bytes]().union(*(one.prompts for one, _ in packaged.values()))
+        origin |= {name: one.words for name, (one, _) in packaged.items()}
+    return ratings | {name: dict(row) for name, row in found.items()}, origin, seen
 
 
 def lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -111,6 +138,9 @@ def task_lines(tasks: Mapping[str, Any]) -> Iterator[str]:
 def replay_lines(replay: Mapping[str, Any]) -> Iterator[str]:
     """One replay's part."""
     yield f"\nReplay: {replay['file']}, {replay['rows']:,} rows, best {replay['best']}, cheapest {replay['cheapest']}"
+    if replay["rows_in_sample"]:
+        seen = f"{replay['rows_in_sample']:,} of {replay['rows']:,} rows"
+        yield f"  IN SAMPLE: the ratings were measured on {seen}; no figure below is one on unseen prompts"
     for name, row in replay["models"].items():
         yield f"  {name:36} quality {row['quality']:.3f}  ${row['usd']:.8f} a prompt  {replay['ratings'][name]['from']}"
     columns = ("apgr", "cpt50", "cpt80", "saved_at_99", "saved_at_95")

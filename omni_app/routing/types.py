@@ -47,6 +47,7 @@ SUBTASKS: Mapping[str, Task] = {
     "mathematics": Task.REASONING,
     "logic": Task.REASONING,
     "science": Task.REASONING,
+    "exam": Task.REASONING,
     "code_writing": Task.CODING,
     "code_explanation": Task.CODING,
     "code_repair": Task.CODING,

@@ -45,6 +45,7 @@ BASE: Mapping[str, float] = {
     "mathematics": 0.53,
     "logic": 0.5,
     "science": 0.4,
+    "exam": 0.25,
     "code_writing": 0.49,
     "code_explanation": 0.4,
     "code_repair": 0.49,
@@ -91,7 +92,9 @@ def subtask_of(task: Task, strength: Mapping[str, int], request: str) -> str:
 
 
 def _reasoning(strength: Mapping[str, int], request: str) -> str:
-    """Sums in everyday words, mathematics proper, or logic."""
+    """A choice among answers, sums in everyday words, mathematics proper, logic, or a natural science."""
+    if options(request) >= LEAST_OPTIONS:
+        return "exam"
     mathematics = sum(strength.get(marker, 0) for marker in ("math_thing", "formulas", "latex"))
     amount_asked = strength.get("word_problem", 0)
     deduction = strength.get("logic", 0) + strength.get("relations", 0)
@@ -142,7 +145,7 @@ def difficulty_of(subtask: str, strength: Mapping[str, int], request: str) -> fl
     )
     if subtask == "arithmetic":
         harder += _steps(request)
-    elif task is Task.REASONING:
+    elif task is Task.REASONING and subtask != "exam":
         harder += _depth(strength, request)
     else:
         harder -= 0.1 * (len(request) < SHORT)
