@@ -126,6 +126,7 @@ class Story:
             tokens_reasoning=usage.reasoning,
             images=usage.images,
             estimated=usage.estimated,
+            failed_cost=self.cost - self.attempts[-1].cost,
             premium_cost=self.cost + (saved or 0),
             premium_model=self.baseline.id if self.baseline and saved is not None else "",
             rescued=len(self.attempts) > 1,
@@ -137,12 +138,11 @@ class Story:
         When the last attempt produced tokens (a stream that broke, a client that left), the row names its model.
         """
         last = self.attempts[-1] if self.attempts else None
+        outcome = {"success": False, "error_code": error_code, "failed_cost": self.cost, "latency_ms": latency_ms}
         if last is None or last.usage is None:
-            return self._record(latency_ms=latency_ms, success=False, error_code=error_code)
+            return self._record(**outcome)
         return self._record(
-            latency_ms=latency_ms,
-            success=False,
-            error_code=error_code,
+            **outcome,
             model=last.model,
             provider=last.provider,
             tokens_input=last.usage.input,

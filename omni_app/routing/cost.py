@@ -3,6 +3,7 @@
 Integers throughout, so sums of any length are exact and no cost depends on the order of addition.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from omni_app.routing.types import Price
@@ -21,6 +22,30 @@ class BilledTokens(Protocol):
     def cache_write(self) -> int: ...
     @property
     def images(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSums:
+    """Billed tokens of many requests added up.
+
+    Where each request's `input` was first raised to what it had cached and written, the sums cost at any price what the
+    requests cost one by one.
+    """
+
+    input: int = 0
+    output: int = 0
+    cached_input: int = 0
+    cache_write: int = 0
+    images: int = 0
+
+    def __add__(self, other: "TokenSums") -> "TokenSums":
+        return TokenSums(
+            self.input + other.input,
+            self.output + other.output,
+            self.cached_input + other.cached_input,
+            self.cache_write + other.cache_write,
+            self.images + other.images,
+        )
 
 
 def expected_cost(price: Price, input_tokens: int, output_tokens: int, *, images: int = 0) -> int:

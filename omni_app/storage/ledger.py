@@ -83,6 +83,7 @@ class RequestRecord:
     images: int = 0
     estimated: bool = False
     cost: int = 0
+    failed_cost: int = 0
     premium_cost: int = 0
     premium_model: str = ""
     price_version: str = ""

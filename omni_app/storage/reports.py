@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from omni_app.routing.cost import TokenSums
 from omni_app.storage.rollups import SUMS, bucket_latency_ms, latency_bucket, start_of
 from omni_app.storage.tables import ApiKeyRow, LatencyRollup, RequestRow, UsageRollup
 
@@ -106,11 +107,34 @@ def _rows(scope: Scope, span: Span) -> Select[Any]:
         "tokens_input": col(row.tokens_input),
         "tokens_output": col(row.tokens_output),
         "latency_ms": case((answered, col(row.latency_ms)), else_=0),
-    }
+        "failed_cost": col(row.failed_cost),
+        "routed": case((col(row.routing_us) > 0, 1), else_=0),
+        "routing_us": col(row.routing_us),
+    } | _text_sums()
     dimensions = (getattr(row, name).label(name) for name in DIMENSIONS)
     return select(
         col(row.created_at).label("at"), *dimensions, *(value.label(name) for name, value in sums.items())
     ).where(of_org(scope), within(col(row.created_at), span))
+
+
+def _text_sums() -> dict[str, SQLColumnExpression[int]]:
+    """As `rollups.usage_cells` has them: of requests that have a baseline and made no image."""
+    row = RequestRow
+    text = and_(col(row.premium_model) != "", col(row.images) <= 0)
+    cached, written = _not_negative(col(row.tokens_cached)), _not_negative(col(row.tokens_cache_write))
+    billed = case((col(row.tokens_input) > cached + written, col(row.tokens_input)), else_=cached + written)
+    sums: dict[str, SQLColumnExpression[int]] = {
+        "text_input": billed,
+        "text_cached": cached,
+        "text_written": written,
+        "text_output": _not_negative(col(row.tokens_output)),
+        "text_premium_cost": col(row.premium_cost),
+    }
+    return {name: case((text, value), else_=0) for name, value in sums.items()}
+
+
+def _not_negative(column: SQLColumnExpression[int]) -> ColumnElement[int]:
+    return case((column > 0, column), else_=0)
 
 
 def _rolled(scope: Scope, grain: str, span: Span) -> Select[Any]:
@@ -139,6 +163,40 @@ def within(column: SQLColumnExpression[datetime], span: Span) -> ColumnElement[b
 
 
 @dataclass(frozen=True, slots=True)
+class Overhead:
+    """What came on top of the answers.
+
+    `failed_cost`: pico-dollars, within the cost, of attempts that did not give the whole answer. `routing_us`:
+    microseconds from the arrival of `routed` requests to their decisions, added up.
+    """
+
+    failed_cost: int = 0
+    routed: int = 0
+    routing_us: int = 0
+
+    def __add__(self, other: "Overhead") -> "Overhead":
+        return Overhead(
+            self.failed_cost + other.failed_cost, self.routed + other.routed, self.routing_us + other.routing_us
+        )
+
+    @property
+    def routing_ms(self) -> float | None:
+        """The mean of a request, in milliseconds; None when none was measured."""
+        return self.routing_us / self.routed / 1000 if self.routed else None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparable:
+    """The texts that another model could have written: their tokens, and what they cost at the baseline."""
+
+    tokens: TokenSums = field(default_factory=TokenSums)
+    premium_cost: int = 0
+
+    def __add__(self, other: "Comparable") -> "Comparable":
+        return Comparable(self.tokens + other.tokens, self.premium_cost + other.premium_cost)
+
+
+@dataclass(frozen=True, slots=True)
 class UsageGroup:
     """One line of a breakdown; `avg_latency_ms` counts answered requests, None when there are none."""
 
@@ -150,6 +208,10 @@ class UsageGroup:
     tokens_output: int
     avg_latency_ms: int | None
     successful: int = 0
+    rescued: int = 0
+    simulated: int = 0
+    overhead: Overhead = field(default_factory=Overhead)
+    texts: Comparable = field(default_factory=Comparable)
 
     @property
     def savings(self) -> int:
@@ -170,6 +232,7 @@ class UsageReport:
     by_model: Sequence[UsageGroup]
     by_task: Sequence[UsageGroup]
     by_day: Sequence[UsageGroup]
+    by_baseline: Sequence[UsageGroup]
     total_requests: int = field(init=False)
     successful_requests: int = field(init=False)
     total_cost: int = field(init=False)
@@ -192,6 +255,10 @@ class UsageReport:
     def estimated_savings(self) -> int:
         return self.premium_cost - self.total_cost
 
+    @property
+    def overhead(self) -> Overhead:
+        return sum((group.overhead for group in self.by_model), Overhead())
+
 
 async def usage(session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str) -> UsageReport:
     """The figures of `GET /v1/usage` and of the pages: `mode` is `live` or `test`."""
@@ -199,7 +266,12 @@ async def usage(session: AsyncSession, *, org_id: UUID, start: datetime, end: da
     by = await _grouped(
         session,
         added,
-        {"model": dimension(added, "model"), "task": added.c.task, "day": time_bucket(session, added.c.at, "day")},
+        {
+            "model": dimension(added, "model"),
+            "task": added.c.task,
+            "day": time_bucket(session, added.c.at, "day"),
+            "baseline": added.c.premium_model,
+        },
     )
     return UsageReport(
         start=start,
@@ -207,6 +279,7 @@ async def usage(session: AsyncSession, *, org_id: UUID, start: datetime, end: da
         by_model=_dearest_first(by["model"]),
         by_task=_dearest_first(by["task"]),
         by_day=_in_order(by["day"]),
+        by_baseline=_in_order(by["baseline"]),
     )
 
 
@@ -313,6 +386,13 @@ def _group(key: str, figures: Sequence[Any]) -> UsageGroup:
         tokens_output=total["tokens_output"],
         avg_latency_ms=round(Decimal(total["latency_ms"]) / answered) if answered else None,
         successful=answered,
+        rescued=total["rescued"],
+        simulated=total["simulated"],
+        overhead=Overhead(total["failed_cost"], total["routed"], total["routing_us"]),
+        texts=Comparable(
+            TokenSums(total["text_input"], total["text_output"], total["text_cached"], total["text_written"]),
+            total["text_premium_cost"],
+        ),
     )
 
 
@@ -339,7 +419,16 @@ class Totals:
     simulated: int
     p50_ms: int | None
     p95_ms: int | None
-    premium_models: tuple[str, ...]
+    by_baseline: Sequence[UsageGroup]
+
+    @property
+    def premium_models(self) -> tuple[str, ...]:
+        """The baselines' names, in order."""
+        return tuple(group.key for group in self.by_baseline if group.key)
+
+    @property
+    def overhead(self) -> Overhead:
+        return sum((group.overhead for group in self.by_baseline), Overhead())
 
     @property
     def savings(self) -> int:
@@ -359,12 +448,11 @@ class Totals:
 async def totals(session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str) -> Totals:
     """The Overview's figures: the same cells and sums as `usage`. At most four statements."""
     added = cells(Scope(org_id, mode, start, end))
+    groups = _in_order((await _grouped(session, added, {"baseline": added.c.premium_model}))["baseline"])
     names = ("requests", "successful", "cost", "premium_cost", "rescued", "simulated")
-    query = select(added.c.premium_model, *(func.sum(added.c[name]) for name in names)).group_by(added.c.premium_model)
-    found = (await session.execute(query)).all()
-    sums = {name: sum(int(row[place]) for row in found) for place, name in enumerate(names, start=1)}
+    sums = {name: sum(getattr(group, name) for group in groups) for name in names}
     p50, p95 = await latency_percentiles(session, org_id=org_id, start=start, end=end, mode=mode)
-    return Totals(**sums, p50_ms=p50, p95_ms=p95, premium_models=tuple(sorted(row[0] for row in found if row[0])))
+    return Totals(**sums, p50_ms=p50, p95_ms=p95, by_baseline=groups)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 GRAINS = ("hour", "day")
 BUCKET_BASE = 1.04
 """A latency is told by its bucket's middle: at most 2 % away from the truth."""
+TEXT_SUMS = ("text_input", "text_cached", "text_written", "text_output", "text_premium_cost")
 SUMS = (
     "requests",
     "successful",
@@ -32,8 +33,12 @@ SUMS = (
     "tokens_input",
     "tokens_output",
     "latency_ms",
+    "failed_cost",
+    "routed",
+    "routing_us",
+    *TEXT_SUMS,
 )
-"""Columns of a usage roll-up that add up; `latency_ms` is of the answered requests."""
+"""Columns of a usage roll-up that add up (`omni_app.storage.tables.UsageRollup`)."""
 
 Key = tuple[Any, ...]
 
@@ -93,6 +98,23 @@ def _sums_of(record: "RequestRecord") -> dict[str, int]:
         "tokens_input": record.tokens_input,
         "tokens_output": record.tokens_output,
         "latency_ms": record.latency_ms if record.success else 0,
+        "failed_cost": record.failed_cost,
+        "routed": int(record.routing_us > 0),
+        "routing_us": record.routing_us,
+    } | _text_sums_of(record)
+
+
+def _text_sums_of(record: "RequestRecord") -> dict[str, int]:
+    """Tokens and baseline cost of a text that can be compared; zeros for other requests."""
+    if not record.premium_model or record.images > 0:
+        return dict.fromkeys(TEXT_SUMS, 0)
+    cached, written = max(0, record.tokens_cached), max(0, record.tokens_cache_write)
+    return {
+        "text_input": max(record.tokens_input, cached + written),
+        "text_cached": cached,
+        "text_written": written,
+        "text_output": max(0, record.tokens_output),
+        "text_premium_cost": record.premium_cost,
     }
 
 

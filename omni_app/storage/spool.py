@@ -62,9 +62,8 @@ class Admission:
         When the last attempt produced tokens the row names its model, as for any failed request.
         """
         values = {name: getattr(self, name) for name in Admission.__slots__}
-        row = RequestRecord(
-            **values, error_code=UNKNOWN_OUTCOME, cost=sum(one.cost for one in attempts), attempts=len(attempts)
-        )
+        spent = sum(one.cost for one in attempts)
+        row = RequestRecord(**values, error_code=UNKNOWN_OUTCOME, cost=spent, failed_cost=spent, attempts=len(attempts))
         last = attempts[-1] if attempts else None
         if last is None or not (last.tokens_input or last.tokens_output):
             return row

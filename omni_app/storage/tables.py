@@ -79,6 +79,8 @@ class Org(SQLModel, table=True):
     name: str = Field(max_length=200)
     premium_model: str = Field(default="", max_length=200)
     """The baseline that its savings are measured against; empty = the server's."""
+    comparisons: list[str] | None = _json(nullable=True)
+    """Deployment ids of further models to compare its costs with."""
     keep_prompts_days: int = Field(default=0)
     """How long prompts and answers are kept, encrypted; 0 = they are not stored."""
     disabled_models: list[str] | None = _json(nullable=True)
@@ -292,6 +294,8 @@ class RequestRow(SQLModel, table=True):
     images: int = Field(default=0)
     estimated: bool = Field(default=False)
     cost: int = _money()
+    failed_cost: int = _money()
+    """The part of `cost` that went to attempts which did not give the whole answer."""
     premium_cost: int = _money()
     """The baseline's cost for the same tokens; `cost` when there is no baseline, 0 when no model answered."""
     premium_model: str = Field(default="", max_length=200)
@@ -357,6 +361,18 @@ class UsageRollup(SQLModel, table=True):
     tokens_output: int = _tokens()
     latency_ms: int = _tokens()
     """Of the answered requests, added up."""
+    failed_cost: int = _money()
+    routed: int = _tokens()
+    """Requests whose `routing_us` was measured."""
+    routing_us: int = _tokens()
+    text_input: int = _tokens()
+    """Of the requests that have a baseline and made no image, the `text_` columns have what their texts cost at any
+    price. Input as billed, but never less than what was cached and written.
+    """
+    text_cached: int = _tokens()
+    text_written: int = _tokens()
+    text_output: int = _tokens()
+    text_premium_cost: int = _money()
 
 
 class LatencyRollup(SQLModel, table=True):

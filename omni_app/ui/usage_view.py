@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from omni_app.storage import reports
 from omni_app.storage.accounts import Identity
-from omni_app.storage.reports import Line, UsageGroup
+from omni_app.storage.reports import Line, Overhead, UsageGroup
 from omni_app.ui import text
 from omni_app.ui.components.basics import Row
 from omni_app.ui.view import FORMATS, View, sensible_buckets, view_of
@@ -96,6 +96,7 @@ def _sum(name: str, groups: Sequence[UsageGroup]) -> UsageGroup:
         tokens_output=sum(group.tokens_output for group in groups),
         avg_latency_ms=round(waited / answered) if answered else None,
         successful=answered,
+        overhead=sum((group.overhead for group in groups), Overhead()),
     )
 
 

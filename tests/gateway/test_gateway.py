@@ -58,6 +58,25 @@ async def test_a_failed_chain_says_what_each_attempt_met(tmp_path: Path) -> None
     assert (record.success, record.error_code, record.cost, record.premium_cost) == (False, "provider_error", 0, 0)
 
 
+async def test_what_failed_attempts_cost_is_part_of_the_cost_and_recorded_apart(tmp_path: Path) -> None:
+    lost = ProviderFault(FaultKind.EMPTY, "no text", usage=Usage(input=1000, output=50))
+    wasted = 1_000 * 1_000_000 + 50 * 4_000_000
+    rescuing = gateway(tmp_path, ScriptedProvider("alpha", [lost]), ScriptedProvider("beta"))
+    answer = await rescuing.chat(CALLER, HELLO)
+    (rescued,) = records(tmp_path)
+    assert (rescued.failed_cost, rescued.cost) == (wasted, answer.cost) and rescued.cost > wasted
+    assert rescued.savings == rescued.premium_cost - rescued.cost == answer.savings, "the saving pays for the failure"
+
+
+async def test_all_that_a_failed_request_cost_went_to_failed_attempts(tmp_path: Path) -> None:
+    lost = ProviderFault(FaultKind.EMPTY, "no text", usage=Usage(input=1000, output=50))
+    served = gateway(tmp_path, ScriptedProvider("alpha", [lost]), ScriptedProvider("beta", [DOWN]))
+    with pytest.raises(ProviderError):
+        await served.chat(CALLER, HELLO)
+    (record,) = records(tmp_path)
+    assert record.failed_cost == record.cost > 0
+
+
 async def test_tokens_of_a_lost_answer_are_paid_and_told(tmp_path: Path) -> None:
     lost = ProviderFault(FaultKind.EMPTY, "no text", usage=Usage(input=1000, output=50))
     answer = await gateway(tmp_path, ScriptedProvider("alpha", [lost]), ScriptedProvider("beta")).chat(CALLER, HELLO)

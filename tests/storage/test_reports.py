@@ -13,17 +13,22 @@ from hypothesis import strategies as st
 from sqlalchemy import event, select
 from sqlmodel import SQLModel
 
+from omni_app.routing.cost import TokenSums, actual_cost
+from omni_app.routing.types import Price
 from omni_app.storage import ledger, reports
 from omni_app.storage.database import Database, _alembic_config, sync_url
 from omni_app.storage.ledger import RequestRecord
-from omni_app.storage.reports import EXACT_UP_TO, Scope, UsageGroup
+from omni_app.storage.reports import EXACT_UP_TO, Comparable, Overhead, Scope, UsageGroup
 from omni_app.storage.rollups import BUCKET_BASE, bucket_latency_ms, latency_bucket
 from omni_app.storage.tables import LatencyRollup, UsageRollup
-from tests.storage.facts import KEY, NOON, ORG, record
+from tests.routing.test_cost import PRICES
+from tests.storage.facts import KEY, NOON, ORG, attempt, record
 
 START = datetime(2026, 3, 9, tzinfo=UTC)
 SPAN = timedelta(days=3)
 instants = st.integers(0, 4 * 86_400_000_000).map(lambda us: START + timedelta(microseconds=us))
+TOKENS = st.integers(-3, 10**6)
+"""Providers have sent counts below zero, and more cached tokens than there were."""
 rows = st.lists(
     st.builds(
         replace,
@@ -34,7 +39,14 @@ rows = st.lists(
         key_id=st.sampled_from([KEY, UUID(int=7)]),
         premium_model=st.sampled_from(["", "anthropic/opus"]),
         cost=st.integers(0, 10**13),
+        failed_cost=st.integers(0, 10**12),
         premium_cost=st.integers(0, 10**14),
+        tokens_input=TOKENS,
+        tokens_output=TOKENS,
+        tokens_cached=TOKENS,
+        tokens_cache_write=TOKENS,
+        images=st.sampled_from([0, 0, 0, 2]),
+        routing_us=st.sampled_from([0, 80, 1_234]),
         latency_ms=st.integers(0, 600_000),
         success=st.booleans(),
         rescued=st.booleans(),
@@ -83,6 +95,32 @@ async def test_any_range_adds_up_as_its_rows_do(
     assert len({(line.at, line.name) for line in lines}) == len(lines)
     assert {line.name for line in lines} == {str(row.key_id) for row in inside}
     assert set(headline.premium_models) == {row.premium_model for row in inside} - {""}
+    routed = [row.routing_us for row in inside if row.routing_us]
+    overhead = Overhead(sum(row.failed_cost for row in inside), len(routed), sum(routed))
+    assert overhead == report.overhead == headline.overhead
+    assert overhead == sum((line.group.overhead for line in lines), Overhead())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(found=rows, edges=st.tuples(instants, instants), price=PRICES)
+async def test_the_sums_of_a_range_cost_at_any_price_what_its_texts_cost_one_by_one(
+    database: Database, found: list[RequestRecord], edges: tuple[datetime, datetime], price: Price
+) -> None:
+    org = uuid4()
+    found = [replace(row, org_id=org, request_id=uuid4().hex) for row in found]
+    await write(database, found)
+    start, end = min(edges), max(edges)
+    texts = [row for row in found if start <= row.created_at < end and row.premium_model and not row.images]
+    async with database.session() as session:
+        report = await reports.usage(session, org_id=org, start=start, end=end, mode="live")
+    for groups in (report.by_baseline, report.by_model, report.by_task, report.by_day):
+        sums = sum((one.texts for one in groups), Comparable())
+        assert actual_cost(price, sums.tokens) == sum(actual_cost(price, billed(row)) for row in texts)
+        assert sums.premium_cost == sum(row.premium_cost for row in texts)
+
+
+def billed(row: RequestRecord) -> TokenSums:
+    return TokenSums(row.tokens_input, row.tokens_output, row.tokens_cached, row.tokens_cache_write)
 
 
 async def test_a_row_that_comes_twice_is_counted_once(database: Database) -> None:
@@ -163,9 +201,16 @@ async def test_what_stands_side_by_side_is_of_one_moment(database: Database) -> 
 
 async def test_the_migration_sums_what_was_there_as_the_writer_does(database: Database, database_url: str) -> None:
     written = [
-        replace(record("a"), cost=10**13 + 1),
+        replace(record("a"), cost=10**13 + 1, images=0, tokens_cached=2_000, routing_us=90),
         replace(record("b"), created_at=NOON - timedelta(hours=30), model="anthropic/opus", latency_ms=61_234),
-        replace(record("c"), created_at=NOON - timedelta(minutes=12), success=False, rescued=True, latency_ms=0),
+        replace(
+            record("c"),
+            created_at=NOON - timedelta(minutes=12),
+            success=False,
+            rescued=True,
+            latency_ms=0,
+            failed_cost=record().cost,
+        ),
         replace(record("d"), org_id=uuid4(), key_kind="test", created_at=NOON.replace(minute=59, second=59)),
     ]
     await write(database, written)
@@ -175,6 +220,23 @@ async def test_the_migration_sums_what_was_there_as_the_writer_does(database: Da
     command.upgrade(config, "head")
     assert [await rows_of(database, table) for table in (UsageRollup, LatencyRollup)] == before
     assert [len(table) for table in before] == [7, 6], "a and c share their day; c has no latency"
+
+
+async def test_the_migration_finds_what_failed_attempts_cost(database: Database, database_url: str) -> None:
+    rescued = replace(record("a"), cost=500, failed_cost=155, attempts=3, rescued=True)
+    failed = replace(record("b"), cost=70, failed_cost=70, success=False)
+    costs = [replace(attempt("a", place), cost=cost) for place, cost in enumerate((100, 55, 345))]
+    async with database.session() as session:
+        await ledger.insert_records(session, [rescued, failed, record("c")], costs)
+        await session.commit()
+    config = _alembic_config(sync_url(database_url))
+    command.downgrade(config, "0005")
+    command.upgrade(config, "head")
+    async with database.session() as session:
+        found = await ledger.recent_requests(session, org_id=ORG, mode="live")
+        report = await reports.usage(session, org_id=ORG, start=NOON - SPAN, end=NOON + SPAN, mode="live")
+    assert {row.request_id: row.failed_cost for row in found} == {"a": 155, "b": 70, "c": 0}
+    assert report.overhead.failed_cost == 225
 
 
 async def rows_of(database: Database, table: type[SQLModel]) -> list[tuple[Any, ...]]:
