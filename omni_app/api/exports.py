@@ -33,6 +33,7 @@ HEADINGS = (
     "cost_usd",
     "baseline_cost_usd",
     "saved_usd",
+    "failed_attempts_cost_usd",
 )
 BREAKDOWNS = ("model", "task", "key", "provider")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -91,6 +92,7 @@ def as_csv(lines: Iterable[Line], *, by: str) -> str:
                 usd_text(group.cost),
                 usd_text(group.premium_cost),
                 usd_text(group.savings),
+                usd_text(group.overhead.failed_cost),
             )
         )
     return out.getvalue()

@@ -211,6 +211,11 @@ def usage_group(name: str) -> Schema:
     )
 
 
+BAND = {
+    "low": described("number", "The saving if the other model had written as little as `output_ratio` says"),
+    "high": described("number", "The saving if it had written as much"),
+}
+
 USAGE = object_of(
     {
         "from": {"type": "string", "format": "date-time"},
@@ -220,7 +225,38 @@ USAGE = object_of(
         "successful_requests": {"type": "integer"},
         "total_cost": MONEY,
         "premium_cost": MONEY,
-        "estimated_savings": MONEY,
+        "premium_models": list_of({"type": "string"}),
+        "estimated_savings": described(
+            "number", "premium_cost, at the prices of each request's moment, minus total_cost; negative is a loss"
+        ),
+        "savings_band": object_of(
+            BAND
+            | {
+                "output_ratio": described("array", "Output tokens of the other model to ours: lowest, highest")
+                | {"items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+                "source": described("string", "Where the ratio was measured"),
+            }
+        ),
+        "comparisons": list_of(
+            object_of(
+                {
+                    "model": described("string", "One of those that the org chose; left out where this mode has none"),
+                    "price_version": {"type": "string"},
+                    "cost": described("number", "US dollars for the same tokens at today's price, exact"),
+                    "savings": described("number", "cost minus total_cost; negative is a loss"),
+                    "savings_band": object_of(BAND),
+                }
+            )
+        ),
+        "overhead": object_of(
+            {
+                "failed_attempts_cost": described(
+                    "number", "Of attempts that did not give the whole answer; part of total_cost"
+                ),
+                "routed_requests": described("integer", "Requests whose routing was timed"),
+                "routing_ms": described(["number", "null"], "From arrival to decision, their mean"),
+            }
+        ),
         "tokens": TOKENS,
         "by_model": usage_group("model"),
         "by_task": usage_group("task"),

@@ -1,5 +1,6 @@
 """What an org has set for itself. Every change reaches every worker with its next look at the revocation version."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -54,12 +55,13 @@ class OrgSettings:
     name: str
     premium_model: str
     keep_prompts_days: int
+    comparisons: tuple[str, ...] = ()
 
 
 async def read_settings(session: AsyncSession, *, org_id: UUID) -> OrgSettings:
     """The org's settings. Raises `NotFound` when it is gone."""
     org = await _living_org(session, org_id)
-    return OrgSettings(org.name, org.premium_model, org.keep_prompts_days)
+    return OrgSettings(org.name, org.premium_model, org.keep_prompts_days, tuple(org.comparisons or ()))
 
 
 async def rename_org(session: AsyncSession, *, org_id: UUID, name: str) -> None:
@@ -77,6 +79,17 @@ async def set_baseline(session: AsyncSession, *, org_id: UUID, model_id: str) ->
     """
     await bump(session, REVOCATIONS)
     (await _living_org(session, org_id)).premium_model = model_id
+    await session.flush()
+
+
+async def comparisons(session: AsyncSession, *, org_id: UUID) -> tuple[str, ...]:
+    """The models that the org compares its costs with, beside its baseline; in its order."""
+    return tuple(await session.scalar(select(col(Org.comparisons)).where(col(Org.id) == org_id)) or ())
+
+
+async def set_comparisons(session: AsyncSession, *, org_id: UUID, models: Sequence[str]) -> None:
+    """The models to compare with from now on, for past requests too. The caller has checked them, and commits."""
+    (await _living_org(session, org_id)).comparisons = list(models)
     await session.flush()
 
 

@@ -256,6 +256,11 @@ class UsageReport:
         return self.premium_cost - self.total_cost
 
     @property
+    def premium_models(self) -> tuple[str, ...]:
+        """The baselines' names, in order."""
+        return tuple(group.key for group in self.by_baseline if group.key)
+
+    @property
     def overhead(self) -> Overhead:
         return sum((group.overhead for group in self.by_model), Overhead())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from sqlalchemy import text
 
 from omni_app.money import PICO_PER_USD
 from omni_app.routing.types import SizeClass
+from omni_app.storage import accounts, ledger, org_settings
+from omni_app.storage.tables import utc_now
 from tests.api.conftest import HELLO, Running, run, settings_for
+from tests.storage.facts import record
 
 CODE = {"messages": [{"role": "user", "content": "Write a Python function that reverses a linked list."}]}
 DRAW = {"messages": [{"role": "user", "content": "Draw a picture of a red fox in the snow."}]}
@@ -278,6 +282,62 @@ async def test_usage_equals_sql_over_the_ledger_to_the_last_digit(product: Runni
         assert sum(group["requests"] for group in groups) == usage["total_requests"]
     exact = sum(Decimal(repr(answer["cost"])) for answer in answers)
     assert usage["total_cost"] == exact
+
+
+async def compare_with(product: Running, *models: str) -> None:
+    async with product.services.database.session() as session:
+        org_id = await accounts.org_named(session, "Acme")
+        await org_settings.set_comparisons(session, org_id=org_id, models=models)
+        await session.commit()
+
+
+async def test_usage_compares_with_the_models_that_the_org_chose(product: Running) -> None:
+    await compare_with(product, "sandbox/premium", "sandbox/swift", "openai/gpt-4.1")
+    for request in (HELLO, CODE, DRAW, {**CODE, "metadata": {"sandbox_fail": "all:timeout"}}):
+        await product.post("/v1/chat", request)
+    await settled(product)
+    usage = (await product.get("/v1/usage")).json(parse_float=Decimal, parse_int=Decimal)
+    assert usage["premium_models"] == ["sandbox/premium"]
+    same, cheap = usage["comparisons"]
+    assert (same["model"], cheap["model"]) == ("sandbox/premium", "sandbox/swift"), "a test key has no real prices"
+    assert (same["cost"], same["savings"]) == (usage["premium_cost"], usage["estimated_savings"])
+    assert cheap["savings"] == cheap["cost"] - usage["total_cost"] < same["savings"]
+    band = usage["savings_band"]
+    assert same["savings_band"] == {end: band[end] for end in ("low", "high")}
+    assert band["low"] < usage["estimated_savings"] < band["high"]
+    assert band["output_ratio"] == [Decimal("0.67"), Decimal("1.5")] and "AlpacaEval" in band["source"]
+
+
+async def test_a_loss_is_shown_as_one(product: Running) -> None:
+    await compare_with(product, "sandbox/swift")
+    await product.post("/v1/chat", {**CODE, "priority": "best"})
+    await settled(product)
+    (cheap,) = (await product.get("/v1/usage")).json()["comparisons"]
+    assert cheap["savings"] < 0 and cheap["savings_band"]["low"] < cheap["savings"] < cheap["savings_band"]["high"]
+
+
+async def test_usage_tells_what_failed_attempts_cost_and_what_routing_took(product: Running) -> None:
+    assert (await product.get("/v1/usage")).json()["overhead"] == {
+        "failed_attempts_cost": 0, "routed_requests": 0, "routing_ms": None,
+    }  # fmt: skip
+    await product.post("/v1/chat", HELLO)
+    await settled(product)
+    async with product.services.database.session() as session:
+        (routing_us,) = (await session.execute(text("SELECT routing_us FROM requests"))).one()
+    overhead = (await product.get("/v1/usage")).json()["overhead"]
+    assert overhead["routed_requests"] == 1 and overhead["routing_ms"] == routing_us / 1000
+    assert overhead["failed_attempts_cost"] == 0
+
+
+async def test_failed_attempts_are_in_the_cost_and_told_apart(product: Running) -> None:
+    async with product.services.database.session() as session:
+        org_id = await accounts.org_named(session, "Acme")
+        rescued = replace(record("r"), org_id=org_id, key_kind="test", created_at=utc_now(), failed_cost=2 * 10**9)
+        await ledger.insert_records(session, [rescued])
+        await session.commit()
+    usage = (await product.get("/v1/usage")).json(parse_float=Decimal)
+    assert usage["overhead"]["failed_attempts_cost"] == Decimal("0.002") < usage["total_cost"]
+    assert usage["estimated_savings"] == Decimal(rescued.premium_cost - rescued.cost) / PICO_PER_USD
 
 
 async def test_usage_is_of_the_callers_org_only(product: Running) -> None:

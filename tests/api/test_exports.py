@@ -26,7 +26,7 @@ async def person(product: Running) -> accounts.Identity:
         who = await accounts.sign_up(session, email="a@example.com", password="a wonderful horse 9", org_name="A")
         token = await accounts.open_session(session, user_id=who.user_id)
         key, _ = await keys.create_key(session, org_id=who.org_id, name="=cmd()", kind="live", hasher=services.hasher)
-        mine = [replace(record(f"r{n}"), org_id=who.org_id, key_id=key.id) for n in range(2)]
+        mine = [replace(record(f"r{n}"), org_id=who.org_id, key_id=key.id, failed_cost=1_234) for n in range(2)]
         await ledger.insert_records(session, [*mine, replace(record("other"), org_id=uuid4())])
         await session.commit()
     product.client.cookies.set("omr_session", token)
@@ -45,6 +45,7 @@ async def test_the_file_holds_the_lines_with_exact_money(product: Running, perso
     one = record()
     assert (line["model"], line["requests"], line["time_utc"]) == (one.model, "2", f"{NOON:%Y-%m-%dT%H}:00:00Z")
     assert (line["cost_usd"], line["saved_usd"]) == (usd_text(2 * one.cost), usd_text(2 * one.savings))
+    assert line["failed_attempts_cost_usd"] == usd_text(2 * 1_234)
 
 
 async def test_names_are_no_formulas(product: Running, person: accounts.Identity) -> None:

@@ -9,7 +9,7 @@ from omni_app.errors import NotFound
 from omni_app.storage.database import Database
 from omni_app.storage.keys import KeyCache, KeyHasher, create_key
 from omni_app.storage.meta import REVOCATIONS, read_meta
-from omni_app.storage.org_settings import disabled_models, set_model_enabled
+from omni_app.storage.org_settings import comparisons, disabled_models, set_comparisons, set_model_enabled
 from omni_app.storage.tables import Org, utc_now
 
 
@@ -71,3 +71,15 @@ async def test_an_org_that_is_not_there_is_not_changed_and_nobody_is_told(databa
         await switch(database, org_id, "openai/x", enabled=False)
     async with database.session() as session:
         assert await read_meta(session, REVOCATIONS) == ""
+
+
+async def test_what_an_org_compares_with_is_its_own_and_keeps_its_order(database: Database) -> None:
+    mine, theirs, gone = await org(database), await org(database), await org(database, deleted=True)
+    async with database.session() as session:
+        await set_comparisons(session, org_id=mine, models=["b/two", "a/one"])
+        with pytest.raises(NotFound):
+            await set_comparisons(session, org_id=gone, models=["a/one"])
+        await session.commit()
+    async with database.session() as session:
+        found = [await comparisons(session, org_id=one) for one in (mine, theirs, gone, uuid4())]
+    assert found == [("b/two", "a/one"), (), (), ()]

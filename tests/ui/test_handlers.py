@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, Any] = {
     "which": "quality",
     "number": "1",
     "model": "openai/gpt-x",
+    "place": "0",
     "days": "30",
     "role": "member",
     "user_id": "00000000-0000-0000-0000-000000000000",

@@ -1,6 +1,7 @@
 """The pages' states over the real ledger, keys and router; and that every page can be built."""
 
 import inspect
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -9,10 +10,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from omni_app.api.responses import json_response
 from omni_app.api.usage import usage_body
 from omni_app.money import usd_text
 from omni_app.services import Services
-from omni_app.storage import keys, ledger, reports
+from omni_app.storage import keys, ledger, org_settings, reports
 from omni_app.storage.ledger import RequestRecord
 from omni_app.storage.tables import utc_now
 from omni_app.ui.pages import (
@@ -97,13 +99,59 @@ async def test_overview_and_usage_show_the_api_s_figures_to_the_last_digit(servi
         report = await reports.usage(
             session, org_id=ada.who.org_id, start=utc_now() - timedelta(days=6), end=utc_now(), mode="live"
         )
-    body = usage_body(report, mode="live")
+    body = usage_body(report, services.gateway.registry, (), mode="live")
     shown, counted = ada.tab.state(OverviewState).figures, ada.tab.state(UsageState).figures
     assert shown["spend_exact"] == counted["cost_exact"] == "$" + usd_text(report.total_cost)
     assert shown["saved_exact"] == counted["saved_exact"] == "$" + usd_text(report.estimated_savings)
     assert shown["requests"] == counted["requests"] == str(body["total_requests"]) == "8"
     assert shown["errors_note"] == "1 of 8"
     assert "anthropic/big" in shown["saved_note"]
+
+
+def exact(amount: str) -> str:
+    """An amount of the API's JSON as a page's `data` value."""
+    return f"-${amount[1:]}" if amount.startswith("-") else f"${amount}"
+
+
+async def test_overview_compares_with_the_team_s_models_as_the_api_does(services: Services, sign_up: Any) -> None:
+    ada = await sign_up("ada@example.com")
+    others = ("openai/gpt-4.1", "openai/gpt-4o-mini", "sandbox/swift")
+    routed = {"routing_us": 410, "failed_cost": 1_000_000}
+    await write(services, *(record(ada.who.org_id, n, **routed) for n in range(3)))
+    async with services.database.session() as session:
+        await org_settings.set_comparisons(session, org_id=ada.who.org_id, models=others)
+        await session.commit()
+        span: Any = {"start": utc_now() - timedelta(days=6), "end": utc_now(), "mode": "live"}
+        report = await reports.usage(session, org_id=ada.who.org_id, **span)
+    told = json_response(usage_body(report, services.gateway.registry, others, mode="live")).body
+    body = json.loads(bytes(told), parse_float=str, parse_int=str)
+    await ada.tab.fire(OverviewState, "load")
+    await ada.tab.at("/usage/").fire(UsageState, "load")
+    state = ada.tab.state(OverviewState)
+    recorded, *further = state.compared
+    assert (recorded["model"], recorded["prices"]) == ("anthropic/big", "of each request's moment")
+    assert recorded["low_exact"] == exact(body["savings_band"]["low"])
+    assert [(row["model"], row["cost_exact"], row["saved_exact"], row["high_exact"]) for row in further] == [
+        (one["model"], exact(one["cost"]), exact(one["savings"]), exact(one["savings_band"]["high"]))
+        for one in body["comparisons"]
+    ]
+    assert [row["model"] for row in further] == ["openai/gpt-4.1", "openai/gpt-4o-mini"], "not the simulated one"
+    assert all(row["prices"].startswith("today's (litellm-") for row in further)
+    cheap = further[1]
+    assert cheap["saved"].startswith("-$") and cheap["saved_exact"].startswith("-$"), "a loss is shown as one"
+    assert state.figures["saved_band"].endswith("if it had written 33% less or 50% more")
+    assert state.figures["spend_note"] == "$0.000003 of it for failed attempts"
+    counted = ada.tab.state(UsageState).figures
+    assert counted["failed"] == state.figures["spend_note"]
+    assert counted["routing"] == state.figures["routing_note"] == "routing took 0.41 ms on average"
+
+
+async def test_with_no_requests_there_is_nothing_to_compare(services: Services, sign_up: Any) -> None:
+    ada = await sign_up("ada@example.com")
+    await ada.tab.fire(OverviewState, "load")
+    state = ada.tab.state(OverviewState)
+    assert (state.compared, state.figures["saved_band"], state.figures["spend_note"]) == ([], "", "")
+    assert state.figures["routing_note"] == ""
 
 
 async def test_the_chart_s_table_adds_up_to_the_spend(services: Services, sign_up: Any) -> None:

@@ -16,7 +16,9 @@ from sqlmodel import col
 from omni_app.gateway.types import Answer, Caller, ChatRequest
 from omni_app.money import usd_text
 from omni_app.providers.base import Usage
+from omni_app.registry import packaged_registry
 from omni_app.registry.store import edit_model, record_registry, seed_models
+from omni_app.routing.band import OF_ONE, savings_band
 from omni_app.routing.cost import actual_cost
 from omni_app.routing.types import Deployment, Price
 from omni_app.services import Services
@@ -25,8 +27,10 @@ from omni_app.storage.ledger import AttemptRecord, RequestRecord
 from omni_app.storage.org_settings import set_model_enabled
 from omni_app.storage.prompts import forget_prompts
 from omni_app.storage.tables import Org, RequestRow, SnapshotRow
+from omni_app.ui import text
 from omni_app.ui.cost_lines import baseline_rows, cost_rows, price_note
 from omni_app.ui.pages.request_state import RequestState
+from omni_app.ui.savings_view import band_of_one, between
 from omni_app.ui.session import AppState
 from omni_app.ui.time_line import ticks, time_rows
 from tests.ui.conftest import Person
@@ -176,18 +180,19 @@ async def test_a_price_that_changed_since_is_said_and_the_old_one_is_shown(servi
     await services.start()
     request_id = await asked(services, person)
     state = await opened(person, request_id)
-    costs, model = list(state.costs), state.facts["model"]
-    assert state.price_note == ""
+    costs, facts = list(state.costs), dict(state.facts)
+    assert state.price_note == "" and facts["against"] == "against sandbox/premium"
     async with services.database.session() as session:
         await seed_models(session, services.gateway.registry)
         await record_registry(session, services.gateway.registry)
         price = {"input": 1, "output": 2, "cached_input": None, "cache_write": None, "image": 0}
-        await edit_model(session, model_id=model, changes={"price": price}, source="test")
+        for model in (facts["model"], "sandbox/premium"):
+            await edit_model(session, model_id=model, changes={"price": price}, source="test")
         await session.commit()
     await services._sync_registry(seeded=True)
     await opened(person, request_id)
     await services.stop()
-    assert list(state.costs) == costs
+    assert (list(state.costs), state.facts["band"]) == (costs, facts["band"])
     assert "has changed since" in state.price_note
 
 
@@ -200,6 +205,21 @@ async def test_what_cannot_be_told_any_more_is_not_made_up(services: Services, s
     assert [row["kind"] for row in state.costs[:3]] == ["part", "rest", "total"]
     assert state.costs[2]["exact"] == f"${usd_text(old.cost)}"
     assert "not kept" in state.price_note
+    widest = savings_band(old.premium_cost, old.premium_cost, cost=old.cost, ratio=OF_ONE)
+    assert state.facts["band"] == between(widest, OF_ONE)
+
+
+def test_the_band_of_a_request_is_of_its_own_price_and_negative_when_the_choice_cost_more() -> None:
+    then = packaged_registry()
+    price = then.deployments[0].price
+    told = replace(
+        record(uuid4(), 1), premium_model=then.deployments[0].id, tokens_input=0, tokens_output=100,
+        premium_cost=100 * price.output, cost=300 * price.output,
+    )  # fmt: skip
+    low, high = (text.money((100 * ratio // 100 - 300) * price.output) for ratio in (OF_ONE.low, OF_ONE.high))
+    assert low.startswith("-$") and high.startswith("-$")
+    assert band_of_one(told, then) == f"between {low} and {high} if it had written 41% less or 69% more"
+    assert band_of_one(replace(told, images=1), then) == band_of_one(replace(told, premium_model=""), then) == ""
 
 
 async def test_a_request_of_another_team_looks_like_one_that_does_not_exist(services: Services, sign_up: Any) -> None:

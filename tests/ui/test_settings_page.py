@@ -48,6 +48,9 @@ async def test_an_owner_changes_name_baseline_and_storage(services: Services, si
         ("rename", {"form": {"name": "a\u0007"}}),
         ("rename", {"form": {}}),
         ("choose_baseline", {"model": "nobody/knows"}),
+        ("choose_comparison", {"place": "0", "model": "nobody/knows"}),
+        ("choose_comparison", {"place": "1", "model": "local/smollm2-135m"}),
+        ("choose_comparison", {"place": "2", "model": "sandbox/painter"}),
     ],
 )
 async def test_what_cannot_be_is_told_and_changes_nothing(
@@ -58,6 +61,31 @@ async def test_what_cannot_be_is_told_and_changes_nothing(
     await ada.tab.fire(SettingsState, handler, **arguments)
     assert ada.tab.state(SettingsState).problem
     assert await settings_of(services, ada) == before
+
+
+async def test_an_owner_chooses_up_to_three_models_to_compare_with(services: Services, sign_up: Any) -> None:
+    ada = await sign_up("ada@example.com")
+    await ada.tab.at("/settings/").fire(SettingsState, "load")
+    state = ada.tab.state(SettingsState)
+    assert state.others == ["", "", ""] and "sandbox/swift" in state.comparable
+    assert not {"local/smollm2-135m", "sandbox/painter"} & set(state.comparable), "no price; writes no text"
+    for place, model in enumerate(("sandbox/swift", "sandbox/coder", "openai/gpt-4.1")):
+        await ada.tab.fire(SettingsState, "choose_comparison", place=str(place), model=model)
+    assert (await settings_of(services, ada)).comparisons == ("sandbox/swift", "sandbox/coder", "openai/gpt-4.1")
+    await ada.tab.fire(SettingsState, "choose_comparison", place="0", model="sandbox/coder")
+    assert "only once" in state.problem
+    await ada.tab.fire(SettingsState, "choose_comparison", place="0", model="")
+    assert state.others == ["sandbox/coder", "openai/gpt-4.1", ""]
+    assert (await settings_of(services, ada)).comparisons == ("sandbox/coder", "openai/gpt-4.1")
+
+
+async def test_a_comparison_whose_model_is_gone_gives_way_to_the_next_choice(services: Services, sign_up: Any) -> None:
+    ada = await sign_up("ada@example.com")
+    async with services.database.session() as session:
+        await org_settings.set_comparisons(session, org_id=ada.who.org_id, models=["gone/model", "sandbox/coder"])
+        await session.commit()
+    await ada.tab.fire(SettingsState, "choose_comparison", place="2", model="sandbox/swift")
+    assert (await settings_of(services, ada)).comparisons == ("sandbox/coder", "sandbox/swift")
 
 
 @pytest.mark.parametrize("days", ["1", "-7", "7 ", "all"])
@@ -78,6 +106,7 @@ async def test_a_member_sees_the_settings_and_changes_none(services: Services, s
     for handler, arguments in (
         ("rename", {"form": {"name": "Mine"}}),
         ("choose_baseline", {"model": "sandbox/premium"}),
+        ("choose_comparison", {"place": "0", "model": "sandbox/swift"}),
         ("choose_days", {"days": "90"}),
         ("give_role", {"user_id": str(bob.who.user_id), "role": "owner"}),
     ):

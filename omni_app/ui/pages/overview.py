@@ -2,7 +2,9 @@
 
 import reflex as rx
 
-from omni_app.storage import ledger, reports
+from omni_app.gateway.comparison import chosen, compared, recorded_band
+from omni_app.routing.band import OF_MANY, Band
+from omni_app.storage import ledger, org_settings, reports
 from omni_app.storage.accounts import Identity
 from omni_app.storage.reports import Totals
 from omni_app.storage.tables import utc_now
@@ -11,7 +13,9 @@ from omni_app.ui.components.basics import Row, button_link, card, empty, money, 
 from omni_app.ui.components.chart import SLOT, cost_chart, drawn, labels
 from omni_app.ui.components.requests import request_table
 from omni_app.ui.components.shell import MODES, RANGES, app_page, days_form, switch
+from omni_app.ui.components.table import Column, data_table
 from omni_app.ui.records import request_row
+from omni_app.ui.savings_view import LESS, MORE, between, comparison_rows, failed_note, recorded_row, routing_note
 from omni_app.ui.session import AppState, authed, backstage
 from omni_app.ui.view import View, buckets, view_of
 
@@ -24,6 +28,8 @@ class OverviewState(AppState):
 
     loaded: bool = False
     figures: Row = {}
+    compared: list[Row] = []
+    """The baseline, then the models that the team compares with."""
     bars: list[Row] = []
     ticks: list[str] = []
     top: str = ""
@@ -48,9 +54,14 @@ class OverviewState(AppState):
             before = await reports.totals(session, start=start, end=end, **scope)
             groups = await reports.series(session, start=view.start, end=view.end, bucket=view.bucket, **scope)
             newest = await ledger.recent_requests(session, limit=RECENT, **scope)
+            others = await org_settings.comparisons(session, org_id=who.org_id)
         self.mode, self.range, self.problem = view.mode, view.range, view.problem
         self.first_day, self.last_day = view.days
-        self.figures = figures(now, before)
+        registry = backstage.services.gateway.registry
+        band = recorded_band(now.by_baseline, registry.get)
+        self.figures = figures(now, before, band)
+        further = compared(now.by_baseline, chosen(others, registry, view.mode))
+        self.compared = [recorded_row(now, band)] * bool(now.premium_models) + comparison_rows(further)
         self.simulated = simulated_note(now)
         self.recent = [request_row(record) for record in newest]
         self.has_rows = bool(newest)
@@ -65,21 +76,24 @@ class OverviewState(AppState):
         self.unit = view.bucket
 
 
-def figures(now: Totals, before: Totals) -> Row:
+def figures(now: Totals, before: Totals, band: Band) -> Row:
     """The headline figures as text, each with what it was in the period before."""
     share = "" if now.saved_share is None else f"{100 * now.saved_share:.0f}% of "
     return {
         "spend": text.money(now.cost),
         "spend_exact": text.exact_money(now.cost),
+        "spend_note": failed_note(now.overhead, now.requests),
         "spend_change": text.change(now.cost, before.cost),
         "saved": text.money(now.savings),
         "saved_exact": text.exact_money(now.savings),
         "saved_note": f"{share}{text.money(now.premium_cost)} with {baseline_name(now)}" if now.requests else "",
+        "saved_band": between(band, OF_MANY) if now.premium_models else "",
         "saved_change": was(text.money(before.savings), before),
         "requests": text.number(now.requests),
         "requests_change": text.change(now.requests, before.requests),
         "latency": text.milliseconds(now.p50_ms),
         "latency_note": f"p95 {text.milliseconds(now.p95_ms)}",
+        "routing_note": routing_note(now.overhead),
         "latency_change": was(f"{text.milliseconds(before.p50_ms)}, p95 {text.milliseconds(before.p95_ms)}", before),
         "errors": text.percent(now.requests - now.successful, now.requests),
         "errors_note": f"{text.number(now.requests - now.successful)} of {text.number(now.requests)}",
@@ -128,7 +142,7 @@ def page() -> rx.Component:
     return app_page(
         rx.cond(OverviewState.simulated != "", notice(OverviewState.simulated, tone="sim")),
         _stats(),
-        rx.cond(OverviewState.has_rows, rx.fragment(_chart(), _recent()), _nothing_yet()),
+        rx.cond(OverviewState.has_rows, rx.fragment(_chart(), _compared(), _recent()), _nothing_yet()),
         path=PATH,
         title="Overview",
         lead="What your requests cost, and what they would have cost with one premium model.",
@@ -140,16 +154,23 @@ def page() -> rx.Component:
 def _stats() -> rx.Component:
     figure = OverviewState.figures
     return rx.el.dl(
-        stat("Spend", money(figure["spend"], figure["spend_exact"]), figure["spend_change"]),
+        stat("Spend", money(figure["spend"], figure["spend_exact"]), figure["spend_note"], figure["spend_change"]),
         stat(
             "Saved",
             money(figure["saved"], figure["saved_exact"]),
             figure["saved_note"],
+            figure["saved_band"],
             figure["saved_change"],
             tone="good",
         ),
         stat("Requests", figure["requests"], figure["requests_change"]),
-        stat("Median latency", figure["latency"], figure["latency_note"], figure["latency_change"]),
+        stat(
+            "Median latency",
+            figure["latency"],
+            figure["latency_note"],
+            figure["routing_note"],
+            figure["latency_change"],
+        ),
         stat("Errors", figure["errors"], figure["errors_note"], figure["errors_change"]),
         stat("Rescued by fallback", figure["rescued"], "answered after a model failed", figure["rescued_change"]),
         class_name="stats",
@@ -165,6 +186,26 @@ def _chart() -> rx.Component:
         baseline=OverviewState.figures["baseline"],
         unit=OverviewState.unit,
     )
+
+
+def _compared() -> rx.Component:
+    columns: list[Column] = [
+        ("Model", lambda row: rx.el.span(row["model"], class_name="wrap")),
+        ("Prices", lambda row: row["prices"]),
+        ("#Would have cost", lambda row: money(row["cost"], row["cost_exact"])),
+        ("#Saved", lambda row: money(row["saved"], row["saved_exact"])),
+        (f"#Saved if it wrote {LESS}", lambda row: money(row["low"], row["low_exact"])),
+        (f"#Saved if it wrote {MORE}", lambda row: money(row["high"], row["high_exact"])),
+    ]
+    note = rx.el.p(
+        "The same tokens at the prices named. Another model writes more or less: ", OF_MANY.source, ". A model that "
+        "reasons against one that does not differs by more. Images and embeddings count as recorded. ",
+        rx.el.a("Choose models to compare with", href="/settings/"), ".",
+        class_name="soft small",
+    )  # fmt: skip
+    table = data_table(OverviewState.compared, columns, caption="Cost and saving against other models")
+    shown = card(table, note, title="Against other models", class_name="stack tight")
+    return rx.cond(OverviewState.compared.length() > 0, shown)
 
 
 def _recent() -> rx.Component:

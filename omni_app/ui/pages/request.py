@@ -2,6 +2,7 @@
 
 import reflex as rx
 
+from omni_app.routing.band import OF_ONE
 from omni_app.ui.components.basics import (
     badge,
     button,
@@ -54,7 +55,7 @@ def _figures() -> rx.Component:
         stat("Outcome", badge(fact["outcome"], tone=fact["tone"]), moment(fact["at"], fact["at_text"])),
         stat("Task", fact["task"], rx.fragment("endpoint: ", fact["endpoint"])),
         stat("Cost", money(fact["cost"], fact["cost_exact"]), fact["model"]),
-        stat("Saved", money(fact["saved"], fact["saved_exact"]), fact["against"], tone="good"),
+        stat("Saved", money(fact["saved"], fact["saved_exact"]), fact["against"], fact["band"], tone="good"),
         stat("Latency", fact["latency"], fact["latency_note"]),
         stat("Tokens", fact["tokens"], fact["tokens_note"]),
         class_name="stats",
@@ -106,6 +107,10 @@ def _costs() -> rx.Component:
     return card(
         cost_table(RequestState.costs, caption="What it cost, and would have cost at the baseline, line by line"),
         rx.cond(RequestState.price_note != "", rx.el.p(RequestState.price_note, class_name="soft small")),
+        rx.cond(
+            RequestState.facts["band"] != "",
+            rx.el.p("How much another model writes: ", OF_ONE.source, ".", class_name="soft small"),
+        ),
         title="What it cost",
         class_name="stack",
     )

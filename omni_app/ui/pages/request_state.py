@@ -24,6 +24,7 @@ from omni_app.ui.components.basics import Row
 from omni_app.ui.cost_lines import baseline_rows, cost_rows, price_note
 from omni_app.ui.log_view import address, typed
 from omni_app.ui.records import attempt_row, request_row
+from omni_app.ui.savings_view import band_of_one
 from omni_app.ui.session import AppState, authed, backstage
 from omni_app.ui.time_line import precise_ms, ticks, time_rows, timed
 from omni_app.ui.view import key_kind
@@ -72,7 +73,10 @@ class RequestState(AppState):
             mine = await keys.list_keys(session, org_id=who.org_id, include_hidden=True)
             kept = await kept_exchange(session, who, request_id)
         names = {key.id: key.name for key in mine}
-        self.facts = told(found.request) | {"key": names.get(found.request.key_id, "a key that is gone")}
+        self.facts = told(found.request) | {
+            "key": names.get(found.request.key_id, "a key that is gone"),
+            "band": band_of_one(found.request, then),
+        }
         self._show_course(found, then)
         self._show_choice(found.request, decision)
         self._show_again(found.request, kept)

@@ -3,6 +3,7 @@
 Passwords and invitation links go by native forms to `/auth/*` (`omni_app.api.team`), never through this state.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import reflex as rx
 from pydantic import StringConstraints
 
 from omni_app.errors import InvalidRequest
+from omni_app.gateway.comparison import MOST_COMPARISONS, check_comparisons, comparable_models
 from omni_app.storage import org_settings, teams
 from omni_app.storage.accounts import MEMBER, OWNER, Identity
 from omni_app.storage.retention import DELETED_ORGS_KEPT
@@ -40,6 +42,8 @@ DAYS = {"0": "Do not store them", "7": "For 7 days", "30": "For 30 days", "90": 
 Name = Annotated[str, StringConstraints(max_length=60)]
 ModelId = Annotated[str, StringConstraints(max_length=200)]
 Id = Annotated[str, StringConstraints(pattern="^[0-9a-f-]{36}$")]
+Place = Literal["0", "1", "2"]
+"""Of a model to compare with."""
 Days = Literal["0", "7", "30", "90"]
 Role = Literal["owner", "member"]
 
@@ -52,6 +56,9 @@ class SettingsState(AppState):
     name: str = ""
     baseline: str = ""
     models: list[str] = []
+    others: list[str] = [""] * MOST_COMPARISONS
+    """The models to compare with, one a place; "" = none."""
+    comparable: list[str] = []
     days: str = "0"
     people: list[Row] = []
     invitations: list[Row] = []
@@ -92,6 +99,23 @@ class SettingsState(AppState):
             await session.commit()
         self.baseline = model
         self.done = "From the next request on, savings are measured against that."
+
+    @rx.event
+    @authed
+    async def choose_comparison(self, who: Identity, /, place: Place, model: ModelId) -> None:
+        """Which model the team compares with at this place; "" = none."""
+        teams.refuse_all_but_owners(who)
+        registry = backstage.services.gateway.registry
+        async with backstage.services.database.reading() as session:
+            now = await org_settings.read_settings(session, org_id=who.org_id)
+            kept = [one if registry.get(one) else "" for one in _places(now.comparisons)]
+            kept[int(place)] = model
+            models = [one for one in kept if one]
+            check_comparisons(models, registry)
+            await org_settings.set_comparisons(session, org_id=who.org_id, models=models)
+            await session.commit()
+        self.others = _places(models)
+        self.done = "Overview and the usage report compare with these, for past requests too."
 
     @rx.event
     @authed
@@ -174,6 +198,7 @@ class SettingsState(AppState):
         self.owner = who.is_owner
         self.name, self.baseline, self.days = now.name, now.premium_model, str(now.keep_prompts_days)
         self.models = _baselines()
+        self.others, self.comparable = _places(now.comparisons), _comparable()
         self.people = [_person(one, who) for one in people]
         self.invitations = [_invitation(one) for one in invitations]
         others = [(org_id, name) for org_id, name in orgs if org_id != who.org_id]
@@ -186,6 +211,16 @@ def _baselines() -> list[str]:
     registry = backstage.services.gateway.registry
     found = [one for kind in ("live", "test") for one in registry.serving(kind) if not one.makes_images]
     return [one.id for one in found]
+
+
+def _comparable() -> list[str]:
+    """Every model that a comparison can be made with, of both kinds of key."""
+    registry = backstage.services.gateway.registry
+    return [one.id for kind in ("live", "test") for one in comparable_models(registry, kind)]
+
+
+def _places(models: Sequence[str]) -> list[str]:
+    return [*models, *[""] * MOST_COMPARISONS][:MOST_COMPARISONS]
 
 
 def _person(member: teams.Member, who: Identity) -> Row:
@@ -272,7 +307,35 @@ def _baseline() -> rx.Component:
         disabled=~SettingsState.owner,
     )
     hint = "Savings say what the same tokens would have cost with this model. Past requests keep the one of their time."
-    return card(_labelled("Measure savings against", field, name="baseline", hint=hint), title="Baseline")
+    further = rx.el.div(
+        rx.el.span("Compare with", class_name="label", id="comparisons"),
+        *(_comparison(place) for place in range(MOST_COMPARISONS)),
+        rx.el.span(
+            "Overview and the usage report also say what the same tokens would cost with these, at today's prices.",
+            class_name="hint",
+        ),
+        class_name="field",
+        role="group",
+        custom_attrs={"aria-labelledby": "comparisons"},
+    )
+    return card(
+        _labelled("Measure savings against", field, name="baseline", hint=hint),
+        further,
+        title="Baseline",
+        class_name="stack tight",
+    )
+
+
+def _comparison(place: int) -> rx.Component:
+    return rx.el.select(
+        rx.el.option("None", value=""),
+        rx.foreach(SettingsState.comparable, lambda model: rx.el.option(model, value=model)),
+        id=f"comparison-{place + 1}",
+        value=SettingsState.others[place],
+        on_change=lambda model: SettingsState.choose_comparison(str(place), model),
+        disabled=~SettingsState.owner,
+        custom_attrs={"aria-label": f"Model {place + 1} to compare with"},
+    )
 
 
 def _prompts() -> rx.Component:

@@ -3,13 +3,14 @@
 import reflex as rx
 
 from omni_app.storage.accounts import Identity
-from omni_app.storage.reports import UsageGroup
+from omni_app.storage.reports import Overhead, UsageGroup
 from omni_app.storage.tables import utc_now
 from omni_app.ui import text
 from omni_app.ui.components.basics import DocumentLink, Row, Text, button_link, card, empty, money, stat, test_note
 from omni_app.ui.components.chart import labels_of
 from omni_app.ui.components.shell import MODES, RANGES, app_page, days_form, switch
 from omni_app.ui.components.table import Column, data_table
+from omni_app.ui.savings_view import failed_note, routing_note
 from omni_app.ui.session import AppState, authed, backstage
 from omni_app.ui.usage_view import (
     BREAKDOWNS,
@@ -105,11 +106,14 @@ def figures(groups: list[UsageGroup]) -> Row:
     requests, answered = sum(one.requests for one in groups), sum(one.successful for one in groups)
     cost, premium = sum(one.cost for one in groups), sum(one.premium_cost for one in groups)
     tokens_in, tokens_out = sum(one.tokens_input for one in groups), sum(one.tokens_output for one in groups)
+    overhead = sum((one.overhead for one in groups), Overhead())
     return {
         "requests": text.number(requests),
         "answered": f"{text.number(answered)} answered",
+        "routing": routing_note(overhead),
         "cost": text.money(cost),
         "cost_exact": text.exact_money(cost),
+        "failed": failed_note(overhead, requests),
         "saved": text.money(premium - cost),
         "saved_exact": text.exact_money(premium - cost),
         "premium": f"of {text.money(premium)} at the baseline",
@@ -184,8 +188,8 @@ def _choices() -> rx.Component:
 def _stats() -> rx.Component:
     figure = UsageState.figures
     return rx.el.dl(
-        stat("Requests", figure["requests"], figure["answered"]),
-        stat("Cost", money(figure["cost"], figure["cost_exact"])),
+        stat("Requests", figure["requests"], figure["answered"], figure["routing"]),
+        stat("Cost", money(figure["cost"], figure["cost_exact"]), figure["failed"]),
         stat("Saved", money(figure["saved"], figure["saved_exact"]), figure["premium"], tone="good"),
         stat("Tokens", figure["tokens"], figure["tokens_note"]),
         class_name="stats",
