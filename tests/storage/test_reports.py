@@ -119,6 +119,18 @@ async def test_the_sums_of_a_range_cost_at_any_price_what_its_texts_cost_one_by_
         assert sums.premium_cost == sum(row.premium_cost for row in texts)
 
 
+@pytest.mark.parametrize("around", [timedelta(seconds=1), SPAN], ids=["read from the rows", "read from the roll-ups"])
+async def test_only_texts_that_have_a_baseline_are_compared(database: Database, around: timedelta) -> None:
+    text = replace(record("a"), images=0, tokens_input=50, tokens_cached=80, tokens_cache_write=-4)
+    failed = replace(record("d"), images=0, premium_model="", premium_cost=0, success=False, routing_us=70)
+    await write(database, [text, record("b"), replace(record("c"), premium_model="", images=0), failed])
+    async with database.session() as session:
+        report = await reports.usage(session, org_id=ORG, start=NOON - around, end=NOON + around, mode="live")
+    texts = sum((one.texts for one in report.by_baseline), Comparable())
+    assert texts == Comparable(TokenSums(80, text.tokens_output, 80, 0), text.premium_cost)
+    assert (report.overhead.routed, report.overhead.routing_us) == (1, 70)
+
+
 def billed(row: RequestRecord) -> TokenSums:
     return TokenSums(row.tokens_input, row.tokens_output, row.tokens_cached, row.tokens_cache_write)
 
