@@ -158,7 +158,7 @@ DECISION = object_of(
                     "expected": described("object", "Tokens and images that the expected cost is of"),
                     "expected_cost": MONEY,
                     "worst_cost": MONEY,
-                    "latency_ms": {"type": "number"},
+                    "latency_ms": described("number", "To the whole answer, as expected for a request of this size"),
                     "eligible": {"type": "boolean"},
                     "excluded_by": {"type": ["string", "null"]},
                     "held_back": described(

@@ -205,8 +205,10 @@ class Latencies:
 
     def by_model(self, *, now_s: float) -> dict[str, Measured]:
         """The same, whatever the size: deployment id -> all its answers together."""
-        found = {model: self.of_model(model, now_s=now_s)[0] for model in {model for model, _ in self.places()}}
-        return {model: whole for model, whole in found.items() if whole is not None}
+        samples: dict[str, list[Sample]] = {}
+        for place in self.places():
+            samples.setdefault(place[0], []).extend(self._samples(place, now_s))
+        return {model: whole for model, found in samples.items() if (whole := measured_of(found)) is not None}
 
     def of_model(self, model: str, *, now_s: float) -> tuple[Measured | None, dict[SizeClass, Measured]]:
         """All answers of one deployment together, and by their size; nothing where nothing was measured."""
