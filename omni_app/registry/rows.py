@@ -66,6 +66,8 @@ def from_row(row: Row) -> Deployment:
     slip of an operator's hand never becomes a price. What a row of an earlier version lacks is taken as its default.
     """
     tasks, ends = row["tasks"], row["deprecated_on"]
+    if not row["max_output_tokens"] and not row.get("vector_size", 0):
+        raise ValueError("a model that writes nothing must make embeddings")
     return Deployment(
         id=_text(row["id"]),
         provider=_text(row["provider"]),

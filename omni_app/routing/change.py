@@ -7,6 +7,7 @@ through the logarithmic cost term only, so the price that closes a gap is found 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from math import ceil, floor
 from typing import Literal, NamedTuple
 
@@ -50,9 +51,15 @@ def changes(case: Case, ranking: Ranking, table: RoutingTable) -> tuple[Change, 
         prices = cost_price_changes(ranking)
     elif case.request.priority is not Priority.BEST:
         weights, prices = weight_changes(ranking), scored_price_changes(ranking)
-    elif all(ranking.rows[place].task_quality >= near_best(ranking.rows, case) for place in ranking.order[:2]):
+    elif runner_up_is_near_best(case, ranking):
         prices = cost_price_changes(ranking)
-    return (*weights, *prices, *limit_changes(case, ranking, table), *priority_changes(case, ranking, table))
+    return (*weights, *prices, *limit_changes(case, ranking), *priority_changes(case, ranking, table))
+
+
+def runner_up_is_near_best(case: Case, ranking: Ranking) -> bool:
+    """Whether, with `best`, cost alone has decided between the first two."""
+    ratings = [row.task_quality for row in ranking.rows]
+    return all(ratings[place] >= near_best(max(ratings), case) for place in ranking.order[:2])
 
 
 def rivals(ranking: Ranking) -> Sequence[int]:
@@ -139,19 +146,36 @@ def price_rise(ranking: Ranking, runner_up: int, factor: float) -> Change:
     return Change("price_rises", model, factor, told)
 
 
-def limit_changes(case: Case, ranking: Ranking, table: RoutingTable) -> Iterator[Change]:
-    """The `max_cost` under which another one is chosen, because the first, or with `best` a better one, is left out.
+def limit_changes(case: Case, ranking: Ranking) -> Iterator[Change]:
+    """The `max_cost` below which another one is chosen: the first, or with `best` a better one, is left out."""
+    own = ranking.order[0]
+    least = least_worst_cost(ranking.rows[own], case)
+    if case.request.priority is Priority.BEST:
+        least, own = limit_of_best(case, ranking)
+    if least:
+        model = ranking.rows[own].id
+        yield Change(
+            "max_cost_below", model, float(least), f"a max_cost below {exact_dollars(least)} leaves {model} out"
+        )
 
-    `best` measures everyone against the highest rated: when that one is left out, cheaper ones become good enough.
+
+def limit_of_best(case: Case, ranking: Ranking) -> tuple[int, int]:
+    """The highest `max_cost` below which `best` chooses another one, and the place of the one that it leaves out.
+
+    Everyone is measured against the highest rated: when that one is left out, cheaper ones become good enough. Places
+    are let in again from the cheapest up, with the highest rating of all and of those who would stand before the first.
     """
-    first = ranking.rows[ranking.order[0]]
-    better = [row for row in ranking.rows if row.task_quality > first.task_quality]
-    told = [first, *better] if case.request.priority is Priority.BEST else [first]
-    for least, row in sorted(((least_worst_cost(row, case), row) for row in told), key=lambda pair: -pair[0]):
-        if least and chosen(case._replace(request=replace(case.request, max_cost=least - 1)), table) != first.id:
-            text = f"a max_cost below {exact_dollars(least)} leaves {row.id} out"
-            yield Change("max_cost_below", row.id, float(least), text)
-            return
+    rows, costs, first = ranking.rows, ranking.costs, ranking.order[0]
+    cheaper = {p for p in ranking.order[: ranking.preferred] if (costs[p], p) < (costs[first], first)}
+    limits = [least_worst_cost(row, case) for row in rows]
+    found, highest, nearest = (limits[first], first), 0.0, -1.0
+    for limit, places in groupby(sorted(range(len(rows)), key=limits.__getitem__), key=limits.__getitem__):
+        together = list(places)
+        if limit > limits[first] and nearest >= near_best(highest, case):
+            found = limit, max(together, key=lambda place: rows[place].task_quality)
+        highest = max(highest, *(rows[place].task_quality for place in together))
+        nearest = max(nearest, *(rows[place].task_quality for place in together if place in cheaper), -1.0)
+    return found
 
 
 def priority_changes(case: Case, ranking: Ranking, table: RoutingTable) -> Iterator[Change]:

@@ -71,14 +71,14 @@ def in_order_of_choice(by_cost: list[int], rows: Sequence[Row], scores: Sequence
     if case.request.priority is Priority.CHEAP:
         return by_cost
     if case.request.priority is Priority.BEST:
-        bar = near_best(rows, case)
+        bar = near_best(max((row.task_quality for row in rows), default=0.0), case)
         return sorted(by_cost, key=lambda place: max(0.0, bar - rows[place].task_quality))
     return sorted(by_cost, key=scores.__getitem__, reverse=True)
 
 
-def near_best(rows: Sequence[Row], case: Case) -> float:
+def near_best(highest: float, case: Case) -> float:
     """The percentile from which `best` takes a model for as good as the highest."""
-    return round(max((row.task_quality for row in rows), default=0.0) - case.policy.best_within, 9)
+    return round(highest - case.policy.best_within, 9)
 
 
 def chain(ranking: Ranking, case: Case) -> Sequence[int]:

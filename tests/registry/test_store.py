@@ -133,7 +133,10 @@ async def test_a_model_that_an_operator_disabled_stays_so(database: Database) ->
 
 async def test_an_edit_that_makes_no_deployment_changes_nothing(database: Database) -> None:
     await seed(database, packaged_registry())
-    slips = ({"context_window": -1}, {"price": {"input": 1}}, {"colour": "red"}, {"provider": "groq"}, {"id": "a/b"})
+    slips = (
+        *({"context_window": -1}, {"price": {"input": 1}}, {"colour": "red"}, {"provider": "groq"}, {"id": "a/b"}),
+        {"max_output_tokens": 0},
+    )
     for slip in slips:
         with pytest.raises((KeyError, TypeError, ValueError)):
             await edit(database, **slip)
