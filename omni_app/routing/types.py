@@ -239,7 +239,9 @@ class Policy:
     image_probability: float = 0.9
     """Task `image` is chosen only at or above this probability."""
     subtask_quality: Mapping[str, float] = field(
-        default_factory=lambda: {"arithmetic": 0.2, "mathematics": 0.2, "logic": 0.2, "code_repair": 0.2}
+        default_factory=lambda: dict.fromkeys(
+            ("arithmetic", "mathematics", "logic", "science", "exam", "code_repair"), 0.2
+        )
     )
     """Lowest percentile for the task that a sub-task asks for; 0 when not listed."""
     hard_from: float = 0.6

@@ -80,6 +80,8 @@ SETTINGS = (
         "mathematics", "Mathematics", "Least rating for proofs and word problems.", "subtask_quality", "mathematics"
     ),
     Setting("logic", "Logic", "Least rating for puzzles and reasoning.", "subtask_quality", "logic"),
+    Setting("science", "Science", "Least rating for problems of physics or chemistry.", "subtask_quality", "science"),
+    Setting("exam", "Exams", "Least rating for problems with answers to choose from.", "subtask_quality", "exam"),
     Setting(
         "code_repair", "Mending code", "Least rating for finding faults in code.", "subtask_quality", "code_repair"
     ),

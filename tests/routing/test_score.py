@@ -67,6 +67,7 @@ def test_easy_requests_ask_for_no_quality_and_hard_ones_for_more() -> None:
     assert needed(difficulty=0.8) == pytest.approx(0.25)
     assert needed(difficulty=1.0) == pytest.approx(0.5)
     assert needed(difficulty=0.1, subtask="mathematics") == pytest.approx(0.2)
+    assert needed(difficulty=0.1, subtask="exam") == needed(difficulty=0.1, subtask="science") == pytest.approx(0.2)
 
 
 def test_a_model_rated_exactly_as_asked_is_good_enough() -> None:
