@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from omni_app.gateway.budgets import Budgets
 from omni_app.gateway.gateway import Gateway, Limits
 from omni_app.gateway.latency_exchange import LatencyExchange
+from omni_app.gateway.sessions import Sessions
 from omni_app.limits import build_limiter
 from omni_app.limits.base import Limiter
 from omni_app.providers.base import Provider
@@ -151,6 +152,7 @@ def build_services(settings: Settings) -> Services:
         ),
         budgets=budgets,
         prompts=prompts,
+        sessions=Sessions(database),
         premium_model=settings.premium_model,
         expected_output=lengths.medians,
     )

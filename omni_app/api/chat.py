@@ -1,6 +1,6 @@
 """`POST /v1/chat` and `POST /v1/agent-step`, plain and streamed."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -18,6 +18,7 @@ from omni_app.errors import InvalidRequest
 from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened
 from omni_app.money import usd_text
 from omni_app.providers.base import Delta
+from omni_app.routing.staying import Staying
 from omni_app.routing.types import Task
 from omni_app.services import Services
 
@@ -39,11 +40,10 @@ def routes(services: Services) -> list[Route]:
 
     async def answer(request: Request, *, endpoint: str) -> Response:
         caller, chat_request = await read(request, endpoint=endpoint)
-        steps = step_fields(chat_request) if chat_request.task is Task.AGENT_STEP else {}
         if chat_request.stream:
-            return await streamed(services, caller, chat_request, request, steps)
+            return await streamed(services, caller, chat_request, request)
         found = await services.gateway.chat(caller, chat_request, request_id=request_id(request))
-        return json_response(answer_body(found) | steps, headers=answer_headers(found))
+        return json_response(answer_body(found) | step_body(chat_request, found), headers=answer_headers(found))
 
     async def chat(request: Request) -> Response:
         return await answer(request, endpoint="chat")
@@ -54,14 +54,28 @@ def routes(services: Services) -> list[Route]:
     return [Route("/v1/chat", chat, methods=["POST"]), Route("/v1/agent-step", agent_step, methods=["POST"])]
 
 
-def step_fields(request: ChatRequest) -> dict[str, Any]:
-    """An agent step's ids, echoed."""
-    return {"session_id": request.session_id or None, "step_id": request.step_id or None}
+def step_body(request: ChatRequest, answer: Answer) -> dict[str, Any]:
+    """What an agent step's answer has besides a chat's: its ids, echoed, and what its session had to do with it."""
+    if request.task is not Task.AGENT_STEP:
+        return {}
+    ids = {"session_id": request.session_id or None, "step_id": request.step_id or None}
+    return ids | {"session": session_body(answer.decision.staying)}
 
 
-async def streamed(
-    services: Services, caller: Caller, chat_request: ChatRequest, request: Request, steps: Mapping[str, Any]
-) -> Response:
+def session_body(staying: Staying | None) -> dict[str, Any] | None:
+    """What the agent session had to do with the choice; None outside of one, and for its first step."""
+    if staying is None:
+        return None
+    return {
+        "home": staying.home,
+        "stays": staying.stays,
+        "cached_tokens": staying.cached_tokens,
+        "saves": None if staying.saves is None else money(staying.saves),
+        "reason": staying.words or None,
+    }
+
+
+async def streamed(services: Services, caller: Caller, chat_request: ChatRequest, request: Request) -> Response:
     """The answer as events: `delta {text | tool_call}` as they come, `done` with the whole answer, or `error`."""
     headers: dict[str, str] = {}
 
@@ -74,7 +88,7 @@ async def streamed(
                 elif isinstance(piece, Delta):
                     yield event("delta", orjson.dumps(delta_body(piece)))
                 else:
-                    yield event("done", orjson.dumps({**answer_body(piece), **steps}))
+                    yield event("done", orjson.dumps(answer_body(piece) | step_body(chat_request, piece)))
 
     stream = EventStream(
         events(),

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from omni_app.api.auth import Doorkeeper
-from omni_app.api.chat import answer_headers, attempt_body, deadline_s, opened_headers
+from omni_app.api.chat import answer_headers, attempt_body, deadline_s, opened_headers, session_body
 from omni_app.api.checks import check_choice, check_string, check_whole, wrong
 from omni_app.api.json_body import read_json_object
 from omni_app.api.openai_schema import check_omni, own_options, parse_completions, parse_model
@@ -120,8 +120,10 @@ def image_prompt(body: Mapping[str, Any]) -> str:
 
 
 def omni_body(answer: Answer) -> dict[str, Any]:
-    """What the router did, beside OpenAI's own fields."""
-    return {
+    """What the router did, beside OpenAI's own fields; `session` from the second step of an agent session on."""
+    session = session_body(answer.decision.staying)
+    told = {} if session is None else {"session": session}
+    return told | {
         "task": answer.task,
         "provider": answer.provider,
         "cost": money(answer.cost),

@@ -77,7 +77,7 @@ def document() -> Schema:
         },
         "/v1/agent-step": {
             "post": _operation(
-                "Answer one step of an agent; each step is routed by what it needs",
+                "Answer one step of an agent; routed by what it needs, and by what switching models would cost",
                 ref("AgentStepAnswer"),
                 body=ref("AgentStepRequest"),
                 parameters=(deadline,),

@@ -100,7 +100,9 @@ CHAT_REQUEST = object_of(CHAT_PROPERTIES, required=("messages",), closed=True)
 AGENT_STEP_REQUEST = object_of(
     CHAT_PROPERTIES
     | {
-        "session_id": described("string", "Your agent run; echoed and recorded"),
+        "session_id": described(
+            "string", "Your agent run: its steps are routed with what each model's prompt cache holds of it"
+        ),
         "step_id": described("string", "This step; echoed and recorded"),
     },
     required=("messages",),
@@ -139,8 +141,27 @@ CHAT_ANSWER_PROPERTIES: Schema = {
 CHAT_ANSWER = object_of(
     CHAT_ANSWER_PROPERTIES, required=("output", "model_used", "provider", "cost", "task_type", "tokens", "request_id")
 )
+SESSION = object_of(
+    {
+        "home": described("string", "The model that the session has stayed with until now"),
+        "stays": described("boolean", "Whether the step goes to it, or in its absence to the one that answered last"),
+        "cached_tokens": described("integer", "Tokens of the prompt that the selected model may read from its cache"),
+        "saves": described(["number", "null"], "US dollars that staying, or leaving, is expected to save in this step"),
+        "reason": described(["string", "null"], "The same in words"),
+    },
+    required=("home", "stays", "cached_tokens", "saves", "reason"),
+)
+SESSION_OR_NULL: Schema = {
+    "anyOf": [{"type": "null"}, ref("Session")],
+    "description": "What the agent session had to do with the choice; null outside of one and for its first step",
+}
 AGENT_STEP_ANSWER = object_of(
-    CHAT_ANSWER_PROPERTIES | {"session_id": {"type": ["string", "null"]}, "step_id": {"type": ["string", "null"]}}
+    CHAT_ANSWER_PROPERTIES
+    | {
+        "session_id": {"type": ["string", "null"]},
+        "step_id": {"type": ["string", "null"]},
+        "session": SESSION_OR_NULL,
+    }
 )
 
 DECISION = object_of(
@@ -170,7 +191,7 @@ DECISION = object_of(
         "selected_model": {"type": ["string", "null"]},
         "fallback_chain": list_of({"type": "string"}),
         "reason": {"type": "string"},
-        "chosen_by": {"enum": ["score", "lowest_cost", "highest_rating", "name"]},
+        "chosen_by": {"enum": ["score", "lowest_cost", "highest_rating", "name", "session"]},
         "margin": described(["number", "null"], "The score's lead over the runner-up; null when a rule chose"),
         "fragile": described("boolean", "The margin is below the policy's"),
         "what_would_change_it": list_of({"type": "string"}),
@@ -185,6 +206,7 @@ DECISION = object_of(
             ),
             "The same with exact figures: a cost weight, a factor of a price, US dollars",
         ),
+        "session": SESSION_OR_NULL,
         "weights": {"type": "object"},
         "references": described("object", "Floor and ceiling of the logarithmic scales, and the rules' figures"),
         "policy_version": {"type": "string"},
@@ -364,6 +386,7 @@ COMPONENTS: Schema = {
     "AgentStepRequest": AGENT_STEP_REQUEST,
     "ChatAnswer": CHAT_ANSWER,
     "AgentStepAnswer": AGENT_STEP_ANSWER,
+    "Session": SESSION,
     "Decision": DECISION,
     "EmbeddingsRequest": EMBEDDINGS_REQUEST,
     "Usage": USAGE,

@@ -7,12 +7,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from omni_app.api.auth import Doorkeeper
-from omni_app.api.chat import deadline_s
+from omni_app.api.chat import deadline_s, session_body
 from omni_app.api.chat_schema import AGENT_STEP_FIELDS, CHAT_FIELDS, parse_chat
 from omni_app.api.json_body import read_json_object
 from omni_app.api.models import TOKENS_PER_PRICE, rating_body
 from omni_app.api.responses import json_response, money
 from omni_app.routing.change import Change
+from omni_app.routing.explain import Explanation
 from omni_app.routing.score import minimum_quality
 from omni_app.routing.shortlist import rating_for
 from omni_app.routing.size import expected_tokens
@@ -35,13 +36,22 @@ def routes(services: Services) -> list[Route]:
             key_kind=caller.kind,
             timeout_s=deadline_s(request),
         )
-        return json_response(decision_body(services.gateway.decide(caller, chat_request)))
+        session = await services.gateway.recall(caller, chat_request)
+        return json_response(decision_body(services.gateway.decide(caller, chat_request, session=session)))
 
     return [Route("/v1/router/debug", debug, methods=["POST"])]
 
 
 CHOSEN_BY = {Priority.CHEAP: "lowest_cost", Priority.BEST: "highest_rating"}
 """Priorities that choose by a rule; the others choose by the score."""
+
+
+def chosen_by(explanation: Explanation) -> str:
+    """What put the selected model first."""
+    request = explanation.case.request
+    if request.pinned:
+        return "name"
+    return "session" if explanation.ranking.stayed is not None else CHOSEN_BY.get(request.priority, "score")
 
 
 def decision_body(decision: Decision) -> dict[str, Any]:
@@ -57,11 +67,12 @@ def decision_body(decision: Decision) -> dict[str, Any]:
         "selected_model": decision.selected,
         "fallback_chain": list(decision.fallback_chain),
         "reason": decision.reason or decision.no_eligible_reason,
-        "chosen_by": "name" if case.request.pinned else CHOSEN_BY.get(case.request.priority, "score"),
+        "chosen_by": chosen_by(explanation),
         "margin": explanation.margin,
         "fragile": explanation.fragile,
         "what_would_change_it": list(decision.what_would_change_it),
         "changes": [change_body(change) for change in explanation.changes],
+        "session": session_body(decision.staying),
         "weights": {
             "cost": decision.weights.cost,
             "latency": decision.weights.latency,
@@ -109,9 +120,17 @@ def candidate_body(candidate: Candidate, deployment: Deployment, case: Case) -> 
         "price": {
             "input": money(price.input * TOKENS_PER_PRICE),
             "output": money(price.output * TOKENS_PER_PRICE),
+            "cached_input": None if price.cached_input is None else money(price.cached_input * TOKENS_PER_PRICE),
+            "cache_write": None if price.cache_write is None else money(price.cache_write * TOKENS_PER_PRICE),
             "image": money(price.image),
         },
-        "expected": {"input": tokens.input, "output": tokens.output, "images": tokens.images},
+        "expected": {
+            "input": tokens.input,
+            "cached_input": tokens.cached_input,
+            "cache_write": tokens.cache_write,
+            "output": tokens.output,
+            "images": tokens.images,
+        },
         "expected_cost": money(candidate.expected_cost),
         "worst_cost": money(candidate.worst_cost),
         "latency_ms": candidate.latency_ms,

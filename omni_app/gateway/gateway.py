@@ -14,6 +14,8 @@ from omni_app.gateway.fallback import Walk
 from omni_app.gateway.health import Health
 from omni_app.gateway.latency import Latencies
 from omni_app.gateway.metering import Story
+from omni_app.gateway.sessions import Sessions
+from omni_app.gateway.sessions import Step as SessionStep
 from omni_app.gateway.situation import Situations, snapshot_record
 from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened, Whole, new_request_id
 from omni_app.limits.base import Limiter, Verdict
@@ -25,6 +27,7 @@ from omni_app.routing.expected import size_class
 from omni_app.routing.shortlist import Limit, RoutingTable
 from omni_app.routing.tokens import estimate_tokens
 from omni_app.routing.types import (
+    AgentSession,
     Decision,
     Deployment,
     KeyKind,
@@ -64,6 +67,7 @@ class Gateway:
     limits: Limits
     budgets: Budgets | None = None
     prompts: PromptKeeper | None = None
+    sessions: Sessions = field(default_factory=Sessions)
     premium_model: str = ""
     policy: Policy = field(default_factory=Policy)
     health: Health = field(default_factory=Health)
@@ -127,14 +131,23 @@ class Gateway:
             raise over_the_limit(verdict, window_s=window_s)
         return verdict
 
-    def decide(self, caller: Caller, request: ChatRequest) -> Decision:
-        """What `chat` would do at this moment; calls no provider. `selected` is None when nothing is eligible."""
-        return self._decide(route_request(caller, request), caller.policy)
+    def decide(self, caller: Caller, request: ChatRequest, *, session: AgentSession | None = None) -> Decision:
+        """What `chat` would do at this moment; calls no provider. `selected` is None when nothing is eligible.
+
+        `session`: what `recall` gives for a step of an agent session.
+        """
+        return self._decide(route_request(caller, request, session), caller.policy)
+
+    async def recall(self, caller: Caller, request: ChatRequest) -> AgentSession | None:
+        """What is known of the request's agent session; None without one, or when it is new."""
+        if not request.session_id or request.embeds:
+            return None
+        return await self.sessions.recall(caller, request.session_id, now=self.now(), deployment_of=self.registry.get)
 
     async def chat(self, caller: Caller, request: ChatRequest, *, request_id: str = "") -> Answer:
         """Serves one request and records it. Raises an `OmniError`; a failed request is recorded too."""
         started_s = self.clock()
-        story = self._story(caller, request, request_id, started_s=started_s)
+        story = await self._story(caller, request, request_id, started_s=started_s)
         with self._recording_failure(story, started_s):
             await self._reserve(story)
             whole = await self._walk(story, started_s).run(self._affordable(story))
@@ -149,7 +162,7 @@ class Gateway:
         Raises `StreamInterrupted` when a model breaks off after its first piece; any other error comes before it.
         """
         started_s = self.clock()
-        story = self._story(caller, request, request_id, started_s=started_s)
+        story = await self._story(caller, request, request_id, started_s=started_s)
         if attempts is not None:
             story.attempts = attempts
         whole: Whole | None = None
@@ -166,9 +179,9 @@ class Gateway:
         if whole is not None:
             yield self._served(story, whole, started_s)
 
-    def _story(self, caller: Caller, request: ChatRequest, request_id: str, *, started_s: float) -> Story:
+    async def _story(self, caller: Caller, request: ChatRequest, request_id: str, *, started_s: float) -> Story:
         created_at = self.now()
-        decision = self.decide(caller, request)
+        decision = self.decide(caller, request, session=await self.recall(caller, request))
         story = Story(
             request_id=request_id or new_request_id(),
             caller=caller,
@@ -236,6 +249,8 @@ class Gateway:
     def _served(self, story: Story, whole: Whole, started_s: float) -> Answer:
         latency_ms = self._elapsed_ms(started_s)
         self.spool.finish(story.served(whole.completion, whole.answered_by, latency_ms=latency_ms))
+        if story.request.session_id and not story.request.embeds:
+            self._learn(story, whole)
         if self.prompts is not None and story.caller.keep_prompts_days and not story.request.embeds:
             self.prompts.offer(
                 org_id=story.caller.org_id,
@@ -244,6 +259,13 @@ class Gateway:
                 exchange=KeptExchange(story.request.messages, story.request.params, whole.completion.text),
             )
         return story.answer(whole.completion, whole.answered_by, latency_ms=latency_ms)
+
+    def _learn(self, story: Story, whole: Whole) -> None:
+        """What this answer tells of its agent session."""
+        model, tokens = whole.answered_by.id, story.decision.explanation.case.request.input_tokens
+        home = story.decision.home_after(model)
+        step = SessionStep(model, tokens, whole.completion.usage, story.created_at, home)
+        self.sessions.learn(story.caller, story.request.session_id, step, deployment_of=self.registry.get)
 
     def _elapsed_ms(self, started_s: float) -> int:
         return round((self.clock() - started_s) * 1000)
@@ -292,7 +314,7 @@ def permitted(caller: Caller, deployments: Sequence[Deployment]) -> list[Deploym
     return [one for one in deployments if one.id not in disabled and (allowed is None or one.id in allowed)]
 
 
-def route_request(caller: Caller, request: ChatRequest) -> RouteRequest:
+def route_request(caller: Caller, request: ChatRequest, session: AgentSession | None = None) -> RouteRequest:
     """What routing needs to know of a request: no text, only figures and signals."""
     if request.embeds:
         return embedding_route(caller, request)
@@ -322,6 +344,7 @@ def route_request(caller: Caller, request: ChatRequest) -> RouteRequest:
         subtask=seen.subtask,
         choices=request.choices,
         bounded=bool(caller.budgets),
+        session=session,
     )
 
 

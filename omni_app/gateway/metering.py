@@ -8,14 +8,14 @@ from omni_app.gateway.budgets import Reservation
 from omni_app.gateway.types import EMBEDDING_TASK, Answer, Attempt, Caller, ChatRequest
 from omni_app.providers.base import Completion, Usage
 from omni_app.routing.cost import savings
-from omni_app.routing.types import Candidate, Decision, Deployment, Step
+from omni_app.routing.types import AgentSession, Candidate, Decision, Deployment, Step
 from omni_app.storage.ledger import AttemptRecord, RequestRecord, RoutingRecord
 from omni_app.storage.spool import Admission
 
 LOGGED_CANDIDATES = 5
 """The best candidates kept with each request; the rest can be worked out again from the stored features."""
-FEATURES_FORMAT = 2
-"""What `features` holds; rows of an earlier format lack some of what a replay needs."""
+FEATURES_FORMAT = 3
+"""What `features` holds now. Format 2 knew no agent sessions; what is earlier lacks some of what a replay needs."""
 NO_TOKENS = Usage(input=0, output=0)
 DETAIL_LENGTH = 400
 
@@ -176,11 +176,16 @@ class Story:
             task_scores={task.value: score for task, score in decision.task_scores.items()},
             final_model=final_model,
             reason=decision.reason or decision.no_eligible_reason,
-            features=features(decision),
+            features=features(decision) | self._home(final_model),
             policy_version=decision.policy_version,
             registry_version=decision.registry_version,
             snapshot_id=decision.snapshot_id,
         )
+
+    def _home(self, served: str) -> dict[str, str]:
+        """Whom the agent session stays with from here on, for the worker that serves its next step."""
+        in_session = self.request.session_id and served and not self.request.embeds
+        return {"home": self.decision.home_after(served)} if in_session else {}
 
 
 def considered(candidate: Candidate) -> dict[str, Any]:
@@ -225,4 +230,12 @@ def features(decision: Decision) -> dict[str, Any]:
         "signals": list(request.signals),
         "difficulty": request.difficulty,
         "subtask": request.subtask,
+        "session": session_features(request.session),
     }
+
+
+def session_features(session: AgentSession | None) -> dict[str, Any] | None:
+    """What was known of the agent session; None for its first step, and where there was none."""
+    if session is None:
+        return None
+    return {"home": session.home, "last": session.last, "held": dict(session.held)}

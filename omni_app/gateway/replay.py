@@ -7,7 +7,7 @@ registry and the operational snapshot of its time; all four are kept, so the sam
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from omni_app.gateway.embedding import without_window
-from omni_app.gateway.metering import FEATURES_FORMAT
 from omni_app.gateway.situation import snapshot_of
 from omni_app.providers.base import Usage
 from omni_app.registry import Registry
@@ -24,11 +23,24 @@ from omni_app.routing.cost import actual_cost
 from omni_app.routing.decide import choose_task, decide
 from omni_app.routing.expected import expected_latency_ms, size_class
 from omni_app.routing.shortlist import RoutingTable
-from omni_app.routing.types import Case, Decision, KeyKind, LatencyPref, Policy, Priority, RouteRequest, Snapshot, Task
+from omni_app.routing.types import (
+    AgentSession,
+    Case,
+    Decision,
+    KeyKind,
+    LatencyPref,
+    Policy,
+    Priority,
+    RouteRequest,
+    Snapshot,
+    Task,
+)
 from omni_app.storage.policies import policies_at
 from omni_app.storage.replays import KeptDecision, kept_decision, last_decisions
 from omni_app.storage.snapshots import SnapshotRecord, read_snapshots
 
+READABLE = (2, 3)
+"""The formats of `metering.features` that hold all that a replay needs."""
 SLICE = 25
 """Requests decided before other work gets its turn."""
 NO_LOG = "its routing log is not kept any more"
@@ -72,6 +84,13 @@ class PastCase:
             cache_write=kept.tokens_cache_write,
             images=kept.images,
         )
+
+    def usage_with(self, model: str) -> Usage:
+        """The same tokens as another model would have read them: within an agent session it has a cache of its own."""
+        session, usage = self.request.session, self.usage
+        if session is None:
+            return usage
+        return replace(usage, cached_input=min(usage.input, dict(session.held).get(model, 0)), cache_write=0)
 
     def latency_ms(self, model: str) -> float:
         """What was expected of the model at that time, for a request of this size."""
@@ -143,7 +162,7 @@ def _unreadable(kept: KeptDecision) -> str:
     """Why its features are not enough; empty when they are."""
     if kept.features is None:
         return NO_LOG
-    return "" if kept.features.get("format") == FEATURES_FORMAT else OLD_FORMAT
+    return "" if kept.features.get("format") in READABLE else OLD_FORMAT
 
 
 @dataclass(slots=True)
@@ -223,7 +242,13 @@ def route_request_of(
         signals=tuple(features["signals"]),
         difficulty=features["difficulty"],
         subtask=features["subtask"],
+        session=session_of(features.get("session")),
     )
+
+
+def session_of(kept: Mapping[str, Any] | None) -> AgentSession | None:
+    """The inverse of `metering.session_features`."""
+    return AgentSession(kept["home"], kept["last"], tuple(sorted(kept["held"].items()))) if kept else None
 
 
 # What if
@@ -235,7 +260,8 @@ class Outcome:
 
     `old_cost` is what was paid. `new_cost` is the same while the choice is the same; else the tokens that were billed
     at the new model's price: an estimate, since another model writes another answer. Latencies are those expected at
-    the time. `counts`: it was answered and would be again, so that cost and latency can be set side by side.
+    the time. Within an agent session another model reads from its cache what it was believed to hold then.
+    `counts`: it was answered and would be again, so that cost and latency can be set side by side.
     """
 
     request_id: str
@@ -317,7 +343,7 @@ def _outcome(case: PastCase, new_model: str) -> Outcome:
         old_model=old_model,
         new_model=new_model,
         old_cost=kept.cost,
-        new_cost=kept.cost if same or taken is None else actual_cost(taken.price, case.usage),
+        new_cost=kept.cost if same or taken is None else actual_cost(taken.price, case.usage_with(new_model)),
         old_latency_ms=case.latency_ms(old_model),
         new_latency_ms=case.latency_ms(new_model),
         counts=kept.success and bool(old_model and new_model),

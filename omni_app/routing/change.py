@@ -42,12 +42,17 @@ class Change(NamedTuple):
 
 
 def changes(case: Case, ranking: Ranking, table: RoutingTable) -> tuple[Change, ...]:
-    """All that is near: none when the caller named the models."""
+    """All that is near: none when the caller named the models.
+
+    No weights and prices where an agent session stays with a model: leaving it is not a matter of the score alone.
+    """
     if case.request.pinned or not ranking.order:
         return ()
     prices: Iterator[Change] = iter(())
     weights: Iterator[Change] = iter(())
-    if case.request.priority is Priority.CHEAP:
+    if ranking.stayed is not None:
+        pass
+    elif case.request.priority is Priority.CHEAP:
         prices = cost_price_changes(ranking)
     elif case.request.priority is not Priority.BEST:
         weights, prices = weight_changes(ranking), scored_price_changes(ranking)
@@ -150,7 +155,7 @@ def limit_changes(case: Case, ranking: Ranking) -> Iterator[Change]:
     """The `max_cost` below which another one is chosen: the first, or with `best` a better one, is left out."""
     own = ranking.order[0]
     least = least_worst_cost(ranking.rows[own], case)
-    if case.request.priority is Priority.BEST:
+    if case.request.priority is Priority.BEST and ranking.stayed is None:
         least, own = limit_of_best(case, ranking)
     if least:
         model = ranking.rows[own].id

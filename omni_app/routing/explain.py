@@ -13,6 +13,7 @@ from omni_app.routing.rank import Ranking
 from omni_app.routing.score import minimum_quality, weighted_sum
 from omni_app.routing.shortlist import Exclusion, Limit, RoutingTable, Row
 from omni_app.routing.size import context_tokens, expected_costs, least_worst_cost, useful_output, worst_case
+from omni_app.routing.staying import Staying, home_of, staying_of
 from omni_app.routing.types import Candidate, Case, Priority, Task, Terms
 from omni_app.routing.wording import beside, count_of, dollars, exact_dollars, listed
 
@@ -43,7 +44,7 @@ class Explanation:
     def margin(self) -> float | None:
         """The score's lead over the runner-up; None when there is none, or when a rule chose and not the score."""
         by_rule = self.case.request.pinned or self.case.request.priority in (Priority.CHEAP, Priority.BEST)
-        if by_rule or self.ranking.preferred < 2:
+        if by_rule or self.ranking.stayed is not None or self.ranking.preferred < 2:
             return None
         first, second = self.ranking.order[:2]
         return self.ranking.scores[first] - self.ranking.scores[second]
@@ -62,6 +63,19 @@ class Explanation:
     def changes(self) -> tuple[Change, ...]:
         """The nearest changes that would choose another model, with their exact figures."""
         return changes(self.case, self.ranking, self.table)
+
+    @cached_property
+    def staying(self) -> Staying | None:
+        """What the agent session had to do with the choice."""
+        return staying_of(self.case, self.ranking)
+
+    def home_after(self, served: str) -> str:
+        """The model that the agent session stays with once `served` has answered; the first to answer is its home."""
+        session = self.case.request.session
+        if session is None:
+            return served
+        selected = self.ranking.rows[self.ranking.order[0]].id if self.ranking.order else ""
+        return home_of(session, self.ranking) if served == selected else session.home
 
     @cached_property
     def no_eligible_reason(self) -> str:
@@ -113,11 +127,13 @@ def why_selected(case: Case, ranking: Ranking) -> str:
     row, cost = ranking.rows[ranking.order[0]], likely_cost(ranking.order[0], case, ranking)
     simulated = " (simulated)" if row.deployment.simulated else ""
     told = f"{row.id}{simulated} costs {f'about {dollars(cost)}' if cost else 'nothing'} here"
+    session = _in_session(case, ranking)
     if case.request.pinned:
-        return f"The request names it: {told}."
+        return f"The request names it: {told}{session}."
     if len(ranking.order) == 1:
-        return f"Chosen for {task_words(case)}: {told} and is the only model that can do this now."
-    return f"Chosen for {task_words(case)}: {told}{_beside_others(case, ranking)}{_held_back(case, ranking)}."
+        return f"Chosen for {task_words(case)}: {told} and is the only model that can do this now{session}."
+    others, behind = _beside_others(case, ranking), _held_back(case, ranking)
+    return f"Chosen for {task_words(case)}: {told}{others}{behind}{session}."
 
 
 def likely_cost(place: int, case: Case, ranking: Ranking) -> int:
@@ -148,6 +164,11 @@ def _traded(row: Row, top: Row, case: Case) -> str:
         return f"{sooner} (not every rating here is measured: some are assumed)"
     rating = RATING_WORDS.get(case.task, case.task.value)
     return f" at {row.task_quality / top.task_quality * 100:.0f} % of its {rating} rating{sooner}"
+
+
+def _in_session(case: Case, ranking: Ranking) -> str:
+    staying = staying_of(case, ranking)
+    return f"; {staying.words}" if staying and staying.words else ""
 
 
 def _held_back(case: Case, ranking: Ranking) -> str:

@@ -7,10 +7,11 @@ in `explain`, when someone reads it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from omni_app.routing.caches import costs_once_read, worth_leaving
 from omni_app.routing.score import minimum_quality
 from omni_app.routing.shortlist import Exclusion, RoutingTable, Row, Shortlist
-from omni_app.routing.size import expected_costs, screen
-from omni_app.routing.types import Case, Priority
+from omni_app.routing.size import expected_costs, screen, step_size
+from omni_app.routing.types import AgentSession, Case, LatencyPref, Priority, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Ranking:
     scores: Sequence[float]
     order: Sequence[int]
     preferred: int
+    stayed: int | None = None
+    """The place of the model that the agent session stays with unless leaving it costs no more; None without one."""
 
 
 def rank(case: Case, table: RoutingTable) -> Ranking:
@@ -37,15 +40,27 @@ def rank(case: Case, table: RoutingTable) -> Ranking:
     shortlist = table.shortlist(case)
     rows, too_small = screen(shortlist, case)
     costs = expected_costs(rows, case)
-    weight, norm = shortlist.weights.cost, shortlist.cost_scale.norm
-    scores = [row.score_without_cost + weight * (1 - norm(cost)) for row, cost in zip(rows, costs, strict=True)]
+    scores = scores_at(costs, rows, shortlist)
     by_cost = sorted(range(len(rows)), key=costs.__getitem__)
     if case.request.pinned:
         order, preferred = as_named(by_cost, rows, case.request.pinned), len(rows)
     else:
         able, behind = split_by_quality(by_cost, rows, minimum=minimum_quality(case))
         order, preferred = in_order_of_choice(able, rows, scores, case) + behind, len(able)
-    return Ranking(shortlist, rows, too_small, costs, scores, order, preferred)
+    session, stayed = case.request.session, None
+    if session is not None:
+        able = order[:preferred]
+        stayed = stays_with(session, able, rows, case)
+        if stayed is not None:
+            first = next_in_session(session, stayed, able, shortlist, rows, case)
+            order = [first, *without(order, first)]
+    return Ranking(shortlist, rows, too_small, costs, scores, order, preferred, stayed)
+
+
+def scores_at(costs: Sequence[int], rows: Sequence[Row], shortlist: Shortlist) -> list[float]:
+    """The rows' scores at these costs."""
+    weight, norm = shortlist.weights.cost, shortlist.cost_scale.norm
+    return [row.score_without_cost + weight * (1 - norm(cost)) for row, cost in zip(rows, costs, strict=True)]
 
 
 # Orders take places sorted by cost and keep that order among equals; places of equal cost are in tie-break order.
@@ -79,6 +94,35 @@ def in_order_of_choice(by_cost: list[int], rows: Sequence[Row], scores: Sequence
 def near_best(highest: float, case: Case) -> float:
     """The percentile from which `best` takes a model for as good as the highest."""
     return round(highest - case.policy.best_within, 9)
+
+
+def stays_with(session: AgentSession, able: Sequence[int], rows: Sequence[Row], case: Case) -> int | None:
+    """The place of the session's home, else of the model that answered last; None when neither will do for this step.
+
+    None too where something else than cost decides: the caller named the models, or put time before money (`fast`).
+    """
+    if case.request.pinned or case.request.latency_pref is LatencyPref.FAST or case.task is Task.IMAGE:
+        return None
+    best = case.request.priority is Priority.BEST
+    bar = near_best(max((row.task_quality for row in rows), default=0.0), case) if best else 0.0
+    places = {rows[place].id: place for place in able if rows[place].task_quality >= bar}
+    return next((places[model] for model in (session.home, session.last) if model in places), None)
+
+
+def next_in_session(
+    session: AgentSession, stayed: int, able: Sequence[int], shortlist: Shortlist, rows: Sequence[Row], case: Case
+) -> int:
+    """The place that the step goes to: the first that is worth leaving `stayed` for, else `stayed`.
+
+    The order is that of the long run, when all have read the session: a warm cache keeps a dear model no longer than
+    leaving it would cost more.
+    """
+    held, size = dict(session.held), step_size(case)
+    costs = costs_once_read(rows, session, size)
+    by_cost = sorted(sorted(able), key=costs.__getitem__)
+    wished = in_order_of_choice(by_cost, rows, scores_at(costs, rows, shortlist), case)
+    ahead = wished[: wished.index(stayed)]
+    return next((place for place in ahead if worth_leaving(rows[place], rows[stayed], held, size)), stayed)
 
 
 def chain(ranking: Ranking, case: Case) -> Sequence[int]:

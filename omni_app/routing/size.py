@@ -8,24 +8,36 @@ the margin is not enough the provider says so and the gateway goes on to a large
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from omni_app.routing.caches import StepSize, cached_and_written, step_costs
 from omni_app.routing.cost import expected_cost, output_that_fits, worst_cost
-from omni_app.routing.expected import expected_output_tokens
+from omni_app.routing.expected import expected_output_tokens, usual_output_tokens
 from omni_app.routing.shortlist import Exclusion, Limit, Row, Shortlist
 from omni_app.routing.types import Case, Deployment, Step, Task
 
 
+def step_size(case: Case) -> StepSize:
+    """The step's tokens as leaving a model is weighed: a generous `max_tokens` makes no answer longer than usual."""
+    return StepSize(case.request.input_tokens, min(expected_output_tokens(case), usual_output_tokens(case)))
+
+
 def expected_costs(rows: Sequence[Row], case: Case) -> list[int]:
-    """Expected pico-dollars per row, before any clamp by `max_cost` (which would let a dearer model look cheaper)."""
+    """Expected pico-dollars per row, before any clamp by `max_cost` (which would let a dearer model look cheaper).
+
+    Within an agent session what a model holds in its prompt cache costs it less.
+    """
     given = case.request.input_tokens
     if case.task is Task.IMAGE:
         images = case.request.images
         return [expected_cost(row.deployment.price, given, 0, images=images) for row in rows]
     made = expected_output_tokens(case)
-    # A comparison, not min(): a call per row would take half the time of a decision's busiest line.
-    costs = [
-        row.input_price * given + row.output_price * (made if made < row.max_output else row.max_output)  # noqa: FURB136
-        for row in rows
-    ]
+    if case.request.session is None:
+        # A comparison, not min(): a call per row would take half the time of a decision's busiest line.
+        costs = [
+            row.input_price * given + row.output_price * (made if made < row.max_output else row.max_output)  # noqa: FURB136
+            for row in rows
+        ]
+    else:
+        costs = step_costs(rows, case.request.session, StepSize(given, made))
     choices = case.request.choices
     return costs if choices == 1 else [cost * choices for cost in costs]
 
@@ -34,8 +46,11 @@ class ExpectedTokens(NamedTuple):
     """What `expected_costs` counts for one deployment, of all answers together."""
 
     input: int
+    """Of the prompt, cached and written ones included."""
     output: int
     images: int
+    cached_input: int = 0
+    cache_write: int = 0
 
 
 def expected_tokens(deployment: Deployment, case: Case) -> ExpectedTokens:
@@ -43,8 +58,9 @@ def expected_tokens(deployment: Deployment, case: Case) -> ExpectedTokens:
     request = case.request
     if case.task is Task.IMAGE:
         return ExpectedTokens(request.input_tokens, 0, request.images)
-    made = min(expected_output_tokens(case), deployment.max_output_tokens)
-    return ExpectedTokens(request.input_tokens * request.choices, made * request.choices, 0)
+    given, made = request.input_tokens, min(expected_output_tokens(case), deployment.max_output_tokens)
+    cached, written = (0, 0) if request.session is None else cached_and_written(deployment, request.session, given)
+    return ExpectedTokens(*(tokens * request.choices for tokens in (given, made, 0, cached, written)))
 
 
 def context_tokens(case: Case) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from omni_app.routing.explain import Explanation
+    from omni_app.routing.staying import Staying
 
 Message = Mapping[str, Any]
 """One chat message in OpenAI's shape: `role`, `content` (text or parts), `tool_calls`, `tool_call_id`, `name`."""
@@ -157,6 +158,18 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentSession:
+    """What is known of an agent session before its next step: figures only, so it may be stored and replayed."""
+
+    home: str
+    """The model that the session stays with unless another one is cheaper on the whole, or it cannot do a step."""
+    last: str
+    """The model that answered the last step; takes the home's place where that cannot answer."""
+    held: tuple[tuple[str, int], ...] = ()
+    """Deployment id -> how many tokens of the conversation its prompt cache may hold; 0 = known to hold nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class RouteRequest:
     """Everything routing needs to know of a request; holds no prompt text, so it may be stored and replayed."""
 
@@ -195,6 +208,8 @@ class RouteRequest:
     """Names of what the classifier saw (`structure:tools`, `word:translate`): for the explanation."""
     difficulty: float = 0.5
     subtask: str = ""
+    session: AgentSession | None = None
+    """The agent session that this is a further step of; None for its first step, and where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +397,15 @@ class Decision:
     def what_would_change_it(self) -> tuple[str, ...]:
         """The nearest changes that would choose another model, in words; `explanation.changes` has the figures."""
         return tuple(change.text for change in self.explanation.changes)
+
+    @property
+    def staying(self) -> "Staying | None":
+        """What the agent session had to do with the choice; None where there is none, and for its first step."""
+        return self.explanation.staying
+
+    def home_after(self, served: str) -> str:
+        """The model that the agent session stays with from now on, when `served` answered this step."""
+        return self.explanation.home_after(served)
 
     @property
     def no_eligible_reason(self) -> str:

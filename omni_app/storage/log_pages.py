@@ -6,16 +6,16 @@ A page is found by the place of its first or last row (instant and id), so it st
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, cast
+from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.routing.types import KeyKind
 from omni_app.storage.ledger import RequestRecord
-from omni_app.storage.tables import IN_SESSION, TROUBLED, RequestRow
+from omni_app.storage.tables import IN_SESSION, TROUBLED, RequestRow, in_words
 
 Outcome = Literal["", "answered", "rescued", "failed"]
 ID_LENGTH = 36
@@ -112,7 +112,7 @@ def _conditions(org_id: UUID, wanted: LogFilter) -> list[ColumnElement[bool]]:
         if value:
             found.append(col(column) == value)
     if wanted.session_id:
-        found += [_in_words(IN_SESSION), col(row.session_id) == wanted.session_id]
+        found += [in_words(IN_SESSION), col(row.session_id) == wanted.session_id]
     if wanted.start:
         found.append(col(row.created_at) >= wanted.start)
     if wanted.end:
@@ -136,15 +136,10 @@ def _of_outcome(outcome: Outcome) -> list[ColumnElement[bool]]:
     conditions: Mapping[Outcome, list[ColumnElement[bool]]] = {
         "": [],
         "answered": [success.is_(True), rescued.is_(False)],
-        "rescued": [_in_words(TROUBLED), success.is_(True), rescued.is_(True)],
-        "failed": [_in_words(TROUBLED), success.is_(False)],
+        "rescued": [in_words(TROUBLED), success.is_(True), rescued.is_(True)],
+        "failed": [in_words(TROUBLED), success.is_(False)],
     }
     return conditions[outcome]
-
-
-def _in_words(condition: str) -> ColumnElement[bool]:
-    """Exactly as the index of the few has it."""
-    return cast(ColumnElement[bool], text(f"({condition})"))
 
 
 def _of_prefix(prefix: str) -> list[ColumnElement[bool]]:

@@ -6,9 +6,9 @@ Never bind a request's body to one of these: a SQLModel table skips validation.
 
 import uuid
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, Column, DateTime, Index, Integer, LargeBinary, Text, text
+from sqlalchemy import JSON, BigInteger, Column, ColumnElement, DateTime, Index, Integer, LargeBinary, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -65,6 +65,11 @@ def _json(*, nullable: bool = False) -> Any:
 TROUBLED = "NOT success OR rescued"
 IN_SESSION = "session_id <> ''"
 """Few rows are: an index of only those costs the others nothing. A query says the same words to be served by it."""
+
+
+def in_words(condition: str) -> ColumnElement[bool]:
+    """A condition of a query exactly as the index of the few has it."""
+    return cast(ColumnElement[bool], text(f"({condition})"))
 
 
 def _few(name: str, *columns: str, where: str) -> Index:

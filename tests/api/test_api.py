@@ -160,6 +160,22 @@ async def test_a_wrong_query_is_400(product: Running, query: str) -> None:
 async def test_an_agent_step_echoes_its_ids_and_has_its_own_task(product: Running) -> None:
     body = (await product.post("/v1/agent-step", {**HELLO, "session_id": "run-7", "step_id": "2"})).json()
     assert (body["session_id"], body["step_id"], body["task_type"]) == ("run-7", "2", "agent_step")
+    assert body["session"] is None, "its first step"
+
+
+async def test_a_further_step_tells_what_its_session_had_to_do_with_it(product: Running) -> None:
+    step = {**HELLO, "session_id": "run-8"}
+    first = (await product.post("/v1/agent-step", step)).json()
+    debug = (await product.post("/v1/router/debug", step)).json()
+    second = (await product.post("/v1/agent-step", step)).json()
+    assert second["session"] == debug["session"]
+    assert (second["session"]["home"], second["session"]["stays"]) == (first["model_used"], True)
+    assert second["session"]["cached_tokens"] == 0, "the sandbox has no prompt cache"
+    omni = {"omni": {"session_id": "run-8"}}
+    third = (await product.post("/v1/chat/completions", {**HELLO, "model": "auto", **omni})).json()
+    assert third["omni"]["session"]["home"] == first["model_used"]
+    assert "session" not in (await product.post("/v1/chat/completions", {**HELLO, "model": "auto"})).json()["omni"]
+    assert "session" not in (await product.post("/v1/chat", HELLO)).json()
 
 
 async def test_making_an_image_gives_a_labelled_placeholder(product: Running) -> None:

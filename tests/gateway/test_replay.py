@@ -24,13 +24,14 @@ from omni_app.gateway.replay import (
     NO_SNAPSHOT,
     OLD_FORMAT,
     Past,
+    is_exact,
     past_decisions,
     stored_decision,
     what_if,
 )
 from omni_app.gateway.types import Caller, ChatRequest
 from omni_app.limits import MemoryLimiter
-from omni_app.providers.base import Completion, FaultKind, ProviderFault
+from omni_app.providers.base import Completion, FaultKind, ProviderFault, Usage
 from omni_app.registry import Registry, build_registry
 from omni_app.registry.store import record_registry
 from omni_app.routing.policies import PRESETS, Preset, data_of, shares
@@ -40,7 +41,7 @@ from omni_app.storage.database import Database
 from omni_app.storage.policies import save_policy
 from omni_app.storage.spool import Drainer, Spool
 from omni_app.storage.tables import PolicyRow, RegistryVersion, RequestRow, RoutingLog, SnapshotRow
-from tests.gateway.scripted import OK, ScriptedProvider
+from tests.gateway.scripted import ScriptedProvider
 from tests.routing.models import MODELS
 from tests.storage.conftest import (
     database,
@@ -63,6 +64,7 @@ EMBEDDERS = (
     replace(MODELS[1], id="alpha/vectors", model_name="vectors", vector_size=256, context_window=8_000),
     replace(MODELS[2], id="beta/vectors", model_name="vectors", vector_size=256, context_window=8_000),
 )
+CACHING = tuple(replace(one, price=replace(one.price, cached_input=one.price.input // 10)) for one in MODELS)
 PROMPTS = (
     "Hello there",
     "Prove that the square root of two is irrational, step by step.",
@@ -94,7 +96,7 @@ def answering(clock: Clock, seconds: float, *, fails: bool) -> Any:
         clock.pass_(seconds)
         if fails:
             raise ProviderFault(FaultKind.SERVER_ERROR, "the server is on fire")
-        return OK
+        return Completion("fine", Usage(input=2_000, output=100, cached_input=1_500))
 
     return line
 
@@ -146,6 +148,7 @@ chats = st.fixed_dictionaries(
         "pinned": st.just(())
         | st.lists(st.sampled_from([one.id for one in MODELS]), max_size=3, unique=True).map(tuple),
         "task": st.none() | st.sampled_from(list(Task)),
+        "session_id": st.sampled_from(["", "run-1", "run-2"]),
         "params": st.sampled_from([{}, {"tools": [TOOL]}, {"n": 3}, {"response_format": {"type": "json_schema"}}]),
     }
 ).map(lambda fields: ChatRequest(**fields))  # type: ignore[arg-type]
@@ -182,7 +185,7 @@ async def play_and_replay(spool_dir: Path, database_url: str, story: list[Any], 
     org_id = await new_org(database)
     providers = [ScriptedProvider(name) for name in ("alpha", "beta", "gamma")]
     providers[2].reason = unset
-    served = build(spool_dir, clock, *providers, models=(*MODELS, *EMBEDDERS))
+    served = build(spool_dir, clock, *providers, models=(*CACHING, *EMBEDDERS))
     registries = (served.registry, build_registry(map(dearer, served.registry.deployments)))
     lived = await live(served, database, org_id, story, providers=providers, clock=clock, registries=registries)
     async with database.session() as session:
@@ -239,7 +242,7 @@ async def live(
             provider.script = [answering(clock, seconds, fails=fails and number == place % 3)]
         caller = Caller(org_id=org_id, key_id=uuid4(), kind="live", policy=policy, **terms)
         request_id = f"req_{uuid4().hex}"
-        found[request_id] = served.decide(caller, request)
+        found[request_id] = served.decide(caller, request, session=await served.recall(caller, request))
         try:
             await served.chat(caller, request, request_id=request_id)
         except OmniError:
@@ -318,6 +321,36 @@ async def test_a_state_that_an_earlier_version_kept_is_replayed(tmp_path: Path, 
     assert (case.latency_ms("gamma/coder"), case.latency_ms("alpha/genius")) == (2_400, 6_000)
     measured = {one.model: one.latency_ms for one in case.under(case.policy).candidates}
     assert (measured["gamma/coder"], measured["alpha/genius"]) == (2_400, 6_000)
+
+
+async def test_what_was_kept_before_there_were_agent_sessions_is_replayed(
+    tmp_path: Path, sqlite_database: Database
+) -> None:
+    org_id = await new_org(sqlite_database)
+    await served_once(tmp_path, sqlite_database, org_id, HELLO)
+    async with sqlite_database.session() as session:
+        (log,) = await session.scalars(select(RoutingLog))
+        older = {name: value for name, value in log.features.items() if name != "session"} | {"format": 2}
+        await session.execute(update(RoutingLog).values(features=older))
+        await session.commit()
+    past = await past_of(sqlite_database, org_id)
+    assert past.missing == {}
+    assert [is_exact(case) for case in past.cases] == [True]
+
+
+async def test_in_a_session_a_flip_is_priced_with_the_cache_that_the_other_model_had(
+    tmp_path: Path, sqlite_database: Database
+) -> None:
+    org_id = await new_org(sqlite_database)
+    step = replace(HELLO, session_id="run-1")
+    await served_once(tmp_path, sqlite_database, org_id, step, step)
+    (later, _) = (await past_of(sqlite_database, org_id)).cases
+    assert later.request.session is not None
+    hits = replace(later, kept=replace(later.kept, tokens_cached=900))
+    assert (hits.usage.cached_input, hits.usage_with("alpha/genius").cached_input) == (900, 0)
+    held = replace(later.request.session, held=(("alpha/genius", 700),))
+    warm = replace(hits, request=replace(hits.request, session=held))
+    assert warm.usage_with("alpha/genius").cached_input == 700
 
 
 async def test_a_request_is_replayed_for_its_own_org_only(tmp_path: Path, sqlite_database: Database) -> None:

@@ -1,8 +1,10 @@
 """Any deployments and requests, for the properties that hold for all of them."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
-from omni_app.routing.types import Deployment, LatencyPref, Price, Priority, Rating, RouteRequest, Task
+from omni_app.routing.types import AgentSession, Deployment, LatencyPref, Price, Priority, Rating, RouteRequest, Task
 from tests.routing.models import only
 
 percentiles = st.integers(0, 20).map(lambda twentieth: twentieth / 20)
@@ -10,7 +12,26 @@ percentiles = st.integers(0, 20).map(lambda twentieth: twentieth / 20)
 
 
 @st.composite
-def deployments(draw: st.DrawFn, *, number: int = 0) -> Deployment:
+def cached_prices(draw: st.DrawFn) -> Price:
+    """Prices as providers set them: what is read from the cache costs no more than input, what is written no less."""
+    given, made = draw(st.integers(0, 10**8)), draw(st.integers(0, 10**8))
+    cached = draw(st.none() | st.integers(0, given))
+    write = None if cached is None else draw(st.none() | st.integers(given, 2 * given))
+    return Price(given, made, cached_input=cached, cache_write=write)
+
+
+names = st.builds("{}/model-{}".format, st.sampled_from(["alpha", "beta", "gamma"]), st.integers(0, 4))
+"""Ids that the deployments below may have."""
+sessions = st.builds(
+    AgentSession,
+    home=names,
+    last=names,
+    held=st.dictionaries(names, st.integers(0, 30_000), max_size=3).map(lambda held: tuple(sorted(held.items()))),
+)
+
+
+@st.composite
+def deployments(draw: st.DrawFn, *, number: int = 0, cached: bool = False) -> Deployment:
     """A deployment that can do everything but make images."""
     provider = draw(st.sampled_from(["alpha", "beta", "gamma"]))
     coding = draw(st.none() | percentiles)
@@ -18,7 +39,7 @@ def deployments(draw: st.DrawFn, *, number: int = 0) -> Deployment:
         id=f"{provider}/model-{number}",
         provider=provider,
         model_name=f"model-{number}",
-        price=Price(draw(st.integers(0, 10**8)), draw(st.integers(0, 10**8))),
+        price=draw(cached_prices()) if cached else Price(draw(st.integers(0, 10**8)), draw(st.integers(0, 10**8))),
         context_window=draw(st.sampled_from([4_096, 128_000, 1_000_000])),
         max_output_tokens=draw(st.sampled_from([512, 4_096, 65_536])),
         ratings={} if coding is None else {Task.CODING: Rating(coding, "test")},
@@ -32,6 +53,9 @@ def deployments(draw: st.DrawFn, *, number: int = 0) -> Deployment:
 
 registries = st.integers(1, 5).flatmap(
     lambda count: st.tuples(*(deployments(number=number) for number in range(count))),
+)
+cached_registries = st.integers(1, 5).flatmap(
+    lambda count: st.tuples(*(deployments(number=number, cached=True) for number in range(count))),
 )
 
 requests = st.builds(
@@ -47,3 +71,5 @@ requests = st.builds(
     difficulty=st.floats(0, 1),
     subtask=st.sampled_from(["", "mathematics", "knowledge"]),
 )
+steps = st.builds(lambda request, session: replace(request, session=session), requests, sessions)
+"""Requests that are further steps of an agent session."""

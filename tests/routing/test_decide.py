@@ -37,7 +37,7 @@ from tests.routing.models import (
     decided,
     only,
 )
-from tests.routing.strategies import deployments, registries, requests
+from tests.routing.strategies import cached_registries, deployments, registries, requests, steps
 
 MANY = settings(max_examples=150, deadline=None)
 
@@ -198,7 +198,7 @@ def test_those_held_back_come_in_where_nobody_else_is_left() -> None:
 
 
 @MANY
-@given(registries, requests)
+@given(registries | cached_registries, requests | steps)
 def test_a_chain_has_no_duplicates_and_changes_provider_when_it_can(
     models: tuple[Deployment, ...], request: RouteRequest
 ) -> None:
@@ -225,7 +225,7 @@ def test_no_step_can_cost_more_than_max_cost(models: tuple[Deployment, ...], req
 
 
 @MANY
-@given(registries, requests)
+@given(registries | cached_registries, requests | steps)
 def test_what_is_sent_is_never_more_than_asked_nor_than_the_model_can_write(
     models: tuple[Deployment, ...], request: RouteRequest
 ) -> None:
@@ -267,7 +267,7 @@ def test_an_image_is_priced_by_the_piece() -> None:
 
 
 @MANY
-@given(registries, requests)
+@given(registries | cached_registries, requests | steps)
 def test_the_same_values_give_the_same_decision(models: tuple[Deployment, ...], request: RouteRequest) -> None:
     one, other = run(request, models), run(request, tuple(reversed(models)))
     assert one == other
@@ -276,7 +276,7 @@ def test_the_same_values_give_the_same_decision(models: tuple[Deployment, ...], 
 
 
 @MANY
-@given(registries, requests)
+@given(registries | cached_registries, requests | steps)
 def test_a_table_changes_nothing_but_the_time(models: tuple[Deployment, ...], request: RouteRequest) -> None:
     table = RoutingTable(models)
     plain = decide(request, deployments=models, policy=Policy(), snapshot=TODAY, registry_version="reg-1")
@@ -350,11 +350,12 @@ def dominated(draw: st.DrawFn, better: Deployment) -> Deployment:
 
 
 @MANY
-@given(deployments(), requests, st.integers(0, 10**6), st.integers(0, 10**6))
+@given(deployments() | deployments(cached=True), requests | steps, st.integers(0, 10**6), st.integers(0, 10**6))
 def test_raising_a_price_never_raises_a_score(
     model: Deployment, request: RouteRequest, more_input: int, more_output: int
 ) -> None:
-    dearer = replace(model, price=Price(model.price.input + more_input, model.price.output + more_output))
+    price = model.price
+    dearer = replace(model, price=replace(price, input=price.input + more_input, output=price.output + more_output))
     assert run(request, (dearer,)).candidates[0].score <= run(request, (model,)).candidates[0].score
 
 
