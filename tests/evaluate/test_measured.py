@@ -5,7 +5,7 @@ import pytest
 
 from omni_app.__main__ import main
 from omni_app.evaluate.files import Outcome, ReplayRow, read_replay
-from omni_app.evaluate.measured import fingerprint, in_sample, load_measured, measured_for, write_measured
+from omni_app.evaluate.measured import Measured, fingerprint, in_sample, load_measured, measured_for, write_measured
 from omni_app.evaluate.ratings import ROWS_OF_DOUBT, rating_of, ratings_from_rows
 from omni_app.evaluate.report import EXAMPLES
 from omni_app.routing.types import Task
@@ -50,13 +50,14 @@ def test_rows_that_the_ratings_had_seen_are_counted_whatever_their_ids_and_spaci
     assert in_sample([row("Something that was never asked.", 1)], one.prompts) == 0
 
 
-def test_of_several_files_the_one_that_knows_most_of_the_models_is_taken(tmp_path: Path) -> None:
-    packaged = load_measured()
-    found = measured_for(["acme/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview", "unheard-of"], packaged)
-    assert {name: one.facts["source"] for name, (one, _) in found.items()} == {
-        "acme/Mixtral-8x7B-Instruct-v0.1": "https://github.com/lm-sys/RouteLLM",
-        "gpt-4-1106-preview": "https://github.com/lm-sys/RouteLLM",
-    }
+def test_of_several_files_the_one_that_knows_most_of_the_models_is_taken() -> None:
+    def measured(title: str, *names: str) -> Measured:
+        return Measured({"title": title}, 1, {"chat": 1}, {name: {"chat": 0.5} for name in names}, frozenset())
+
+    packaged = [measured("few", "alpha-7b"), measured("most", "alpha-7b", "beta"), measured("other", "gamma")]
+    found = measured_for(["acme/Alpha-7B", "beta", "gamma", "unheard-of"], packaged)
+    titles = {name: one.facts["title"] for name, (one, _) in found.items()}
+    assert titles == {"acme/Alpha-7B": "most", "beta": "most", "gamma": "other"}
 
 
 def test_every_packaged_rating_is_a_share_with_its_source_commit_licence_and_date() -> None:
