@@ -140,6 +140,13 @@ async def test_an_answer_tells_what_its_model_holds_and_the_next_one_what_that_s
     assert second.usage.cached_input > 0.8 * first.usage.input
 
 
+async def test_a_streamed_step_is_remembered_too(tmp_path: Path) -> None:
+    on = stage(tmp_path, WITH_CACHES)
+    async for _ in on.gateway.stream(on.caller, replace(asked(), messages=on.messages)):
+        pass
+    assert (await on.step(Step(), asked())).decision.staying is not None
+
+
 async def test_a_session_is_one_orgs_and_one_kind_of_keys(tmp_path: Path) -> None:
     on = stage(tmp_path, WITH_CACHES)
     await on.step(Step(), asked())
@@ -252,13 +259,14 @@ def another_worker(on: Stage, database: Database, spool_dir: Path) -> Stage:
 
 async def test_another_worker_reads_from_the_ledger_what_this_one_knows(tmp_path: Path, database: Database) -> None:
     on = stage(tmp_path / "one", WITH_CACHES, database=database)
-    for step in (Step(hard=True), Step(), Step(down=("alpha",)), Step(hard=True), Step(gap_s=100), Step()):
+    for step in (Step(hard=True), Step(), Step(down=("alpha",)), Step(), Step(gap_s=100, hard=True)):
         await on.step(step, asked())
     await drained(on, database)
     other = another_worker(on, database, tmp_path / "other")
     found = await recalled(other)
     assert found is not None and len(found.held) == 2
     assert found == await recalled(on)
+    assert (found.home, found.last) == (SMALL.id, LARGE.id)
 
 
 async def test_only_what_was_answered_is_read(tmp_path: Path, sqlite_database: Database) -> None:
