@@ -4,7 +4,7 @@ PYTHON_ENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate lock conformance first-token bench-pages clean
+.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate train lock conformance first-token bench-pages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ catalog-check: install ## Is the packaged registry what its sources give? Which 
 
 evaluate: install ## Measure task detection and routing, print the routing table (TASKS=file REPLAY="file ..." ARGS=--json)
 	@$(PYTHON_ENV) -m omni_app evaluate --cases $(or $(CASES),tests/routing/cases.toml) $(if $(TASKS),--tasks $(TASKS)) $(if $(REPLAY),--replay $(REPLAY)) $(ARGS)
+
+train: install ## Train the learned part of task detection again (TASKS="file ..." ARGS=--check leaves sources out)
+	@$(PYTHON_ENV) -m omni_app.evaluate.training $(if $(TASKS),--tasks $(TASKS)) $(ARGS)
 
 lock: install-dev ## Write requirements*.txt from requirements*.in (ARGS=--upgrade takes newer versions)
 	@scripts/lock.sh $(ARGS)

@@ -119,6 +119,7 @@ def task_lines(tasks: Mapping[str, Any]) -> Iterator[str]:
     yield f"Tasks: {tasks['file']}, {tasks['rows']:,} rows"
     structure, alone = tasks["macro_f1_with_structure"], tasks["macro_f1_text_alone"]
     yield f"  macro-F1 {structure:.3f} with structure, {alone:.3f} from text alone"
+    yield f"  calibration error {tasks['calibration_error']:.3f}"
     latency = tasks["latency_microseconds"]
     yield f"  latency p50 {latency['p50']:.0f}, p95 {latency['p95']:.0f}, max {latency['max']:.0f} microseconds"
     yield "  same choice: " + ", ".join(f"{name} {share:.1%}" for name, share in tasks["same_choice"].items())

@@ -11,16 +11,18 @@ from time import perf_counter_ns
 from typing import Any
 
 from omni_app.evaluate.files import TaskRow
-from omni_app.routing.classify import classify
+from omni_app.routing.classify import LEARNED, classify
+from omni_app.routing.reading.learned import LearnedWords
 from omni_app.routing.types import Message, Task
 
+BINS = 10
 Pair = tuple[Task, Task]
 """The label and what the classifier said."""
 
 
 def task_report(rows: Sequence[TaskRow]) -> dict[str, Any]:
     """All figures of a file of labelled prompts, ready for JSON."""
-    said, nanoseconds = _classified(rows)
+    said, sure, nanoseconds = _classified(rows)
     pairs = [(row.label, one) for row, one in zip(rows, said, strict=True)]
     alone = [(row.label, guess([{"role": "user", "content": row.text}], tools=False)) for row in rows]
     return {
@@ -31,15 +33,16 @@ def task_report(rows: Sequence[TaskRow]) -> dict[str, Any]:
         "by_label": by_label(pairs),
         "by_source": _grouped(pairs, [row.source for row in rows]),
         "by_language": _grouped(pairs, [row.lang for row in rows]),
+        "calibration_error": calibration_error(pairs, sure),
         "confusion": confusion(pairs),
         "latency_microseconds": _latency(nanoseconds),
         "same_choice": same_choice(rows),
     }
 
 
-def guess(messages: Sequence[Message], *, tools: bool) -> Task:
+def guess(messages: Sequence[Message], *, tools: bool, learned: LearnedWords | None = LEARNED) -> Task:
     """The likeliest task."""
-    scores = classify(messages, tools=tools, image_parts=False).task_scores
+    scores = classify(messages, tools=tools, image_parts=False, learned=learned).task_scores
     return max(scores, key=scores.__getitem__)
 
 
@@ -66,6 +69,18 @@ def accuracy(pairs: Sequence[Pair]) -> float:
     return fmean(label is said for label, said in pairs)
 
 
+def calibration_error(pairs: Sequence[Pair], sure: Sequence[float]) -> float:
+    """How far the probability of what was said is from the share that was right: the mean gap over `BINS` bins.
+
+    0 = of what is said at 80 %, 80 % is right; bins count by their rows (expected calibration error).
+    """
+    bins: dict[int, list[tuple[bool, float]]] = {}
+    for (label, said), probability in zip(pairs, sure, strict=True):
+        bins.setdefault(min(BINS - 1, int(BINS * probability)), []).append((label is said, probability))
+    gaps = (abs(sum(right for right, _ in one) - sum(probability for _, probability in one)) for one in bins.values())
+    return sum(gaps) / len(pairs)
+
+
 def confusion(pairs: Sequence[Pair]) -> dict[str, dict[str, int]]:
     """label -> what was said -> rows."""
     counts = Counter(pairs)
@@ -86,14 +101,15 @@ def _grouped(pairs: Sequence[Pair], names: Sequence[str]) -> dict[str, dict[str,
     }
 
 
-def _classified(rows: Sequence[TaskRow]) -> tuple[list[Task], list[int]]:
-    said, nanoseconds = [], []
+def _classified(rows: Sequence[TaskRow]) -> tuple[list[Task], list[float], list[int]]:
+    said, sure, nanoseconds = [], [], []
     for row in rows:
         start = perf_counter_ns()
         result = classify(row.messages, tools=row.tools, image_parts=False)
         nanoseconds.append(perf_counter_ns() - start)
         said.append(max(result.task_scores, key=result.task_scores.__getitem__))
-    return said, nanoseconds
+        sure.append(max(result.task_scores.values()))
+    return said, sure, nanoseconds
 
 
 def _latency(nanoseconds: Sequence[int]) -> dict[str, float]:

@@ -16,20 +16,28 @@ from math import exp
 
 from omni_app.routing.reading.conversation import Conversation, read_conversation
 from omni_app.routing.reading.difficulty import difficulty_of, subtask_of
+from omni_app.routing.reading.learned import LearnedWords, packaged
 from omni_app.routing.reading.picture import is_caption
 from omni_app.routing.reading.sightings import CLOSE, EARLIER, FIRST_WORDS, FULL, MIDDLE, OPENING, SYSTEM, Sightings
 from omni_app.routing.reading.structure import (
     FORMULA,
     LATEX,
+    MEASURED,
     NUMBER,
     agent_lines,
     code_lines,
     code_signs,
     count,
     has_stack_trace,
+    language_lines,
 )
 from omni_app.routing.types import Message, Task
 
+LEARNED = packaged()
+DECIDED = 300
+"""A lead of the rules, in hundredths of a nat, that words alone do not take back."""
+MOST_FOR_IMAGE = 100
+"""The most that words alone may say for a picture: what only sounds like a caption is no clear wish for one."""
 ZONE = 280
 """Characters of the opening and of the close, where instructions stand."""
 SYSTEM_ZONE = 500
@@ -89,7 +97,7 @@ CHAT, CODING, REASONING = Task.CHAT, Task.CODING, Task.REASONING
 SUMMARIZATION, TRANSLATION, IMAGE, AGENT_STEP = Task.SUMMARIZATION, Task.TRANSLATION, Task.IMAGE, Task.AGENT_STEP
 
 PRIOR: Mapping[Task, int] = {
-    CHAT: 150,
+    CHAT: 100,
     CODING: 0,
     REASONING: 0,
     SUMMARIZATION: -50,
@@ -120,7 +128,7 @@ WEIGHTS: Mapping[str, tuple[Task, int]] = {
     "calculate": (REASONING, 150),
     "prove": (REASONING, 150),
     "logic": (REASONING, 150),
-    "relations": (REASONING, 80),
+    "relations": (REASONING, 110),
     "step_by_step": (REASONING, 130),
     "creative": (CHAT, 180),
     "writing": (CHAT, 130),
@@ -137,6 +145,7 @@ WEIGHTS: Mapping[str, tuple[Task, int]] = {
     "tools": (AGENT_STEP, 700),
     "tool_messages": (AGENT_STEP, 900),
     "agent_lines": (AGENT_STEP, 450),
+    "language_lines": (TRANSLATION, 400),
     "code_fence": (CODING, 220),
     "code_lines": (CODING, 100),
     "code_signs": (CODING, 70),
@@ -148,17 +157,20 @@ WEIGHTS: Mapping[str, tuple[Task, int]] = {
     "bare_caption": (IMAGE, 330),
     "write_code": (CODING, 180),
     "code_to_code": (TRANSLATION, -450),
-    "brief_of_long": (SUMMARIZATION, 250),
+    "brief_of_long": (SUMMARIZATION, 350),
     "word_problem": (REASONING, 200),
     "into_language": (TRANSLATION, 300),
 }
 """Marker -> the task it speaks for, and what one full sighting adds in hundredths of a nat."""
 
 
-def classify(messages: Sequence[Message], *, tools: bool, image_parts: bool) -> Classification:
+def classify(
+    messages: Sequence[Message], *, tools: bool, image_parts: bool, learned: LearnedWords | None = LEARNED
+) -> Classification:
     """Task, sub-task and difficulty of a request.
 
-    `image_parts`: it carries images to look at, which never makes it a request to make one.
+    `image_parts`: it carries images to look at, which never makes it a request to make one. `learned`: the part that
+    breaks ties; None = rules alone.
     """
     conversation = read_conversation(messages)
     request = conversation.request
@@ -169,9 +181,21 @@ def classify(messages: Sequence[Message], *, tools: bool, image_parts: bool) -> 
     look_at_structure(request, seen)
     seen.add("code_fence", FULL * (conversation.code_before and len(request) < SHORT_TURN))
     combine(request, seen, image_parts=image_parts)
-    scores = probabilities(seen.strength)
+    sums = weighed(seen.strength)
+    structured = tools or conversation.has_tool_messages
+    if learned is not None and not structured and is_close(sums):
+        lean = learned.lean(in_context(conversation))
+        lean[IMAGE] = min(0 if image_parts else MOST_FOR_IMAGE, lean[IMAGE])
+        sums = {task: score + lean[task] for task, score in sums.items()}
+    scores = probabilities(sums)
     subtask = subtask_of(max(scores, key=scores.__getitem__), seen.strength, request)
     return Classification(scores, signals(seen.strength), subtask, difficulty_of(subtask, seen.strength, request))
+
+
+def in_context(conversation: Conversation) -> str:
+    """The request, after the turn before it when it is too short to be understood alone."""
+    follows_up = conversation.earlier and len(conversation.request) < SHORT_TURN
+    return f"{conversation.earlier}\n{conversation.request}" if follows_up else conversation.request
 
 
 def look_at_words(conversation: Conversation, seen: Sightings) -> None:
@@ -199,6 +223,7 @@ def look_at_structure(request: str, seen: Sightings) -> None:
     if seen["code_lines"] + seen["code_fence"] < 2 * FULL:
         seen.add("formulas", FULL * count(FORMULA, request, most=3))
     seen.add("agent_lines", FULL * agent_lines(request, most=2))
+    seen.add("language_lines", FULL * (language_lines(request, most=2) == 2))
 
 
 def combine(request: str, seen: Sightings, *, image_parts: bool) -> None:
@@ -231,13 +256,16 @@ def combine_figures(request: str, seen: Sightings) -> None:
     if len(request) < SHORT_PROBLEM and request.rstrip()[-1:] in QUESTION_MARKS and not other_work(seen):
         figures = count(QUANTITY, request, most=3) + seen["number_word"] // FULL
         asked = max(asked, FULL if figures >= 3 else FULL // 2 if figures == 2 else 0)
+    if len(request) < 2 * SHORT_PROBLEM and not other_work(seen) and count(MEASURED, request, most=2) == 2:
+        asked = max(asked, FULL)
     if asked and seen["number_word"] // FULL + count(NUMBER, request, most=2) >= 2:
         seen.add("word_problem", asked)
 
 
 def combine_pictures(request: str, seen: Sightings, *, code: bool, image_parts: bool) -> None:
     """A picture is asked for unless it would be made by code, or only described; a caption asks without a verb."""
-    caption = is_caption(request, styled=seen["picture_style"] > 0) and not code
+    named = seen["picture"] >= FIRST_WORDS
+    caption = is_caption(request, styled=seen["picture_style"] > 0, named=named) and not code
     caption = caption and not any(seen[marker] for marker in NO_CAPTIONS)
     if caption and not image_parts:
         seen.add("bare_caption")
@@ -250,8 +278,8 @@ def combine_pictures(request: str, seen: Sightings, *, code: bool, image_parts: 
 # From markers to probabilities
 
 
-def probabilities(strength: Mapping[str, int]) -> dict[Task, float]:
-    """The softmax of the prior and of every marker's weight. Kinds of chat do not add up: the strongest counts."""
+def weighed(strength: Mapping[str, int]) -> dict[Task, int]:
+    """The prior and every marker's weight, summed. Kinds of chat do not add up: the strongest counts."""
     sums = dict(PRIOR)
     chat = 0
     for marker, tenths in strength.items():
@@ -262,6 +290,17 @@ def probabilities(strength: Mapping[str, int]) -> dict[Task, float]:
             else:
                 sums[task] += weight * tenths // FULL
     sums[CHAT] += chat
+    return sums
+
+
+def is_close(sums: Mapping[Task, int]) -> bool:
+    """Whether the rules leave it open: the runner-up is near enough to be helped past the first."""
+    *_, second, first = sorted(sums.values())
+    return first - second < DECIDED
+
+
+def probabilities(sums: Mapping[Task, int]) -> dict[Task, float]:
+    """The softmax of hundredths of a nat."""
     highest = max(sums.values())
     odds = {task: exp((score - highest) / 100) for task, score in sums.items()}
     total = sum(odds.values())

@@ -229,6 +229,7 @@ def test_every_marker_is_used_and_every_weight_has_a_source() -> None:
         "bare_caption",
         "write_code",
         "into_language",
+        "language_lines",
         "code_to_code",
         "brief_of_long",
         "word_problem",

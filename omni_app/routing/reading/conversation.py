@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from omni_app.routing.reading.courtesy import without_courtesy
 from omni_app.routing.tokens import is_image_part
 from omni_app.routing.types import Message
 
@@ -17,7 +18,7 @@ class Conversation:
     """The texts that matter, each cut to what is read."""
 
     request: str
-    """The last user message."""
+    """The last user message, without its courtesy."""
     earlier: str
     """The user message before it."""
     system: str
@@ -36,7 +37,7 @@ def read_conversation(messages: Sequence[Message]) -> Conversation:
     asked, answers = said.get("user", []), said.get("assistant", [])
     systems = said.get("system") or said.get("developer") or []
     return Conversation(
-        request=cut(text_of(asked[-1])) if asked else "",
+        request=without_courtesy(cut(text_of(asked[-1]))) if asked else "",
         earlier=cut(text_of(asked[-2])) if len(asked) > 1 else "",
         system=cut(text_of(systems[0])) if systems else "",
         has_tool_messages=calls or "tool" in said,

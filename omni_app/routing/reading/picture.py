@@ -1,8 +1,9 @@
 """Tells a request to make a picture from all the others that speak of drawing and pictures."""
 
+import re
 from collections.abc import Mapping, Sequence
 
-from omni_app.routing.reading.words import WORD, word_set
+from omni_app.routing.reading.words import UNSPACED, WORD, word_set
 
 MARKERS = frozenset(["draw", "picture", "picture_request"])
 FIRST_WORDS = 8
@@ -14,6 +15,16 @@ GLUE = word_set("of for about with that to in on from and which who by into than
 ENGLISH_DRAW = word_set("draw paint sketch")
 """Verbs with other senses (`draw on`, `paint job`): something countable must follow."""
 COUNTED = word_set("a an the some two three four five my our this his her me us")
+
+
+UNSPACED_REQUEST = re.compile(
+    r"(?:设计|設計|生成|制作|製作|做|来|來|画|畫|绘制|繪製)[^，。,.!?！？\n]{0,18}?(?:图|圖|(?<![动動漫计計])[画畫]|照片|海报|海報|logo|头像|頭像|壁纸|插画|图标|标志"
+    r"|封面(?!信)|表情包|漫画)(?!管理|系统|网站|程序|代码|数据|识别|处理|工具|软件|应用|app|表|像处理|标题|文案|书|家|展|形|书馆|片段)"
+    r"|(?:イラスト|画像|絵|ロゴ|ポスター|アイコン|壁紙|挿絵|似顔絵|バナー)[^。\n]{0,8}?(?:作|描|生成|デザイン)"
+    r"|(?:그림|이미지|로고|포스터|일러스트|아이콘|배경화면|사진|삽화)[^.\n]{0,8}?(?:그려|만들|생성|디자인)",
+    re.IGNORECASE,
+)
+"""A verb and the picture that it is to make, in scripts that do not write words apart."""
 
 
 def asks_for_picture(words: Sequence[str], places: Mapping[str, Sequence[int]]) -> bool:
@@ -52,15 +63,25 @@ NO_CAPTION = word_set(
     """
 )
 """Words of a speaker, a question or an order."""
+UNSPACED_CAPTION = 8
+"""Characters of a caption in a script without spaces."""
+UNSPACED_SPEECH = re.compile(
+    r"[我你请吗呢]|什么|怎么|如何|为什么|写|解释|ください|ですか|ますか|とは|해줘|하는|인가|무엇|어떻게"
+)
 CAPTION_CHARACTERS = 400
 CAPTION_WORDS = 4
 
 
-def is_caption(text: str, *, styled: bool) -> bool:
-    """Whether a text only describes a scene; `styled`: it names a painter's or photographer's technique."""
+def is_caption(text: str, *, styled: bool, named: bool) -> bool:
+    """Whether a text only describes a scene.
+
+    `styled`: it names a painter's or photographer's technique. `named`: it begins with a kind of picture.
+    """
     if len(text) > CAPTION_CHARACTERS or "?" in text or "\n" in text.strip():
         return False
     words = text.lower().split()
-    if len(words) < CAPTION_WORDS or (words[0] not in CAPTION_STARTS and not styled):
+    if (styled or named) and len(words) < CAPTION_WORDS:
+        return len(text) >= UNSPACED_CAPTION and UNSPACED.search(text) is not None and not UNSPACED_SPEECH.search(text)
+    if len(words) < CAPTION_WORDS or (words[0] not in CAPTION_STARTS and not styled and not named):
         return False
     return styled or (NO_CAPTION.isdisjoint(WORD.findall(text.lower())) and words[-1][-1] != ":")

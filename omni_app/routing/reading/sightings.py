@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from omni_app.routing.reading.picture import asks_for_picture
+from omni_app.routing.reading.picture import UNSPACED_REQUEST, asks_for_picture
 from omni_app.routing.reading.words import WORD, phrases_in, plain
 
 FULL = 10
@@ -68,5 +68,5 @@ class Sightings:
                 self.add(marker)
             else:
                 self.add(marker, first if first and position < FEW_WORDS else strength)
-        if asks_for_picture(words, places):
+        if asks_for_picture(words, places) or (not text.isascii() and UNSPACED_REQUEST.search(text)):
             self.add("image_request")

@@ -6,7 +6,8 @@ it, and none repeats within a repetition: time is linear in the text, whatever t
 
 import re
 
-from omni_app.routing.reading.words import word_set
+from omni_app.routing.reading.lexicon import MARKERS
+from omni_app.routing.reading.words import phrase_set, word_set
 
 MOST_LINES = 150
 """Lines looked at one by one."""
@@ -43,27 +44,29 @@ FORMULA = re.compile(
     r"|(?<=[∑∫√≤≥≠∞∂∀∃∠△²³]))"
 )
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-AGENT_LINES = frozenset(
-    [
-        "thought",
-        "action",
-        "action input",
-        "observation",
-        "think",
-        "act",
-        "tool",
-        "function",
-        "tool_call",
-        "tool_result",
-        "final answer",
-        "last action",
-        "next action",
-        "思考",
-        "行动",
-        "观察",
-    ]
+MEASURED = re.compile(
+    r"[$€£¥₹₽] ?\d|\d[\d.,]{0,12} ?(?:%|‰|°|[$€£¥₹₽]|(?:"
+    r"[mckμµn]?m|k?g|mg|m?l|k?m/[sh]|mph|k?Pa|k?J|k?Wh?|m?V|m?A|k?Hz|eV|mol|ms|cm²|m²|mm Hg|atm|ohms?|volts?|newtons?"
+    r"|joules?|watts?|lit(?:er|re)s?|gallons?|met(?:er|re)s?|feet|inch(?:es)?|degrees?|seconds?|minutes?|hours?"
+    r"|м|см|мм|км|кг|г|м/с|км/ч|Па|Дж|к?Вт|Н|Ом|моль|градус\w{0,4})\b"
+    r"|米|厘米|千米|公里|毫米|千克|公斤|克|升|毫升|平方|立方|元|度|小时|分钟|秒|千瓦|牛|焦|円|時間|分|시간)"
+)
+"""A quantity: a number with its unit, or money."""
+AGENT_LINES = phrase_set(
+    """
+    thought, action, action input, observation, think, act, obs, tool, function, tool call, tool result
+    tool_call, tool_result, command, final answer, last action, next action, gedanke, aktion
+    aktionseingabe, beobachtung, pensée, entrée de l'action, pensamiento, acción, entrada de la acción
+    observación, pensamento, ação, observação, pensiero, azione, osservazione, мысль, действие
+    наблюдение, düşünce, eylem, gözlem, myśl, akcja, obserwacja, gedachte, actie, observatie, pemikiran
+    tindakan, pengamatan, 思考, 行动, 行动输入, 动作, 观察, 工具返回, 観察, 行動, 行動入力, 생각, 행동, 관찰
+    الفكرة, الإجراء, الملاحظة, विचार, क्रिया, अवलोकन
+    """
 )
 """What stands before the colon in the transcripts of agents that work in plain text."""
+LABEL = 28
+"""Characters of a line in which its label ends."""
+LANGUAGES = phrase_set(MARKERS["language"])
 AGENT_TAGS = (
     "<tool_call",
     "<tool_result",
@@ -73,6 +76,11 @@ AGENT_TAGS = (
     "<invoke",
     '"tool_calls"',
     '"arguments":',
+    '"parameters":{',
+    '"parameters": {',
+    '"input_schema"',
+    '"action":',
+    '"tool":',
 )
 
 
@@ -117,9 +125,20 @@ def agent_lines(text: str, *, most: int) -> int:
     for line in text.split("\n", MOST_LINES)[:MOST_LINES]:
         if found >= most:
             return most
-        name, colon, _ = line[:24].partition(":")
-        found += bool(colon) and name.strip(" \t*#").lower() in AGENT_LINES
+        found += label_of(line) in AGENT_LINES
     return min(found, most)
+
+
+def label_of(line: str) -> str:
+    """What stands before the colon that a line begins with, in lower case; empty when there is none."""
+    name, colon, _ = line[:LABEL].replace("：", ":").partition(":")
+    return name.strip(" \t*#[]").lower() if colon else ""
+
+
+def language_lines(text: str, *, most: int) -> int:
+    """How many different languages lines are labelled with (`English: …`), counted no further than `most`."""
+    labels = {label_of(line) for line in text.split("\n", MOST_LINES)[:MOST_LINES]}
+    return min(most, len(labels & LANGUAGES))
 
 
 def listed_lines(text: str, *, most: int) -> int:

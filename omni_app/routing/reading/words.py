@@ -10,7 +10,7 @@ from omni_app.routing.reading.lexicon import MARKERS
 
 WORD = re.compile(r"\w+(?:\+\+|#)?")
 """A word; `c++` and `c#` are words too."""
-UNSPACED = re.compile(r"[\u0900-\u097f\u0e00-\u0eff\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+UNSPACED = re.compile(r"[\u0900-\u0dff\u0e00-\u0eff\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 """Scripts where words are not told by spaces, or whose vowel signs are no letters to `re`: matched anywhere."""
 SEAM = re.compile(
     r"(?<=[a-z0-9])(?=[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])|(?<=[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])(?=[a-z0-9])"
@@ -35,6 +35,11 @@ def word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def phrase_set(text: str) -> frozenset[str]:
+    """The phrases of a text, told by commas and line ends, each once."""
+    return frozenset(phrase.strip() for phrase in text.replace("\n", ",").split(",")) - {""}
+
+
 @dataclass(frozen=True, slots=True)
 class Phrase:
     """One phrase of the lexicon."""
@@ -51,8 +56,8 @@ def _phrases() -> list[Phrase]:
     found = {
         Phrase(f"{marker}:{text}", marker, text, tuple(WORD.findall(text)))
         for marker, lines in MARKERS.items()
-        for phrase in lines.replace("\n", ",").split(",")
-        if (text := plain(phrase.strip()))
+        for phrase in phrase_set(lines)
+        if (text := plain(phrase))
     }
     return sorted(found, key=lambda phrase: (-len(phrase.words), phrase.key))
 
