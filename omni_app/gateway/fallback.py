@@ -225,6 +225,7 @@ class Walk:
             params=params,
             timeouts=Timeouts(first_byte_s=min(FIRST_BYTE_S, left_s), total_s=left_s),
             sandbox_fail=played,
+            keep_prompt=bool(self.request.session_id),
         )
 
     def _note(self, attempt: "_Attempt", *, outcome: str, detail: str = "", usage: Usage | None = None) -> int:

@@ -107,6 +107,8 @@ def message_body(request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, .
         warnings.append("response_format is asked for in words: this lane does not enforce it")
     if system:
         body["system"] = "\n\n".join(system)
+    if request.keep_prompt:
+        body["cache_control"] = {"type": "ephemeral"}
     if "user" in params:
         body["metadata"] = {"user_id": params["user"]}
     if "stop" in params:

@@ -40,6 +40,14 @@ async def test_when_the_first_provider_fails_the_next_one_answers(tmp_path: Path
     assert records(tmp_path)[0].rescued
 
 
+async def test_only_the_prompt_of_a_session_is_kept_by_its_provider(tmp_path: Path) -> None:
+    alpha = ScriptedProvider("alpha")
+    served = gateway(tmp_path, alpha, ScriptedProvider("beta"))
+    for session_id in ("", "run-1"):
+        await served.chat(CALLER, replace(HELLO, session_id=session_id))
+    assert [request.keep_prompt for request in alpha.asked] == [False, True]
+
+
 async def test_with_the_primary_down_a_hundred_of_a_hundred_are_answered(tmp_path: Path) -> None:
     alpha, beta = ScriptedProvider("alpha", [DOWN]), ScriptedProvider("beta")
     served = gateway(tmp_path, alpha, beta)

@@ -48,6 +48,11 @@ async def test_what_the_format_has_no_word_for_is_dropped_with_a_warning(transpo
     assert [warning.split(" ")[0] for warning in answer.warnings] == ["logprobs", "seed", "response_format", "top_p"]
 
 
+def test_the_prompt_of_a_session_is_asked_to_be_kept() -> None:
+    assert "cache_control" not in message_body(ask())[0]
+    assert message_body(replace(ask(), keep_prompt=True))[0]["cache_control"] == {"type": "ephemeral"}
+
+
 def test_the_longest_answer_is_always_said() -> None:
     assert message_body(ask())[0]["max_tokens"] == model().max_output_tokens
 
