@@ -39,7 +39,7 @@ class ProviderRequest:
     choice: int = 0
     """Which of several answers this call is for, from 0, where each answer is a call of its own."""
     keep_prompt: bool = False
-    """A further step of the same session will send this prompt again: a provider that caches only when asked is asked."""
+    """A further step of its session will send this prompt again: a provider that caches only when asked is asked."""
 
 
 @dataclass(frozen=True, slots=True)
