@@ -133,7 +133,11 @@ def build_services(settings: Settings) -> Services:
     database = Database(settings.database)
     hasher = KeyHasher(settings.key_pepper)
     spool = Spool(settings.omni_data_dir / "spool")
-    limiter = build_limiter(settings.upstash_redis_rest_url, settings.upstash_redis_rest_token.get_secret_value())
+    limiter = build_limiter(
+        settings.upstash_redis_rest_url,
+        settings.upstash_redis_rest_token.get_secret_value(),
+        workers=settings.rate_limit_workers,
+    )
     transport = Transport()
     providers = build_providers(settings, transport)
     budgets = Budgets(database)

@@ -104,6 +104,8 @@ class Settings(BaseSettings):
     premium_model: str = ""
     rate_limit_max: int = Field(default=100, ge=1, le=1_000_000)
     rate_limit_window_sec: int = Field(default=60, ge=1, le=86_400)
+    rate_limit_workers: int = Field(default=1, ge=1, le=10_000)
+    """How many worker processes, on all machines, share one Redis: each enforces its share while Redis is away."""
     max_body_bytes: int = Field(default=10_000_000, ge=1_000, le=100_000_000)
     provider_timeout_sec: float = Field(default=120.0, gt=0, le=3600)
 

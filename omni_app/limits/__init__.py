@@ -6,8 +6,8 @@ from omni_app.limits.memory import MemoryLimiter
 __all__ = ["Limiter", "MemoryLimiter", "Verdict", "build_limiter"]
 
 
-def build_limiter(url: str, token: str) -> Limiter:
-    """Upstash's when its address and token are given, else the one in memory."""
+def build_limiter(url: str, token: str, *, workers: int = 1) -> Limiter:
+    """Upstash's when its address and token are given, else the one in memory. `workers` share that Redis."""
     if not url:
         return MemoryLimiter()
     # Only those who use Upstash pay for its client's memory and start-up time.
@@ -15,4 +15,4 @@ def build_limiter(url: str, token: str) -> Limiter:
 
     from omni_app.limits.upstash import UpstashLimiter
 
-    return UpstashLimiter(Redis(url=url, token=token, rest_retries=0, allow_telemetry=False))
+    return UpstashLimiter(Redis(url=url, token=token, rest_retries=0, allow_telemetry=False), workers=workers)

@@ -2,6 +2,10 @@
 
 When Redis is away or slow, a breaker opens and each worker enforces its share of the limit by itself
 (`mode: local`): neither open nor closed. Redis is asked again after a pause.
+
+A share is the limit divided by the workers, rounded down, and at least 1: together they stay within the limit, unless
+it is smaller than the number of workers. What Redis had counted before is not known to them, and what they count is
+not known to Redis: in a window in which Redis goes or comes, up to twice the limit is allowed.
 """
 
 import asyncio

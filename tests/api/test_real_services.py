@@ -39,6 +39,7 @@ async def two_workers(
                 upstash_redis_rest_token=TOKEN,
                 omni_key_pepper="p" * 32,
                 rate_limit_max=limit,
+                rate_limit_workers=2,
             )
             workers.append(await stack.enter_async_context(asynccontextmanager(run)(settings)))
         yield workers
@@ -74,6 +75,23 @@ async def test_two_workers_together_allow_no_more_than_the_limit(
         assert codes == {200: 20, 429: 20}
         refused = await two.post("/v1/chat", HELLO, key=one.key)
         assert refused.headers["x-ratelimit-mode"] == "shared"
+
+
+async def test_when_redis_dies_in_the_middle_two_workers_together_stay_within_the_limit(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    with running_upstash() as mortal:
+        async with two_workers(tmp_path, postgres_url, mortal, limit=21) as (one, two):
+            for worker in (one, two):
+                worker.services.limiter._timeout_s = 20.0  # type: ignore[attr-defined]  # a busy test machine
+            before = [await worker.post("/v1/chat", HELLO, key=one.key) for worker in (one, two)]
+            assert {answer.headers["x-ratelimit-mode"] for answer in before} == {"shared"}
+            mortal.stop()
+            asked = [worker.post("/v1/router/debug", HELLO, key=one.key) for _ in range(30) for worker in (one, two)]
+            codes = Counter(answer.status_code for answer in await asyncio.gather(*asked))
+            assert codes == {200: 20, 429: 40}, "ten of each worker"
+            refused = [await worker.post("/v1/chat", HELLO, key=one.key) for worker in (one, two)]
+            assert {(answer.status_code, answer.headers["x-ratelimit-mode"]) for answer in refused} == {(429, "local")}
 
 
 async def test_when_redis_is_away_requests_go_on_by_local_limits(tmp_path: Path, postgres_url: str) -> None:

@@ -113,9 +113,14 @@ async def test_with_nobody_at_the_address_each_worker_enforces_its_share_without
     assert {one.mode for one in verdicts} == {"local"}
 
 
-async def test_a_share_is_at_least_one_request() -> None:
-    async with limiting(f"http://127.0.0.1:{free_port()}", workers=8, timeout_s=TIMEOUT_S) as limiter:
-        assert [(await limiter.hit("key", limit=3, window_s=60)).allowed for _ in range(2)] == [True, False]
+@pytest.mark.parametrize(
+    ("limit", "workers", "share"), [(10, 1, 10), (10, 3, 3), (11, 3, 3), (12, 3, 4), (3, 3, 1), (3, 8, 1)]
+)
+async def test_a_share_is_rounded_down_and_at_least_one_request(limit: int, workers: int, share: int) -> None:
+    async with limiting(f"http://127.0.0.1:{free_port()}", workers=workers, timeout_s=TIMEOUT_S) as limiter:
+        verdicts = [await limiter.hit("key", limit=limit, window_s=60) for _ in range(limit + 1)]
+    assert sum(one.allowed for one in verdicts) == share
+    assert workers > limit or share * workers <= limit, "together they stay within the limit"
 
 
 async def test_a_burst_against_a_hanging_redis_is_over_soon_and_says_so_once(

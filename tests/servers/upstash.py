@@ -93,7 +93,9 @@ class UpstashServer:
             raise RedisMissing("the Upstash shim did not start")
 
     def stop(self) -> None:
-        """Ends every connection, and the thread."""
+        """Ends every connection, and the thread. May be called again."""
+        if not self._thread.is_alive():
+            return
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join(START_DEADLINE_S)
 
