@@ -17,9 +17,9 @@ LESS, MORE = f"{100 - OF_MANY.low}% less", f"{OF_MANY.high - 100}% more"
 
 
 def between(band: Band, ratio: OutputRatio) -> str:
-    """`between $0.10 and $0.31 if it had written 33% less or 50% more`."""
-    ends = f"between {text.money(band.low)} and {text.money(band.high)}"
-    return f"{ends} if it had written {100 - ratio.low}% less or {ratio.high - 100}% more"
+    """`$0.10 to $0.31 with answers 33% shorter to 50% longer`."""
+    ends = f"{text.money(band.low)} to {text.money(band.high)}"
+    return f"{ends} with answers {100 - ratio.low}% shorter to {ratio.high - 100}% longer"
 
 
 def band_of_one(record: RequestRecord, then: Registry | None) -> str:

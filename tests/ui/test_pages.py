@@ -139,7 +139,7 @@ async def test_overview_compares_with_the_team_s_models_as_the_api_does(services
     assert all(row["prices"].startswith("today's (litellm-") for row in further)
     cheap = further[1]
     assert cheap["saved"].startswith("-$") and cheap["saved_exact"].startswith("-$"), "a loss is shown as one"
-    assert state.figures["saved_band"].endswith("if it had written 33% less or 50% more")
+    assert state.figures["saved_band"].endswith("with answers 33% shorter to 50% longer")
     assert state.figures["spend_note"] == "$0.000003 of it for failed attempts"
     counted = ada.tab.state(UsageState).figures
     assert counted["failed"] == state.figures["spend_note"]

@@ -218,7 +218,7 @@ def test_the_band_of_a_request_is_of_its_own_price_and_negative_when_the_choice_
     )  # fmt: skip
     low, high = (text.money((100 * ratio // 100 - 300) * price.output) for ratio in (OF_ONE.low, OF_ONE.high))
     assert low.startswith("-$") and high.startswith("-$")
-    assert band_of_one(told, then) == f"between {low} and {high} if it had written 41% less or 69% more"
+    assert band_of_one(told, then) == f"{low} to {high} with answers 41% shorter to 69% longer"
     assert band_of_one(replace(told, images=1), then) == band_of_one(replace(told, premium_model=""), then) == ""
 
 
