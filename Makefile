@@ -55,8 +55,8 @@ catalog-check: install ## Is the packaged registry what its sources give? Which 
 evaluate: install ## Measure task detection and routing, print the routing table (TASKS=file REPLAY="file ..." ARGS=--json)
 	@$(PYTHON_ENV) -m omni_app evaluate --cases $(or $(CASES),tests/routing/cases.toml) $(if $(TASKS),--tasks $(TASKS)) $(if $(REPLAY),--replay $(REPLAY)) $(ARGS)
 
-train: install ## Train the learned part of task detection again (TASKS="file ..." ARGS=--check leaves sources out)
-	@$(PYTHON_ENV) -m omni_app.evaluate.training $(if $(TASKS),--tasks $(TASKS)) $(ARGS)
+train: install ## Train the learned part of task detection again (TASKS="file ...")
+	@$(PYTHON_ENV) -m omni_app.evaluate.training $(if $(TASKS),--tasks $(TASKS))
 
 lock: install-dev ## Write requirements*.txt from requirements*.in (ARGS=--upgrade takes newer versions)
 	@scripts/lock.sh $(ARGS)

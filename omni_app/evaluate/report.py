@@ -9,11 +9,13 @@ from typing import Any
 from omni_app.errors import InvalidRequest
 from omni_app.evaluate.curves import RESAMPLES
 from omni_app.evaluate.files import ReplayRow, read_ratings, read_replay, read_tasks
+from omni_app.evaluate.left_out import left_out_report
 from omni_app.evaluate.measured import fingerprint, in_sample, load_measured, measured_for, write_measured
 from omni_app.evaluate.ratings import Ratings, arena_ratings_for, ratings_from_rows
 from omni_app.evaluate.replay import mean_usd, replay_report
 from omni_app.evaluate.situations import read_situations, routing_lines, routing_report
 from omni_app.evaluate.tasks import task_report
+from omni_app.evaluate.training import own_rows
 
 EXAMPLES = Path(__file__).parent / "examples"
 EXAMPLES_NOTE = "examples written for this project: they show the form and prove nothing"
@@ -34,6 +36,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="measure ratings on the replay files and write them, no report",
     )
+    command.add_argument("--left-out", action="store_true", help="train without each source, tell it by the others")
     command.add_argument("--json", action="store_true", help="one JSON document")
     command.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N rows of each file")
     command.add_argument("--resamples", type=int, default=RESAMPLES, metavar="N", help="bootstrap resamples")
@@ -59,7 +62,10 @@ def build_report(options: argparse.Namespace) -> dict[str, Any]:
     replays = [EXAMPLES / "replay.jsonl"] if own else options.replay
     report: dict[str, Any] = {"note": EXAMPLES_NOTE} if own else {}
     if tasks is not None:
-        report["tasks"] = {"file": tasks.name, **task_report(read_tasks(tasks, limit=options.limit))}
+        rows = read_tasks(tasks, limit=options.limit)
+        report["tasks"] = {"file": tasks.name, **task_report(rows)}
+        if options.left_out:
+            report["tasks"]["by_source_left_out"] = left_out_report([*rows, *own_rows()])
     report["replays"] = [one_replay(path, options) for path in replays]
     if options.cases is not None:
         report["routing"] = {"file": options.cases.name, "rows": routing_report(read_situations(options.cases))}
@@ -130,6 +136,10 @@ def task_lines(tasks: Mapping[str, Any]) -> Iterator[str]:
         yield f"\n  {title:32}{'rows':>7}{'accuracy':>11}{'macro-F1':>15}"
         for name, row in tasks[f"by_{title}"].items():
             yield f"  {name:32}{row['rows']:>7}{row['accuracy']:>11.3f}{row['macro_f1']:>15.3f}"
+    if "by_source_left_out" in tasks:
+        yield f"\n  {'source, left out of the learning':32}{'rows':>7}{'rules alone':>13}{'macro-F1':>13}"
+        for name, row in tasks["by_source_left_out"].items():
+            yield f"  {name:32}{row['rows']:>7}{row['rules_alone']:>13.3f}{row['macro_f1']:>13.3f}"
     said = list(next(iter(tasks["confusion"].values())))
     yield "\n  " + f"{'label, then what was said':32}" + "".join(f"{name[:9]:>10}" for name in said)
     for name, row in tasks["confusion"].items():

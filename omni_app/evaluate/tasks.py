@@ -142,6 +142,8 @@ PERTURBATIONS: Mapping[str, Callable[[str], str]] = {
     "upper_case": str.upper,
     "polite_before": lambda text: f"Hello! Could you please help me with this? {text}",
     "polite_after": lambda text: f"{text}\n\nThank you very much in advance!",
+    "framed_as_a_task": lambda text: f"Here is what I need you to do:\n\n{text}",
+    "framed_as_a_wish": lambda text: f"I was wondering if you could do the following for me. {text}",
 }
 
 

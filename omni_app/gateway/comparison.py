@@ -32,28 +32,34 @@ class Comparison:
 
 
 def recorded_band(by_baseline: Iterable[UsageGroup], known: Known) -> Band:
-    """The band of the recorded saving. `by_baseline`: a report's groups, each of one baseline."""
+    """The band of the recorded saving; what the baseline itself answered is sure. `by_baseline`: a report's."""
     baseline = cost = output = 0
     for group in by_baseline:
         found = known(group.key)
         baseline, cost = baseline + group.premium_cost, cost + group.cost
-        output += output_part(found.price if found else None, group.texts.tokens, group.texts.premium_cost)
+        if group.model != group.key:
+            output += output_part(found.price if found else None, group.texts.tokens, group.texts.premium_cost)
     return savings_band(baseline, output, cost=cost, ratio=OF_MANY)
 
 
 def compared(by_baseline: Sequence[UsageGroup], deployments: Iterable[Deployment]) -> list[Comparison]:
     """The report's texts at each deployment's price. What has no baseline, or made images, counts as in the ledger."""
-    texts = sum((group.texts for group in by_baseline), Comparable())
-    others = sum(group.premium_cost for group in by_baseline) - texts.premium_cost
     cost = sum(group.cost for group in by_baseline)
-    return [_compared(one, texts, others=others, cost=cost) for one in deployments]
+    others = sum(group.premium_cost - group.texts.premium_cost for group in by_baseline)
+    return [_compared(one, by_baseline, others=others, cost=cost) for one in deployments]
 
 
-def _compared(deployment: Deployment, texts: Comparable, *, others: int, cost: int) -> Comparison:
+def _compared(deployment: Deployment, groups: Sequence[UsageGroup], *, others: int, cost: int) -> Comparison:
     price = deployment.price
-    same = actual_cost(price, texts.tokens)
-    band = savings_band(others + same, output_part(price, texts.tokens, same), cost=cost, ratio=OF_MANY)
-    return Comparison(deployment.id, deployment.price_version, others + same, others + same - cost, band)
+    would = others + actual_cost(price, _texts(groups).tokens)
+    unsure = _texts([group for group in groups if group.model != deployment.id]).tokens
+    output = output_part(price, unsure, actual_cost(price, unsure))
+    band = savings_band(would, output, cost=cost, ratio=OF_MANY)
+    return Comparison(deployment.id, deployment.price_version, would, would - cost, band)
+
+
+def _texts(groups: Iterable[UsageGroup]) -> Comparable:
+    return sum((group.texts for group in groups), Comparable())
 
 
 def comparable_models(registry: Registry, kind: KeyKind) -> list[Deployment]:

@@ -21,6 +21,7 @@ from omni_app.routing.reading.picture import is_caption
 from omni_app.routing.reading.sightings import CLOSE, EARLIER, FIRST_WORDS, FULL, MIDDLE, OPENING, SYSTEM, Sightings
 from omni_app.routing.reading.structure import (
     FORMULA,
+    LANGUAGES,
     LATEX,
     MEASURED,
     NUMBER,
@@ -29,8 +30,9 @@ from omni_app.routing.reading.structure import (
     code_signs,
     count,
     has_stack_trace,
-    language_lines,
+    line_labels,
 )
+from omni_app.routing.reading.words import QUESTION_MARKS
 from omni_app.routing.types import Message, Task
 
 LEARNED = packaged()
@@ -53,7 +55,6 @@ SHORT_PROBLEM = 500
 """Characters up to which a question with several quantities is taken for a sum."""
 QUANTITY = re.compile(r"(?<![\d.])(?!(?:1[5-9]|20)\d\d\b)\d+(?:[.,]\d+)*")
 """A number that is no year."""
-QUESTION_MARKS = ("?", "？", "؟")
 OTHER_WORK = (
     "summarize",
     "main_points",
@@ -222,8 +223,9 @@ def look_at_structure(request: str, seen: Sightings) -> None:
     seen.add("stack_trace", FULL * has_stack_trace(request))
     if seen["code_lines"] + seen["code_fence"] < 2 * FULL:
         seen.add("formulas", FULL * count(FORMULA, request, most=3))
-    seen.add("agent_lines", FULL * agent_lines(request, most=2))
-    seen.add("language_lines", FULL * (language_lines(request, most=2) == 2))
+    labels = line_labels(request)
+    seen.add("agent_lines", FULL * agent_lines(request, labels, most=2))
+    seen.add("language_lines", FULL * (len(LANGUAGES.intersection(labels)) >= 2))
 
 
 def combine(request: str, seen: Sightings, *, image_parts: bool) -> None:

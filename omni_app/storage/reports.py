@@ -5,8 +5,8 @@ both ends. So a figure is exact to the last pico-dollar, costs the same at a mil
 of them can disagree. A saving is always `premium_cost - cost`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from math import ceil
@@ -212,6 +212,8 @@ class UsageGroup:
     simulated: int = 0
     overhead: Overhead = field(default_factory=Overhead)
     texts: Comparable = field(default_factory=Comparable)
+    model: str = ""
+    """Who answered; told in the breakdown by baseline alone."""
 
     @property
     def savings(self) -> int:
@@ -233,6 +235,7 @@ class UsageReport:
     by_task: Sequence[UsageGroup]
     by_day: Sequence[UsageGroup]
     by_baseline: Sequence[UsageGroup]
+    """A line for each baseline and model that answered beside it."""
     total_requests: int = field(init=False)
     successful_requests: int = field(init=False)
     total_cost: int = field(init=False)
@@ -258,7 +261,7 @@ class UsageReport:
     @property
     def premium_models(self) -> tuple[str, ...]:
         """The baselines' names, in order."""
-        return tuple(group.key for group in self.by_baseline if group.key)
+        return baselines(self.by_baseline)
 
     @property
     def overhead(self) -> Overhead:
@@ -275,7 +278,7 @@ async def usage(session: AsyncSession, *, org_id: UUID, start: datetime, end: da
             "model": dimension(added, "model"),
             "task": added.c.task,
             "day": time_bucket(session, added.c.at, "day"),
-            "baseline": added.c.premium_model,
+            "baseline": baseline_and_model(added),
         },
     )
     return UsageReport(
@@ -284,8 +287,29 @@ async def usage(session: AsyncSession, *, org_id: UUID, start: datetime, end: da
         by_model=_dearest_first(by["model"]),
         by_task=_dearest_first(by["task"]),
         by_day=_in_order(by["day"]),
-        by_baseline=_in_order(by["baseline"]),
+        by_baseline=_by_baseline(by["baseline"]),
     )
+
+
+BETWEEN = " "
+"""Stands in no model's id."""
+
+
+def baseline_and_model(added: Subquery) -> SQLColumnExpression[str]:
+    """Two dimensions as one key: what is compared with, and who answered."""
+    both: ColumnElement[str] = added.c.premium_model.concat(BETWEEN).concat(added.c.model)
+    return both
+
+
+def _by_baseline(groups: list[UsageGroup]) -> list[UsageGroup]:
+    """The groups of `baseline_and_model`, with the key taken apart."""
+    pairs = ((group, group.key.partition(BETWEEN)) for group in _in_order(groups))
+    return [replace(group, key=baseline, model=model) for group, (baseline, _, model) in pairs]
+
+
+def baselines(groups: Iterable[UsageGroup]) -> tuple[str, ...]:
+    """The names of the baselines, each once, in the groups' order."""
+    return tuple(dict.fromkeys(group.key for group in groups if group.key))
 
 
 async def series(
@@ -429,7 +453,7 @@ class Totals:
     @property
     def premium_models(self) -> tuple[str, ...]:
         """The baselines' names, in order."""
-        return tuple(group.key for group in self.by_baseline if group.key)
+        return baselines(self.by_baseline)
 
     @property
     def overhead(self) -> Overhead:
@@ -453,7 +477,7 @@ class Totals:
 async def totals(session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str) -> Totals:
     """The Overview's figures: the same cells and sums as `usage`. At most four statements."""
     added = cells(Scope(org_id, mode, start, end))
-    groups = _in_order((await _grouped(session, added, {"baseline": added.c.premium_model}))["baseline"])
+    groups = _by_baseline((await _grouped(session, added, {"baseline": baseline_and_model(added)}))["baseline"])
     names = ("requests", "successful", "cost", "premium_cost", "rescued", "simulated")
     sums = {name: sum(getattr(group, name) for group in groups) for name in names}
     p50, p95 = await latency_percentiles(session, org_id=org_id, start=start, end=end, mode=mode)

@@ -23,8 +23,8 @@ def between(band: Band, ratio: OutputRatio) -> str:
 
 
 def band_of_one(record: RequestRecord, then: Registry | None) -> str:
-    """The band of one request's saving, at the price of its moment; empty where no text was compared."""
-    if not record.premium_model or record.images:
+    """The band of one request's saving, at the price of its moment; empty where no other model's text was compared."""
+    if record.premium_model in ("", record.model) or record.images:
         return ""
     found = then.get(record.premium_model) if then else None
     output = output_part(found.price if found else None, usage_of(record), record.premium_cost)

@@ -24,22 +24,6 @@ from omni_app.storage.spool import Drainer
 from omni_app.storage.tables import BudgetWindow, RequestRow
 from tests.gateway.scripted import CALLER, HELLO, ScriptedProvider, gateway, records
 from tests.servers.postgres import Postgres
-from tests.storage.conftest import (
-    database,
-    database_url,
-    migrated_sqlite,
-    postgres,
-    postgres_database,
-    postgres_name,
-    postgres_url,
-    sqlite_database,
-    sqlite_url,
-)
-
-__all__ = [
-    "database", "database_url", "migrated_sqlite", "postgres", "postgres_database", "postgres_name", "postgres_url",
-    "sqlite_database", "sqlite_url",
-]  # fmt: skip
 
 NIGHT = datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC)
 ASKED = replace(HELLO, max_tokens=100, pinned=("alpha/small",))

@@ -75,6 +75,18 @@ def test_several_baselines_of_a_period_are_added_up() -> None:
     assert (band.low, band.high) == (2 * 1_530 - 660, 2 * 1_530 + 1_000)
 
 
+def test_what_a_model_answered_itself_is_sure() -> None:
+    premium = replace(at(Price(1, 10)), id="a/b")
+    other = replace(group("a/b", TokenSums(1_000, 100), cost=500, texts_at_premium=2_000), model="c/d")
+    own = replace(group("a/b", TokenSums(9_000, 900), cost=18_000, texts_at_premium=18_000), model="a/b")
+    alone = recorded_band([own], {"a/b": premium}.get)
+    both = recorded_band([other, own], {"a/b": premium}.get)
+    assert (alone.low, alone.high) == (0, 0)
+    assert (both.low, both.high) == (1_500 - 330, 1_500 + 500)
+    (same,) = compared([other, own], [premium])
+    assert same.band == both
+
+
 def test_nothing_used_is_nothing_saved() -> None:
     (one,) = compared([], [PREMIUM])
     assert (one.cost, one.savings, one.band.low, one.band.high) == (0, 0, 0, 0)

@@ -22,22 +22,6 @@ from tests.gateway.scripted import CALLER, HELLO, ScriptedProvider, gateway
 from tests.migrated import migrate
 from tests.providers.asking import eventually
 from tests.servers.postgres import Postgres
-from tests.storage.conftest import (
-    database,
-    database_url,
-    migrated_sqlite,
-    postgres,
-    postgres_database,
-    postgres_name,
-    postgres_url,
-    sqlite_database,
-    sqlite_url,
-)
-
-__all__ = [
-    "database", "database_url", "migrated_sqlite", "postgres", "postgres_database", "postgres_name", "postgres_url",
-    "sqlite_database", "sqlite_url",
-]  # fmt: skip
 
 PLACE = ("alpha/small", SizeClass.SMALL_BRIEF)
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -43,22 +43,6 @@ from omni_app.storage.spool import Drainer, Spool
 from omni_app.storage.tables import PolicyRow, RegistryVersion, RequestRow, RoutingLog, SnapshotRow
 from tests.gateway.scripted import ScriptedProvider
 from tests.routing.models import MODELS
-from tests.storage.conftest import (
-    database,
-    database_url,
-    migrated_sqlite,
-    postgres,
-    postgres_database,
-    postgres_name,
-    postgres_url,
-    sqlite_database,
-    sqlite_url,
-)
-
-__all__ = [
-    "database", "database_url", "migrated_sqlite", "postgres", "postgres_database", "postgres_name", "postgres_url",
-    "sqlite_database", "sqlite_url",
-]  # fmt: skip
 
 EMBEDDERS = (
     replace(MODELS[1], id="alpha/vectors", model_name="vectors", vector_size=256, context_window=8_000),

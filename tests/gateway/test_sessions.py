@@ -23,22 +23,6 @@ from omni_app.routing.wording import exact_dollars
 from omni_app.storage.database import Database
 from omni_app.storage.spool import Drainer
 from tests.gateway.caching import FLEETS, LARGE, MIDDLE, SMALL, WITH_CACHES, Clock, Played, Stage, Step, asked, stage
-from tests.storage.conftest import (
-    database,
-    database_url,
-    migrated_sqlite,
-    postgres,
-    postgres_database,
-    postgres_name,
-    postgres_url,
-    sqlite_database,
-    sqlite_url,
-)
-
-__all__ = [
-    "database", "database_url", "migrated_sqlite", "postgres", "postgres_database", "postgres_name", "postgres_url",
-    "sqlite_database", "sqlite_url",
-]  # fmt: skip
 
 STEPS = 30
 SCRIPTS: Mapping[str, Sequence[Step]] = {

@@ -131,6 +131,18 @@ async def test_only_texts_that_have_a_baseline_are_compared(database: Database, 
     assert (report.overhead.routed, report.overhead.routing_us) == (1, 70)
 
 
+@pytest.mark.parametrize("around", [timedelta(seconds=1), SPAN], ids=["read from the rows", "read from the roll-ups"])
+async def test_the_breakdown_by_baseline_tells_who_answered(database: Database, around: timedelta) -> None:
+    itself = replace(record("b"), model=record().premium_model)
+    await write(database, [record("a"), itself, replace(record("c"), premium_model="")])
+    async with database.session() as session:
+        report = await reports.usage(session, org_id=ORG, start=NOON - around, end=NOON + around, mode="live")
+    premium, model = record().premium_model, record().model
+    told = [(group.key, group.model, group.requests) for group in report.by_baseline]
+    assert told == [("", model, 1), (premium, premium, 1), (premium, model, 1)]
+    assert report.premium_models == (premium,)
+
+
 def billed(row: RequestRecord) -> TokenSums:
     return TokenSums(row.tokens_input, row.tokens_output, row.tokens_cached, row.tokens_cache_write)
 

@@ -220,6 +220,7 @@ def test_the_band_of_a_request_is_of_its_own_price_and_negative_when_the_choice_
     assert low.startswith("-$") and high.startswith("-$")
     assert band_of_one(told, then) == f"{low} to {high} with answers 41% shorter to 69% longer"
     assert band_of_one(replace(told, images=1), then) == band_of_one(replace(told, premium_model=""), then) == ""
+    assert band_of_one(replace(told, model=told.premium_model), then) == "", "the baseline wrote what it wrote"
 
 
 async def test_a_request_of_another_team_looks_like_one_that_does_not_exist(services: Services, sign_up: Any) -> None:

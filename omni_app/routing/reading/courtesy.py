@@ -1,6 +1,11 @@
-"""Takes the courtesy off a request: a greeting, a `could you please`, the thanks at its end say nothing of the task."""
+"""Takes the courtesy off a request: a greeting, `could you please`, `here is what I need:`, the thanks at its end.
+
+They say nothing of the task, and move every phrase that does.
+"""
 
 import re
+
+from omni_app.routing.reading.words import QUESTION_MARKS, WORD, word_set
 
 OPENING, CLOSE = 240, 160
 """Characters of the opening and of the close in which courtesy is looked for."""
@@ -8,22 +13,32 @@ QUOTES = (":", "：", '"', "“", "«")
 """What stands before words that are quoted, not said: `translate: thank you`."""
 MOST = 5
 """Phrases taken off one end."""
-THIS = r"(?: (?:with|on) (?:this|that|the following|something)(?: (?:one|task|please))?)?"
 GREETING = (
     r"(?:hello|hi|hey|hiya|greetings|dear \w+|good (?:morning|afternoon|evening|day))(?: there| everyone| all| team)?"
     r"|hallo|guten (?:tag|morgen|abend)|bonjour|bonsoir|salut|hola|buen[oa]s (?:días|dias|tardes|noches)|ciao"
     r"|buongiorno|olá|ola|oi|bom dia|boa tarde|привет|здравствуйте|добрый (?:день|вечер)|merhaba|selam|cześć"
     r"|dzień dobry|مرحبا|नमस्ते|xin chào|halo"
 )
-WISH = (
-    r"i hope (?:you|this|all|your)[^.!?\n]{0,60}|hope (?:you|this)[^.!?\n]{0,60}|sorry to bother you[^.!?\n]{0,30}"
-    rf"|i (?:really )?need (?:your |some |a bit of |a little )?help{THIS}|quick question"
-    r"|i have a (?:quick |small )?(?:question|request|favou?r to ask)(?: for you)?"
-    rf"|(?:could|can|would|will) you (?:please |kindly |possibly )?help me(?: out)?{THIS}"
-    rf"|please help me(?: out)?{THIS}|help me with (?:this|the following)"
-    r"|if (?:you don'?t|it'?s not|it is not|it isn'?t) (?:mind|too much trouble)|if you have (?:a|the) (?:moment|time)"
-    r"|when you (?:get|have) a (?:chance|moment|minute)"
+FRAME = word_set(
+    """
+    a ai all also am an and any appreciate are as ask assistance assistant at back be bit bother can chance could
+    d day dear do doing down each else everything favor favour fine first following follows for from get give glad
+    got grateful great handle have hello help helpful here hey hi hope how i if in is it just kind kindly know let
+    like listen little ll look m matter may me mind minute moment morning much my need new next not now of off ok
+    okay on one or our out please pls possible possibly problem quick quickly re really regards request s see
+    small so some somebody someone something soon sorry still sure t take task thank thanks that the then there
+    these thing things think this time to today trouble up us ve very want was we well were what when which while
+    will wish with wondering would yes you your yours
+    """
 )
+"""A first or last sentence of these words alone says that something is wanted, and not what."""
+SENTENCE = re.compile(r"\s*([^:.!?\n]{1,90})([:.!?\n])(?=\s)")
+FIRST_WORD = re.compile(r"\W*(\w+)")
+MOST_FRAME = 90
+"""Characters of such a sentence."""
+ENDS = ".!?。！？\n"
+ASKING = frozenset({"can", "could", "would", "will", "may"})
+"""A question of such words is a frame only when it begins so: `what is this?` asks for something."""
 REQUEST = (
     r"please|pls|plz|kindly|(?:could|can|would|will) (?:you|u)(?: please| pls| kindly| possibly| maybe)?"
     r"|would you mind|i was wondering if you (?:could|can)(?: please)?|i wonder if you could"
@@ -44,30 +59,10 @@ THANKS = (
     r"|заранее спасибо|teşekkürler|dziękuję|谢谢[你您]?|多谢|ありがとう(?:ございます)?|감사합니다|شكرا|धन्यवाद"
 )
 GAP = r"[\s,.!?:;，。！？：；]"
-OPENS = re.compile(
-    rf"[\s¡¿]*(?:(?:{WISH})(?:{GAP}+|(?![\w']))|(?:{GREETING}|{REQUEST})(?![\w']){GAP}*|(?:{UNSPACED}){GAP}*)",
-    re.IGNORECASE,
-)
+OPENS = re.compile(rf"[\s¡¿]*(?:(?:{GREETING}|{REQUEST})(?![\w']){GAP}*|(?:{UNSPACED}){GAP}*)", re.IGNORECASE)
 CLOSES = re.compile(rf"(?:^|[\s,.!?;，。！？])(?:{THANKS})[\s.!,。！:)🙏]*$", re.IGNORECASE)
-HINTS = (
-    *(
-        "hank",
-        "thx",
-        " ty",
-        "heers",
-        "preciat",
-        "egards",
-        "lease",
-        "pls",
-        "plz",
-        "ank",
-        "erci",
-        "acias",
-        "razie",
-        "brigad",
-    ),
-    *("пасибо", "eşekk", "zięk", "谢", "ありがとう", "감사", "شكرا", "धन्यवाद"),
-)
+HINTS = ("ank", "thx", " ty", "heers", "preciat", "egards", "lease", "pls", "plz", "erci", "acias", "razie", "brigad")
+HINTS_ELSEWHERE = ("пасибо", "eşekk", "zięk", "谢", "ありがとう", "감사", "شكرا", "धन्यवाद")
 """Pieces of those thanks: without one of them the pattern need not be tried."""
 LEAST = 4
 """Characters that must be left: `hi there` is a greeting and nothing else."""
@@ -77,19 +72,46 @@ def without_courtesy(request: str) -> str:
     """The request without the courtesy at its ends; as it is when nothing else is said."""
     start, opening = 0, request[:OPENING]
     for _ in range(MOST):
-        found = OPENS.match(opening, start)
+        found = frame(opening, start) or OPENS.match(opening, start)
         if not found:
             break
         start = found.end()
-    rest = request[start:]
+    rest = request[start:].lstrip() if start else request
     for _ in range(MOST):
         cut = max(0, len(rest) - CLOSE)
-        close = rest[cut:]
-        thanks = CLOSES.search(close) if any(hint in close for hint in HINTS) else None
-        if not thanks or close[: thanks.start()].endswith(QUOTES):
+        place = courtesy_at_the_end(rest[cut:])
+        if place is None:
             break
-        rest = rest[: cut + thanks.start()] + sign(rest, cut + thanks.start())
+        rest = rest[: cut + place] + sign(rest, cut + place)
     return rest if len(rest.strip()) >= LEAST else request
+
+
+def frame(opening: str, start: int) -> re.Match[str] | None:
+    """The sentence that begins at `start`, when it only says that something is wanted."""
+    first = FIRST_WORD.match(opening, start)
+    found = SENTENCE.match(opening, start) if first and first[1].lower() in FRAME else None
+    if not found or (found[2] == "?" and first and first[1].lower() not in ASKING):
+        return None
+    return found if FRAME.issuperset(WORD.findall(found[1].lower())) else None
+
+
+def courtesy_at_the_end(close: str) -> int | None:
+    """Where the thanks begin, or a last sentence that only says that something is wanted; None without either."""
+    hints = HINTS if close.isascii() else HINTS + HINTS_ELSEWHERE
+    thanks = CLOSES.search(close) if any(hint in close for hint in hints) else None
+    place = thanks.start() if thanks else last_frame(close)
+    return None if place is None or close[:place].endswith(QUOTES) else place
+
+
+def last_frame(close: str) -> int | None:
+    """Where the last sentence begins, when it only says that something is wanted."""
+    said = close.rstrip(" .!\n")
+    place = max(map(said.rfind, ENDS)) + 1
+    last = said[place:]
+    if not place or not last or len(last) > MOST_FRAME or last[-1] in QUESTION_MARKS:
+        return None
+    words = WORD.findall(last.lower())
+    return place if words and FRAME.issuperset(words) else None
 
 
 def sign(text: str, place: int) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
+from omni_app.routing.reading.words import QUESTION_MARKS
 from omni_app.routing.types import Task
 
 ZONE = 280
@@ -27,7 +28,6 @@ TOKEN = re.compile(
 )
 UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 ZEROS = str.maketrans("123456789", "000000000")
-QUESTION_MARKS = ("?", "？", "؟")
 FULL_SAY = 30
 """Known words whose weights are added up; of more, their mean counts: a pasted text does not drown the question."""
 LANE_BITS = 20

@@ -5,6 +5,7 @@ it, and none repeats within a repetition: time is linear in the text, whatever t
 """
 
 import re
+from collections.abc import Sequence
 
 from omni_app.routing.reading.lexicon import MARKERS
 from omni_app.routing.reading.words import phrase_set, word_set
@@ -67,6 +68,7 @@ AGENT_LINES = phrase_set(
 LABEL = 28
 """Characters of a line in which its label ends."""
 LANGUAGES = phrase_set(MARKERS["language"])
+"""What stands before the colon in lines that give the same text in several languages."""
 AGENT_TAGS = (
     "<tool_call",
     "<tool_result",
@@ -119,26 +121,18 @@ def has_stack_trace(text: str) -> bool:
     return any(hint in text for hint in STACK_TRACE_HINTS) and STACK_TRACE.search(text) is not None
 
 
-def agent_lines(text: str, *, most: int) -> int:
+def line_labels(text: str) -> list[str]:
+    """What stands before the colon that a line begins with, in lower case: `thought`, `french`, `subject`."""
+    if ":" not in text and "：" not in text:
+        return []
+    heads = [line[:LABEL].replace("：", ":").partition(":") for line in text.split("\n", MOST_LINES)[:MOST_LINES]]
+    return [name.strip(" \t*#[]").lower() for name, colon, _ in heads if colon]
+
+
+def agent_lines(text: str, labels: Sequence[str], *, most: int) -> int:
     """How many lines are those of an agent's transcript (`Action: …`, `tool: …`) or of a tool call's markup."""
-    found = sum(tag in text for tag in AGENT_TAGS)
-    for line in text.split("\n", MOST_LINES)[:MOST_LINES]:
-        if found >= most:
-            return most
-        found += label_of(line) in AGENT_LINES
+    found = sum([tag in text for tag in AGENT_TAGS]) + sum([label in AGENT_LINES for label in labels])
     return min(found, most)
-
-
-def label_of(line: str) -> str:
-    """What stands before the colon that a line begins with, in lower case; empty when there is none."""
-    name, colon, _ = line[:LABEL].replace("：", ":").partition(":")
-    return name.strip(" \t*#[]").lower() if colon else ""
-
-
-def language_lines(text: str, *, most: int) -> int:
-    """How many different languages lines are labelled with (`English: …`), counted no further than `most`."""
-    labels = {label_of(line) for line in text.split("\n", MOST_LINES)[:MOST_LINES]}
-    return min(most, len(labels & LANGUAGES))
 
 
 def listed_lines(text: str, *, most: int) -> int:

@@ -10,6 +10,7 @@ from omni_app.routing.reading.lexicon import MARKERS
 
 WORD = re.compile(r"\w+(?:\+\+|#)?")
 """A word; `c++` and `c#` are words too."""
+QUESTION_MARKS = ("?", "？", "؟")
 UNSPACED = re.compile(r"[\u0900-\u0dff\u0e00-\u0eff\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 """Scripts where words are not told by spaces, or whose vowel signs are no letters to `re`: matched anywhere."""
 SEAM = re.compile(
