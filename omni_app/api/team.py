@@ -137,7 +137,7 @@ def said(code: str) -> Response:
 
 
 def error_code(error: OmniError) -> str:
-    """The code that the page turns into words (`omni_app.ui.pages.settings`)."""
+    """The code that the page turns into words (`omni_app.ui.pages.settings_state`)."""
     codes: tuple[tuple[type[OmniError], str], ...] = (
         (WrongPassword, "wrong"),
         (WeakPassword, "weak"),

@@ -22,6 +22,7 @@ from omni_app.ui.pages import (
     request,
     requests,
     settings,
+    settings_state,
     start,
     usage,
 )
@@ -62,7 +63,7 @@ def add_pages(app: rx.App) -> None:
     _add(app, policy.page, "/policy", title="Routing policy", on_load=policy_state.PolicyState.load)
     _add(app, playground.page, "/playground", title="Playground", on_load=playground.PlaygroundState.load)
     _add(app, keys.page, "/keys", title="API keys", on_load=keys.KeysState.load)
-    _add(app, settings.page, "/settings", title="Settings", on_load=settings.SettingsState.load)
+    _add(app, settings.page, "/settings", title="Settings", on_load=settings_state.SettingsState.load)
     _add(app, join.page, "/join", title="Join a team", on_load=join.JoinState.load)
     app.add_page(missing_page, route="404", title=f"No such page · {NAME}", description=DESCRIPTION)
 

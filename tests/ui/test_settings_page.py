@@ -6,7 +6,7 @@ import pytest
 
 from omni_app.services import Services
 from omni_app.storage import accounts, org_settings, teams
-from omni_app.ui.pages.settings import SettingsState
+from omni_app.ui.pages.settings_state import SettingsState
 from omni_app.ui.session import AppState
 from tests.ui.conftest import Person, Tab
 

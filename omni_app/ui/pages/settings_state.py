@@ -1,0 +1,242 @@
+"""The settings' state: what the team has set, and who is in it.
+
+Passwords and invitation links go by native forms to `/auth/*` (`omni_app.api.team`), never through this state.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import reflex as rx
+from pydantic import StringConstraints
+
+from omni_app.errors import InvalidRequest
+from omni_app.gateway.comparison import MOST_COMPARISONS, check_comparisons, comparable_models
+from omni_app.storage import org_settings, teams
+from omni_app.storage.accounts import MEMBER, OWNER, Identity
+from omni_app.ui import text
+from omni_app.ui.components.basics import Row
+from omni_app.ui.session import AppState, authed, backstage
+
+PATH = "/settings/"
+SAID = {
+    "password": "Your password is changed. Every other browser is logged out.",
+    "email_changed": "Your e-mail address is changed. Log in with it from now on.",
+    "invited": "The link below lets one person join. It is shown only now, and works for a week.",
+}
+WRONG = {
+    "wrong": "That is not your current password. Nothing was changed.",
+    "weak": "Choose a longer password: 12 to 128 characters, not a common one, not your e-mail address.",
+    "taken": "There is another account with that e-mail address.",
+    "owners": "Only an owner of the team may do that.",
+    "conflict": "That is not possible: the last owner has to stay, and accounts at Supabase are changed there.",
+    "gone": "That link or person is not there any more. Ask for another invitation.",
+    "name": "The team's name was not typed as it is. Nothing was deleted.",
+    "slow_down": "Too many tries. Wait five minutes, then try again.",
+    "wrong_input": "That could not be read. Check what you typed.",
+}
+DAYS = {"0": "Do not store them", "7": "For 7 days", "30": "For 30 days", "90": "For 90 days"}
+Name = Annotated[str, StringConstraints(max_length=60)]
+ModelId = Annotated[str, StringConstraints(max_length=200)]
+Id = Annotated[str, StringConstraints(pattern="^[0-9a-f-]{36}$")]
+Place = Literal["0", "1", "2"]
+"""Of a model to compare with."""
+Days = Literal["0", "7", "30", "90"]
+Role = Literal["owner", "member"]
+
+
+class SettingsState(AppState):
+    """What the team has set, and who is in it."""
+
+    loaded: bool = False
+    owner: bool = False
+    name: str = ""
+    baseline: str = ""
+    models: list[str] = []
+    others: list[str] = [""] * MOST_COMPARISONS
+    """The models to compare with, one a place; "" = none."""
+    comparable: list[str] = []
+    days: str = "0"
+    people: list[Row] = []
+    invitations: list[Row] = []
+    orgs: list[Row] = []
+    done: str = ""
+    leaving: str = ""
+    """Id of the person who is about to be taken out."""
+    leaving_name: str = ""
+
+    @rx.event
+    @authed
+    async def load(self, who: Identity, /) -> None:
+        """Reads everything."""
+        code = self.router.url.query_parameters.get("said", "")
+        self.done, self.problem, self.leaving = SAID.get(code, ""), WRONG.get(code, ""), ""
+        await self._read(who)
+
+    @rx.event
+    @authed
+    async def rename(self, who: Identity, /, form: dict[str, Name]) -> None:
+        """Another name for the team."""
+        teams.refuse_all_but_owners(who)
+        async with backstage.services.database.reading() as session:
+            await org_settings.rename_org(session, org_id=who.org_id, name=form.get("name", ""))
+            await session.commit()
+        self.org_name = self.name = form.get("name", "").strip()
+        self.done = "The team has its new name."
+
+    @rx.event
+    @authed
+    async def choose_baseline(self, who: Identity, /, model: ModelId) -> None:
+        """Which model savings are measured against."""
+        teams.refuse_all_but_owners(who)
+        if model and model not in _baselines():
+            raise InvalidRequest("that model is not in this server's catalogue")
+        async with backstage.services.database.reading() as session:
+            await org_settings.set_baseline(session, org_id=who.org_id, model_id=model)
+            await session.commit()
+        self.baseline = model
+        self.done = "From the next request on, savings are measured against that."
+
+    @rx.event
+    @authed
+    async def choose_comparison(self, who: Identity, /, place: Place, model: ModelId) -> None:
+        """Which model the team compares with at this place; "" = none."""
+        teams.refuse_all_but_owners(who)
+        registry = backstage.services.gateway.registry
+        async with backstage.services.database.reading() as session:
+            now = await org_settings.read_settings(session, org_id=who.org_id)
+            kept = [one if registry.get(one) else "" for one in _places(now.comparisons)]
+            kept[int(place)] = model
+            models = [one for one in kept if one]
+            check_comparisons(models, registry)
+            await org_settings.set_comparisons(session, org_id=who.org_id, models=models)
+            await session.commit()
+        self.others = _places(models)
+        self.done = "Overview and the usage report compare with these, for past requests too."
+
+    @rx.event
+    @authed
+    async def choose_days(self, who: Identity, /, days: Days) -> None:
+        """How long prompts are kept."""
+        teams.refuse_all_but_owners(who)
+        async with backstage.services.database.reading() as session:
+            await org_settings.set_prompt_days(session, org_id=who.org_id, days=int(days))
+            await session.commit()
+        self.days = days
+        self.done = (
+            "Prompts and answers are stored from the next request on."
+            if int(days)
+            else "Nothing is stored any more, and what was stored is deleted."
+        )
+
+    @rx.event
+    @authed
+    async def give_role(self, who: Identity, /, user_id: Id, role: Role) -> None:
+        """Makes somebody an owner or a member."""
+        async with backstage.services.database.reading() as session:
+            await teams.set_role(session, who=who, user_id=UUID(user_id), role=role)
+            await session.commit()
+        await self._read(who)
+
+    @rx.event
+    @authed
+    async def ask(self, who: Identity, /, user_id: Id) -> None:
+        """Asks before somebody is taken out."""
+        named = [row["email"] for row in self.people if row["id"] == user_id]
+        if named:
+            self.leaving, self.leaving_name = user_id, named[0]
+
+    @rx.event
+    @authed
+    async def keep(self, who: Identity, /) -> None:
+        """Takes nobody out after all."""
+        self.leaving = ""
+
+    @rx.event
+    @authed
+    async def take_out(self, who: Identity, /) -> Any:
+        """Takes the person out who was asked about."""
+        user_id, self.leaving = self.leaving, ""
+        if not user_id:
+            return None
+        async with backstage.services.database.reading() as session:
+            await teams.remove(session, who=who, user_id=UUID(user_id))
+            await session.commit()
+        if user_id == str(who.user_id):
+            return rx.redirect("/overview/")
+        await self._read(who)
+        return None
+
+    @rx.event
+    @authed
+    async def take_back(self, who: Identity, /, invitation_id: Id) -> None:
+        """Ends an open invitation."""
+        async with backstage.services.database.reading() as session:
+            await teams.take_back(session, who=who, invitation_id=UUID(invitation_id))
+            await session.commit()
+        await self._read(who)
+
+    @rx.event
+    @authed
+    async def switch_team(self, who: Identity, /, org_id: Id) -> Any:
+        """Shows another team of this person."""
+        async with backstage.services.database.reading() as session:
+            await teams.act_for(session, who=who, org_id=UUID(org_id))
+            await session.commit()
+        (await self.get_state(AppState)).reset()
+        return rx.redirect("/overview/")
+
+    async def _read(self, who: Identity) -> None:
+        async with backstage.services.database.reading() as session:
+            now = await org_settings.read_settings(session, org_id=who.org_id)
+            people = await teams.members(session, org_id=who.org_id)
+            invitations = await teams.open_invitations(session, org_id=who.org_id)
+            orgs = await teams.orgs_of(session, user_id=who.user_id)
+        self.owner = who.is_owner
+        self.name, self.baseline, self.days = now.name, now.premium_model, str(now.keep_prompts_days)
+        self.models = _baselines()
+        self.others, self.comparable = _places(now.comparisons), _comparable()
+        self.people = [_person(one, who) for one in people]
+        self.invitations = [_invitation(one) for one in invitations]
+        others = [(org_id, name) for org_id, name in orgs if org_id != who.org_id]
+        self.orgs = [{"id": str(org_id), "name": name} for org_id, name in others]
+        self.loaded = True
+
+
+def _baselines() -> list[str]:
+    """Every model that writes text, of both kinds of key."""
+    registry = backstage.services.gateway.registry
+    found = [one for kind in ("live", "test") for one in registry.serving(kind) if not one.makes_images]
+    return [one.id for one in found]
+
+
+def _comparable() -> list[str]:
+    """Every model that a comparison can be made with, of both kinds of key."""
+    registry = backstage.services.gateway.registry
+    return [one.id for kind in ("live", "test") for one in comparable_models(registry, kind)]
+
+
+def _places(models: Sequence[str]) -> list[str]:
+    return [*models, *[""] * MOST_COMPARISONS][:MOST_COMPARISONS]
+
+
+def _person(member: teams.Member, who: Identity) -> Row:
+    return {
+        "id": str(member.user_id),
+        "email": member.email,
+        "you": "you" if member.user_id == who.user_id else "",
+        "role": member.role,
+        "other_role": MEMBER if member.role == OWNER else OWNER,
+        "joined": text.instant(member.joined_at),
+        "joined_text": text.utc_text(member.joined_at),
+    }
+
+
+def _invitation(one: teams.OpenInvitation) -> Row:
+    return {
+        "id": str(one.id),
+        "role": one.role,
+        "by": one.invited_by,
+        "until": text.instant(one.expires_at),
+        "until_text": text.utc_text(one.expires_at),
+    }
