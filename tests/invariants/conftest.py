@@ -1,0 +1,18 @@
+"""Both databases, for what must hold in them: the fixtures of the storage tests."""
+
+from tests.storage.conftest import (
+    database,
+    database_url,
+    migrated_sqlite,
+    postgres,
+    postgres_database,
+    postgres_name,
+    postgres_url,
+    sqlite_database,
+    sqlite_url,
+)
+
+__all__ = [
+    "database", "database_url", "migrated_sqlite", "postgres", "postgres_database", "postgres_name", "postgres_url",
+    "sqlite_database", "sqlite_url",
+]  # fmt: skip
