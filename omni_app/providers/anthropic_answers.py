@@ -71,7 +71,8 @@ def read_usage(value: Any, request: ProviderRequest, text: str, calls: tuple[Map
 async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> AsyncGenerator[Delta, None]:
     """The deltas of a stream, up to `message_stop`. Raises `ProviderFault` for what is no event of this format.
 
-    Input tokens come with `message_start`, output tokens with `message_delta`; content blocks have numbers of their
+    Input tokens come with `message_start`, output tokens with `message_delta` (the former's count of them is of what is
+    written by then, and tells nothing of the whole); content blocks have numbers of their
     own, of which only tool calls are counted.
     """
     usage: dict[str, Any] = {}
@@ -95,6 +96,7 @@ def read_event(
     kind = event.get("type")
     if kind == "message_start":
         usage |= (event.get("message") or {}).get("usage") or {}
+        usage.pop("output_tokens", None)
     elif kind == "message_delta":
         usage |= {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
         reason = (event.get("delta") or {}).get("stop_reason")

@@ -6,17 +6,18 @@ whose `kind` alone decides what happens next (`omni_app.gateway.fallback`).
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from omni_app.records import record
 from omni_app.routing.types import Deployment, Message
 
 HOP_HEADER = "x-omni-hop"
 """Goes out with every provider call, so that a server which is its own provider notices."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Timeouts:
     """Seconds, each a wall-clock deadline of its own."""
 
@@ -26,7 +27,7 @@ class Timeouts:
     total_s: float = 120.0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ProviderRequest:
     """One call: `params` are OpenAI's names from an allow-list (`max_tokens`, `temperature`, `tools`, …)."""
 
@@ -42,7 +43,7 @@ class ProviderRequest:
     """A further step of its session will send this prompt again: a provider that caches only when asked is asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Usage:
     """Tokens as billed. `input` counts every prompt token, cached ones included; `output` includes reasoning.
 
@@ -58,7 +59,7 @@ class Usage:
     estimated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Completion:
     """A whole answer. `finish_reason`: `stop`, `length`, `tool_calls` or `content_filter`."""
 
@@ -79,7 +80,7 @@ class Completion:
     """Embeddings, one per input: 32-bit floats, little-endian."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Delta:
     """A piece of a streamed answer: text, or a tool call's delta in OpenAI's shape.
 

@@ -1,5 +1,7 @@
 """Which providers there are, and through which lane each one is reached."""
 
+from dataclasses import replace
+
 from omni_app.providers.anthropic_wire import AnthropicWire
 from omni_app.providers.base import Provider
 from omni_app.providers.litellm import LiteLLMLane
@@ -17,6 +19,18 @@ UNKNOWN = {"mistral": ("user",), "xai": ("stop", "frequency_penalty", "presence_
 RENAMED = {"mistral": {"seed": "random_seed", "dimensions": "output_dimension"}}
 TELL_USAGE = frozenset({"mistral"})
 LITELLM_PREFIXES = {"gemini": "gemini"}
+KEYED = (OpenAIWire, AnthropicWire, LiteLLMLane)
+"""The doors that want a key."""
+
+
+def base_url_of(provider: Provider) -> str:
+    """Where a provider that wants a key is reached; "" for one that wants none."""
+    return provider.base_url if isinstance(provider, KEYED) else ""
+
+
+def with_key(provider: Provider, key: str) -> Provider | None:
+    """The same provider, at the same address, with another key; None for one that wants none."""
+    return replace(provider, api_key=key) if isinstance(provider, KEYED) else None
 
 
 def build_providers(settings: Settings, transport: Transport) -> dict[str, Provider]:

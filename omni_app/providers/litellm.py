@@ -31,6 +31,7 @@ BY_EXCEPTION: Mapping[str, FaultKind] = {
 """What LiteLLM finds wrong with a request before it is sent (`litellm.exceptions`)."""
 
 
+PICTURES = "image_url: this model takes pictures as data:image/… only; their addresses are not fetched"
 UNKNOWN = ("user", "top_logprobs")
 """Parameters that Gemini has no word for (`litellm.get_supported_openai_params`)."""
 
@@ -75,7 +76,9 @@ class LiteLLMLane:
         return "" if self.api_key else f"{self.key_variable} is not set"
 
     async def complete(self, request: ProviderRequest) -> Completion:
-        """One call. Raises `ProviderFault`."""
+        """One call. Raises `ProviderFault`, also for a picture by its address: LiteLLM would fetch it from here."""
+        if any(map(names_a_picture, request.messages)):
+            raise ProviderFault(FaultKind.UNSUPPORTED_PARAMETER, PICTURES)
         litellm = await asyncio.to_thread(imported)
         if request.deployment.makes_images:
             return await self._images(litellm, request)
@@ -155,6 +158,13 @@ class LiteLLMLane:
 
     async def aclose(self) -> None:
         """The transport is shared and closed by its owner."""
+
+
+def names_a_picture(message: Mapping[str, Any]) -> bool:
+    """Whether the message holds the address of a picture instead of the picture."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else ()
+    return any("image_url" in part and not part["image_url"]["url"].startswith("data:") for part in parts)
 
 
 @asynccontextmanager

@@ -1,25 +1,26 @@
-"""The one door for provider calls: one pooled HTTP client with our own deadlines, size cap and no redirects.
+"""The one door for provider calls: a pooled HTTP client with our own deadlines, size cap and no redirects.
 
-One call is one attempt: nothing is sent twice. aiohttp retries a request by itself only for idempotent methods, and
-every call here is a POST. Hosts come from the settings alone; nothing of a request can name one.
+One call is one attempt: nothing is sent twice. Hosts come from the settings alone; nothing of a request can name one.
 """
 
-import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-import aiohttp
-
 from omni_app.providers.base import FaultKind, ProviderFault, Timeouts
+from omni_app.providers.http import HttpAnswer, HttpClient
+from omni_app.providers.pooled_client import PooledClient
+from omni_app.records import record
+from omni_app.turns import Turns
 
 MAX_ANSWER_BYTES = 8_388_608
 """Decoded; a larger answer is a fault."""
 MAX_CONNECTIONS = 1_000
+"""To one provider: one that hangs holds its own places and nobody else's."""
 MAX_DETAIL = 300
 MAX_READ_DETAIL = 4_000
 KEY_LIKE = re.compile(
@@ -38,30 +39,50 @@ KEY_LIKE = re.compile(
 """What may be a key: the prefixes that providers use, and every run too long for a word."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Reply:
-    """A whole HTTP answer."""
+    """A whole HTTP answer; headers by their names in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
+def aiohttp_client(max_connections: int) -> HttpClient:
+    """The second client, loaded when it is asked for."""
+    from omni_app.providers.aiohttp_client import AiohttpClient
+
+    return AiohttpClient(max_connections)
+
+
+CLIENTS: Mapping[str, Callable[[int], HttpClient]] = {"own": PooledClient, "aiohttp": aiohttp_client}
+"""By what `HTTP_CLIENT` may say."""
+
+
 @dataclass(slots=True)
 class Transport:
-    """The pool, made on first use, on the running loop."""
+    """Deadlines and caps over a pool of connections."""
 
+    turns: Turns = field(default_factory=Turns)
     max_answer_bytes: int = MAX_ANSWER_BYTES
-    _session: aiohttp.ClientSession | None = field(default=None, init=False)
+    max_connections: int = MAX_CONNECTIONS
+    client: str = "own"
+    _client: HttpClient = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._client = CLIENTS[self.client](self.max_connections)
 
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts, max_bytes: int | None = None
     ) -> Reply:
         """The whole answer, whatever its status. `max_bytes`: its cap, None = the usual. Raises `ProviderFault`."""
         until_s = time.monotonic() + timeouts.total_s
-        cap = max_bytes or self.max_answer_bytes
-        async with self._open(url, headers=headers, body=body, timeouts=timeouts) as response:
-            return Reply(response.status, response.headers, await self._read(response, timeouts, until_s, cap))
+        answer = await self._open(url, headers=headers, body=body, timeouts=timeouts)
+        try:
+            whole = await self._read(answer, timeouts, until_s, max_bytes or self.max_answer_bytes)
+        finally:
+            answer.close()
+        return Reply(answer.status, answer.headers, whole)
 
     @asynccontextmanager
     async def events(
@@ -72,120 +93,77 @@ class Transport:
         Leaving the block before the end closes the connection: so a provider learns that nobody listens any more.
         """
         until_s = time.monotonic() + timeouts.total_s
-        async with self._open(url, headers=headers, body=body, timeouts=timeouts) as response:
-            if response.status == 200:
-                yield self._lines(response, timeouts, until_s)
+        answer = await self._open(url, headers=headers, body=body, timeouts=timeouts)
+        try:
+            if answer.status == 200:
+                yield self._lines(answer, timeouts, until_s)
             else:
-                whole = await self._read(response, timeouts, until_s, self.max_answer_bytes)
-                yield Reply(response.status, response.headers, whole)
+                whole = await self._read(answer, timeouts, until_s, self.max_answer_bytes)
+                yield Reply(answer.status, answer.headers, whole)
+        finally:
+            answer.close()
 
-    async def _lines(
-        self, response: aiohttp.ClientResponse, timeouts: Timeouts, until_s: float
-    ) -> AsyncIterator[bytes]:
+    async def _lines(self, answer: HttpAnswer, timeouts: Timeouts, until_s: float) -> AsyncIterator[bytes]:
         """Whole lines without their ends; a last line without an end is not a line: it was cut."""
         rest, size = b"", 0
-        async for piece in self._chunks(response, timeouts, until_s):
+        while piece := await self._piece(answer, timeouts, until_s):
             size += len(piece)
             if size > self.max_answer_bytes:
-                raise ProviderFault(FaultKind.TOO_LARGE, f"the answer is over {self.max_answer_bytes} bytes")
+                raise too_large(self.max_answer_bytes)
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 yield line.rstrip(b"\r")
 
-    @asynccontextmanager
-    async def _open(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer's head within the first-byte deadline; connection faults by their kind."""
-        try:
-            async with asyncio.timeout(min(timeouts.first_byte_s, timeouts.total_s)):
-                response = await self._pool().post(
-                    url,
-                    data=body,
-                    headers=headers,
-                    allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect_s),
-                )
-        except aiohttp.ConnectionTimeoutError:
-            raise ProviderFault(FaultKind.CONNECT_TIMEOUT, f"no connection in {timeouts.connect_s:g} s") from None
-        except TimeoutError:
-            raise ProviderFault(FaultKind.FIRST_BYTE_TIMEOUT, f"no answer in {timeouts.first_byte_s:g} s") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise connection_fault(error) from None
-        try:
-            if 300 <= response.status < 400:
-                raise ProviderFault(FaultKind.REDIRECT, "redirects are not followed", http_status=response.status)
-            yield response
-        except (aiohttp.ClientError, OSError) as error:
-            raise connection_fault(error) from None
-        finally:
-            if response.content.at_eof():
-                response.release()
-            else:
-                response.close()
+    async def _open(self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts) -> HttpAnswer:
+        """The answer's head within the first-byte deadline. Raises `ProviderFault`."""
+        answer = await self._client.post(
+            url,
+            headers=headers,
+            body=body,
+            connect_s=timeouts.connect_s,
+            answer_s=min(timeouts.first_byte_s, timeouts.total_s),
+        )
+        if 300 <= answer.status < 400:
+            answer.close()
+            raise ProviderFault(FaultKind.REDIRECT, "redirects are not followed", http_status=answer.status)
+        return answer
 
-    async def _read(self, response: aiohttp.ClientResponse, timeouts: Timeouts, until_s: float, cap: int) -> bytes:
+    async def _read(self, answer: HttpAnswer, timeouts: Timeouts, until_s: float, cap: int) -> bytes:
         parts: list[bytes] = []
         size = 0
-        async for part in self._chunks(response, timeouts, until_s):
+        while not answer.is_whole and (part := await self._piece(answer, timeouts, until_s)):
             size += len(part)
             if size > cap:
-                response.close()
-                raise ProviderFault(FaultKind.TOO_LARGE, f"the answer is over {cap} bytes")
+                raise too_large(cap)
             parts.append(part)
         return b"".join(parts)
 
-    async def _chunks(
-        self, response: aiohttp.ClientResponse, timeouts: Timeouts, until_s: float
-    ) -> AsyncIterator[bytes]:
-        """The body as it comes, each piece within its deadline and all of them within the whole one.
-
-        No deadline spans a `yield`: it would strike whoever holds the piece.
-        """
-        pieces = response.content.iter_any()
-        while True:
-            left_s = until_s - time.monotonic()
-            try:
-                async with asyncio.timeout(min(timeouts.between_chunks_s, left_s)):
-                    piece = await anext(pieces, b"")
-            except TimeoutError:
-                response.close()
-                if left_s <= timeouts.between_chunks_s:
-                    raise _out_of_time(timeouts) from None
-                detail = f"nothing came for {timeouts.between_chunks_s:g} s"
-                raise ProviderFault(FaultKind.INTERRUPTED, detail) from None
-            if not piece:
-                return
-            yield piece
-
-    def _pool(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, limit_per_host=0, ttl_dns_cache=60),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                auto_decompress=True,
-            )
-        return self._session
+    async def _piece(self, answer: HttpAnswer, timeouts: Timeouts, until_s: float) -> bytes:
+        """More of the body within its deadline and that of the whole; empty at the end."""
+        left_s = until_s - time.monotonic()
+        try:
+            piece = await answer.piece(min(timeouts.between_chunks_s, left_s))
+        except TimeoutError:
+            if left_s <= timeouts.between_chunks_s:
+                raise _out_of_time(timeouts) from None
+            detail = f"nothing came for {timeouts.between_chunks_s:g} s"
+            raise ProviderFault(FaultKind.INTERRUPTED, detail) from None
+        if piece:
+            await self.turns.to_answer()
+        return piece
 
     async def aclose(self) -> None:
         """Closes the pool."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._client.aclose()
 
 
 def _out_of_time(timeouts: Timeouts) -> ProviderFault:
     return ProviderFault(FaultKind.TOTAL_TIMEOUT, f"no whole answer in {timeouts.total_s:g} s")
 
 
-def connection_fault(error: Exception) -> ProviderFault:
-    """What a failed connection means: nobody there, or somebody who went away."""
-    if isinstance(error, aiohttp.ClientConnectorError | ConnectionRefusedError):
-        return ProviderFault(FaultKind.REFUSED, "no connection to the provider")
-    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ContentTypeError):
-        return ProviderFault(FaultKind.CONNECTION_LOST, "the answer was cut off")
-    return ProviderFault(FaultKind.CONNECTION_LOST, f"the connection broke ({type(error).__name__})")
+def too_large(cap: int) -> ProviderFault:
+    """An answer over its cap."""
+    return ProviderFault(FaultKind.TOO_LARGE, f"the answer is over {cap} bytes")
 
 
 def cleaned(text: str) -> str:
@@ -196,7 +174,7 @@ def cleaned(text: str) -> str:
 
 def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
     """`Retry-After` as seconds, from a number or an HTTP date; None when there is none to be read."""
-    value = headers.get("Retry-After", "").strip()
+    value = headers.get("retry-after", "").strip()
     try:
         seconds = float(value)
     except ValueError:

@@ -19,6 +19,7 @@ from omni_app.providers.openai_answers import read_chunk, read_completion
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.transport import Reply, Transport
 from tests.providers.asking import ask, eventually, fault_met, streamed, wire, within
+from tests.providers.conftest import BOTH_CLIENTS
 from tests.providers.golden import ANTHROPIC, OPENAI_STYLE
 from tests.servers.bad_manners import BAD_MANNERS
 from tests.servers.upstream import HOLLOW, KEY, MID_STREAM, REFUSALS, TEXT, USAGES, Upstream
@@ -86,6 +87,7 @@ def test_every_fault_that_the_server_can_play_is_in_the_tables() -> None:
     assert set(REFUSALS) == set(TOLD)
 
 
+@BOTH_CLIENTS
 @WIRES
 @pytest.mark.parametrize(("fault", "expected"), [*CONNECTION.items(), *TOLD.items()])
 async def test_each_fault_is_its_kind_and_is_met_once(
@@ -99,6 +101,7 @@ async def test_each_fault_is_its_kind_and_is_met_once(
     assert met.detail == " ".join(met.detail.split()) != ""
 
 
+@BOTH_CLIENTS
 @WIRES
 @pytest.mark.parametrize(("fault", "seconds"), [("429_retry_after", 7), ("503", 3), ("429", None)])
 async def test_how_long_to_wait_is_read(kind: str, fault: str, seconds: float | None, transport: Transport) -> None:
@@ -108,6 +111,7 @@ async def test_how_long_to_wait_is_read(kind: str, fault: str, seconds: float | 
     assert met.http_status == REFUSALS[fault].status
 
 
+@BOTH_CLIENTS
 @WIRES
 async def test_the_providers_words_about_the_request_reach_the_caller(kind: str, transport: Transport) -> None:
     async with Upstream(fault="400") as upstream:
@@ -115,6 +119,7 @@ async def test_the_providers_words_about_the_request_reach_the_caller(kind: str,
     assert met.detail == REFUSALS["400"].message
 
 
+@BOTH_CLIENTS
 @WIRES
 async def test_a_wrong_key_is_told_without_the_key(kind: str, transport: Transport) -> None:
     async with Upstream(key="sk-another") as upstream:
@@ -125,6 +130,7 @@ async def test_a_wrong_key_is_told_without_the_key(kind: str, transport: Transpo
     assert met.detail == "Incorrect API key provided: [removed]"
 
 
+@BOTH_CLIENTS
 @WIRES
 @pytest.mark.parametrize("fault", USAGES)
 async def test_token_counts_that_nobody_should_believe_are_replaced_by_ours(
@@ -140,6 +146,7 @@ async def test_token_counts_that_nobody_should_believe_are_replaced_by_ours(
 # ------------------------------------------------------------------------------------------------------ deadlines
 
 
+@BOTH_CLIENTS
 @WIRES
 @pytest.mark.parametrize("fault", ["hang", "drip", "drip_head", "stall"])
 async def test_the_whole_deadline_holds_within_150_ms(kind: str, fault: str, transport: Transport) -> None:
@@ -155,12 +162,14 @@ async def test_the_whole_deadline_holds_within_150_ms(kind: str, fault: str, tra
     assert 0.29 <= best_s <= 0.45
 
 
+@BOTH_CLIENTS
 async def test_a_slow_drip_within_the_deadline_is_an_answer(transport: Transport) -> None:
     async with Upstream(fault="drip", answer={"choices": [{"message": {"content": "Hi"}}]}) as upstream:
         answer = await wire("openai", upstream, transport).complete(within(ask(), total_s=20))
     assert answer.text == "Hi"
 
 
+@BOTH_CLIENTS
 @WIRES
 async def test_a_cancelled_call_closes_its_connection(kind: str, transport: Transport) -> None:
     async with Upstream(fault="hang") as upstream:
@@ -176,6 +185,7 @@ async def test_a_cancelled_call_closes_its_connection(kind: str, transport: Tran
 # ------------------------------------------------------------------------------------------ sizes, redirects, reuse
 
 
+@BOTH_CLIENTS
 @pytest.mark.parametrize("fault", ["huge", "gzip_bomb"])
 async def test_an_endless_answer_costs_less_than_32_mib(fault: str, transport: Transport) -> None:
     async with Upstream(fault=fault) as upstream:
@@ -190,6 +200,7 @@ async def test_an_endless_answer_costs_less_than_32_mib(fault: str, transport: T
     assert peak_bytes < 32 * 2**20
 
 
+@BOTH_CLIENTS
 @WIRES
 async def test_a_redirect_is_not_followed(kind: str, transport: Transport) -> None:
     async with Upstream() as canary, Upstream(fault="redirect", redirect_to=canary.openai_url) as upstream:
@@ -198,6 +209,7 @@ async def test_a_redirect_is_not_followed(kind: str, transport: Transport) -> No
     assert canary.connections == 0
 
 
+@BOTH_CLIENTS
 async def test_connections_are_kept_and_used_again(transport: Transport) -> None:
     async with Upstream() as upstream:
         for _ in range(5):
@@ -205,6 +217,7 @@ async def test_connections_are_kept_and_used_again(transport: Transport) -> None
         assert upstream.connections == 1
 
 
+@BOTH_CLIENTS
 async def test_a_kept_connection_that_was_closed_in_the_meantime_is_noticed(transport: Transport) -> None:
     async with Upstream(fault="close_after") as upstream:
         for _ in range(5):
@@ -213,6 +226,7 @@ async def test_a_kept_connection_that_was_closed_in_the_meantime_is_noticed(tran
         assert upstream.connections == 5
 
 
+@BOTH_CLIENTS
 async def test_a_connection_that_breaks_as_the_request_goes_out_is_a_fault_and_nothing_is_sent_twice(
     transport: Transport,
 ) -> None:
@@ -227,6 +241,7 @@ async def test_a_connection_that_breaks_as_the_request_goes_out_is_a_fault_and_n
 # -------------------------------------------------------------------------------------------------------- streams
 
 
+@BOTH_CLIENTS
 @WIRES
 @pytest.mark.parametrize("fault", [fault for fault in MID_STREAM if fault.startswith("mid_")])
 async def test_a_stream_that_breaks_is_interrupted_and_what_came_is_counted(
@@ -241,6 +256,7 @@ async def test_a_stream_that_breaks_is_interrupted_and_what_came_is_counted(
     assert len(upstream.calls) == 1
 
 
+@BOTH_CLIENTS
 @WIRES
 @pytest.mark.parametrize("fault", ["close", "rst", "hang", "html", "empty", "redirect", "error_200", *TOLD])
 async def test_a_stream_that_never_begins_is_the_same_fault_as_a_plain_call(
@@ -356,6 +372,7 @@ def test_anthropic_events_of_any_shape_are_read_or_a_fault(place: tuple[int, Any
         return
 
 
+@BOTH_CLIENTS
 async def test_mistrals_errors_are_told_in_its_own_shape(transport: Transport) -> None:
     shape = {"object": "error", "message": "Invalid model: x", "type": "invalid_model", "param": None, "code": "1500"}
     async with Upstream(answer=shape) as upstream:
@@ -363,6 +380,7 @@ async def test_mistrals_errors_are_told_in_its_own_shape(transport: Transport) -
     assert met.detail == "Invalid model: x"
 
 
+@BOTH_CLIENTS
 async def test_nobody_there_is_refused_at_once(transport: Transport) -> None:
     async with Upstream() as gone:
         url = gone.openai_url
@@ -372,6 +390,7 @@ async def test_nobody_there_is_refused_at_once(transport: Transport) -> None:
     assert time.monotonic() - started_s < 0.5
 
 
+@BOTH_CLIENTS
 @pytest.mark.parametrize(
     "url", ["http://nobody.invalid/v1", "https://127.0.0.1:{port}/v1", "http://127.0.0.1:99999/v1"]
 )
@@ -379,5 +398,5 @@ async def test_an_address_that_cannot_work_is_a_fault_and_not_a_crash(url: str, 
     async with Upstream() as upstream:
         port = upstream.openai_url.rsplit(":", 1)[1].removesuffix("/v1")
         met = await fault_met(OpenAIWire("openai", url.format(port=port), "k", "K", transport), ask())
-    assert met.kind in (K.REFUSED, K.CONNECTION_LOST, K.FIRST_BYTE_TIMEOUT)
+    assert met.kind in (K.REFUSED, K.CONNECTION_LOST, K.CONNECT_TIMEOUT, K.FIRST_BYTE_TIMEOUT)
     assert upstream.calls == []

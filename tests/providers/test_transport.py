@@ -98,12 +98,12 @@ def test_what_is_left_is_one_short_printable_line(text: str) -> None:
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(value: str, seconds: float | None) -> None:
-    assert retry_after_s({"Retry-After": value}, now=datetime(2026, 1, 1, tzinfo=UTC)) == seconds
+    assert retry_after_s({"retry-after": value}, now=datetime(2026, 1, 1, tzinfo=UTC)) == seconds
 
 
 @given(st.text() | st.from_regex(r"\A\w{3}, \d\d \w{3} \d{1,6} \d\d:\d\d:\d\d [+-]\d{1,9}\Z"))
 def test_any_retry_after_is_seconds_or_nothing(value: str) -> None:
-    seconds = retry_after_s({"Retry-After": value})
+    seconds = retry_after_s({"retry-after": value})
     assert seconds is None or seconds >= 0
 
 

@@ -24,8 +24,10 @@ from tests.system import postgres_programs
 
 OWNER = "omni"
 START_DEADLINE_S = 30
-FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=60")
-SETTINGS = (*FAST, "listen_addresses=127.0.0.1", "unix_socket_directories=", "timezone=America/New_York")
+FAST = ("fsync=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=60")
+"""Safe as long as the machine stays up: a server that crashes finds what it had committed."""
+FASTER = (*FAST, "synchronous_commit=off")
+SETTINGS = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "timezone=America/New_York")
 
 
 class PostgresMissing(Exception):
@@ -67,9 +69,50 @@ class Postgres:
             connection.execute(statement)
 
 
+@dataclass(slots=True)
+class Cluster:
+    """A server and its data, to be crashed, stalled and brought back."""
+
+    programs: Path
+    folder: Path
+    settings: tuple[str, ...]
+    server: Postgres
+    process: "subprocess.Popen[bytes]"
+
+    def crash(self) -> None:
+        """Ends it at once: connections break, and what it was about to write is recovered from its log."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(timeout=10)
+
+    def come_back(self) -> None:
+        """Serves the same data at the same port again."""
+        self.process = serve(self.programs, self.folder, self.settings, self.server.port)
+
+    def stall(self) -> None:
+        """Freezes every process of it: connections stay open and nothing is answered, until `go_on`."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """The end of `stall`."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for one in (pid, *map(int, children)):
+            os.kill(one, number)
+
+
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
     """A server with an empty cluster. Raises `PostgresMissing`."""
+    with running_cluster(FASTER) as cluster:
+        yield cluster.server
+
+
+@contextmanager
+def running_cluster(more: tuple[str, ...] = FAST) -> Iterator[Cluster]:
+    """As `running_postgres`, with its process in hand; what is committed outlives a crash. `more`: settings of it."""
     tried: list[str] = []
     for programs in dict.fromkeys((postgres_programs(), wheel_programs())):
         if programs is None:
@@ -77,14 +120,14 @@ def running_postgres() -> Iterator[Postgres]:
         with tempfile.TemporaryDirectory(prefix="omni-postgres-", ignore_cleanup_errors=True) as folder:
             Path(folder).chmod(0o755)
             try:
-                process, server = start(programs, Path(folder))
+                cluster = start(programs, Path(folder), more)
             except PostgresMissing as reason:
                 tried.append(str(reason))
                 continue
             try:
-                yield server
+                yield cluster
             finally:
-                stop(process)
+                stop(cluster.process)
             return
     raise PostgresMissing("; ".join(tried) or "no Postgres: install the package postgresql, or the wheel pgserver")
 
@@ -104,31 +147,44 @@ def account() -> dict[str, Any]:
     return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": ()}
 
 
-def start(programs: Path, folder: Path) -> tuple["subprocess.Popen[bytes]", Postgres]:
+def start(programs: Path, folder: Path, more: tuple[str, ...]) -> Cluster:
     """Makes a cluster in `folder` and serves it. Raises `PostgresMissing` with what the programs said."""
-    data, log_file = folder / "data", folder / "log"
+    data = folder / "data"
     data.mkdir(mode=0o700)
     runs_as = account()
     if runs_as:
         os.chown(data, runs_as["user"], runs_as["group"])
     options = ["-A", "trust", "-U", OWNER, "-E", "UTF8", "--locale=C", "--no-sync"]
-    surroundings = {"cwd": folder, "env": {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}, **runs_as}
     try:
-        subprocess.run([programs / "initdb", "-D", data, *options], check=True, capture_output=True, **surroundings)
+        subprocess.run([programs / "initdb", "-D", data, *options], check=True, capture_output=True, **around(folder))
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or b""
         raise PostgresMissing(f"{programs}/initdb: {error} {said.decode(errors='replace')[-500:]}") from error
     port = free_port()
-    settings = [part for one in SETTINGS for part in ("-c", one)]
-    with log_file.open("wb") as log:
+    settings = (*SETTINGS, *more)
+    return Cluster(programs, folder, settings, Postgres(port), serve(programs, folder, settings, port))
+
+
+def serve(programs: Path, folder: Path, settings: tuple[str, ...], port: int) -> "subprocess.Popen[bytes]":
+    """Serves the cluster of `folder`; returns when it takes connections. Raises `PostgresMissing`."""
+    options = [part for one in settings for part in ("-c", one)]
+    log_file = folder / "log"
+    with log_file.open("ab") as log:
         process = subprocess.Popen(
-            [programs / "postgres", "-D", data, "-p", str(port), *settings], stdout=log, stderr=log, **surroundings
+            [programs / "postgres", "-D", folder / "data", "-p", str(port), *options],
+            stdout=log,
+            stderr=log,
+            **around(folder),
         )
-    server = Postgres(port)
-    if not answers(server, process):
+    if not answers(Postgres(port), process):
         stop(process)
         raise PostgresMissing(f"{programs}/postgres did not start: {log_file.read_text()[-500:]}")
-    return process, server
+    return process
+
+
+def around(folder: Path) -> dict[str, Any]:
+    """What its programs find around them, as arguments of `subprocess`."""
+    return {"cwd": folder, "env": {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}, **account()}
 
 
 def answers(server: Postgres, process: "subprocess.Popen[bytes]") -> bool:

@@ -108,6 +108,8 @@ class RawServer:
 
     respond: Respond
     port: int = 0
+    idle_s: float | None = None
+    """A connection on which nothing comes for so long is closed; None: never."""
     connections: int = 0
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -117,7 +119,7 @@ class RawServer:
         return len(self._tasks)
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=32 * 2**20)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=32 * 2**20, backlog=4096)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -133,10 +135,17 @@ class RawServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _next(self, connection: Connection) -> Call | None:
+        try:
+            async with asyncio.timeout(self.idle_s):
+                return await connection.call()
+        except TimeoutError:
+            return None
+
     async def _serve(self, connection: Connection) -> None:
         try:
             with suppress(ConnectionError):
-                while not connection.writer.is_closing() and (call := await connection.call()):
+                while not connection.writer.is_closing() and (call := await self._next(connection)):
                     await self.respond(call, connection)
                     connection.served += 1
         finally:

@@ -15,7 +15,7 @@ import json
 import struct
 import sys
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from types import TracebackType
@@ -120,7 +120,7 @@ IMAGE_FIELDS = frozenset({
 EMBEDDING_FIELDS = frozenset({"model", "input", "encoding_format", "dimensions", "user"})
 ANTHROPIC_FIELDS = frozenset({
     "model", "messages", "max_tokens", "system", "stop_sequences", "temperature", "top_p", "top_k", "tools",
-    "tool_choice", "stream", "metadata", "thinking", "service_tier", "output_config",
+    "tool_choice", "stream", "metadata", "thinking", "service_tier", "output_config", "cache_control",
 })  # fmt: skip
 
 
@@ -130,10 +130,14 @@ class Upstream:
 
     fault: str = ""
     key: str = KEY
+    more_keys: Collection[str] = ()
+    """Those of others, which it takes as well."""
     text: str = TEXT
     delay_s: float = 0.0
     """Before every answer, and between the pieces of a streamed one a tenth of it."""
     port: int = 0
+    idle_s: float | None = None
+    """How long an idle connection is kept; None: for ever."""
     redirect_to: str = "http://127.0.0.1:9/"
     usage: Mapping[str, Any] | None = None
     """Replaces the answer's usage."""
@@ -145,7 +149,7 @@ class Upstream:
     _server: RawServer = field(init=False)
 
     async def __aenter__(self) -> Self:
-        self._server = RawServer(self._respond, self.port)
+        self._server = RawServer(self._respond, self.port, self.idle_s)
         await self._server.start()
         return self
 
@@ -200,7 +204,7 @@ class Upstream:
     def _refusal(self, call: Call) -> Refusal | None:
         anthropic = call.path == "/v1/messages" or "anthropic-version" in call.headers
         given = call.headers.get("x-api-key") if anthropic else call.headers.get("authorization")
-        if given != (self.key if anthropic else f"Bearer {self.key}"):
+        if given not in [one if anthropic else f"Bearer {one}" for one in (self.key, *self.more_keys)]:
             return WRONG_KEY
         if call.method == "GET":
             return None if call.path == "/v1/models" else Refusal(404, "Not found", anthropic_type="not_found_error")

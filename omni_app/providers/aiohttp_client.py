@@ -1,0 +1,116 @@
+"""aiohttp as the HTTP client: the well-kept second one (`HTTP_CLIENT=aiohttp`), should ours meet a provider it cannot.
+
+aiohttp retries by itself only what is idempotent, and every call here is a POST.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from omni_app.providers.base import ProviderFault
+from omni_app.providers.http import broken, cut_off, no_answer_in, no_connection_in, refused
+from omni_app.providers.pace import LoopTimeout
+
+WITHOUT_LIMIT = aiohttp.ClientTimeout(total=None)
+
+
+class Connector(aiohttp.TCPConnector):
+    """aiohttp's pool, with one deadline for all that connecting takes: a free place, the name, TCP and TLS."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        """A connection that can be written to. Raises `TimeoutError`."""
+        async with LoopTimeout(timeout.connect or 0):
+            return await super().connect(req, traces, WITHOUT_LIMIT)
+
+
+@dataclass(slots=True)
+class AiohttpAnswer:
+    """An answer whose head has come."""
+
+    _response: aiohttp.ClientResponse
+    headers: Mapping[str, str] = field(init=False)
+    _pieces: AsyncIterator[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.headers = {name.lower(): value for name, value in self._response.headers.items()}
+        self._pieces = self._response.content.iter_any()
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def is_whole(self) -> bool:
+        return self._response.content.at_eof()
+
+    async def piece(self, within_s: float) -> bytes:
+        try:
+            async with asyncio.timeout(within_s):
+                return await anext(self._pieces, b"")
+        except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise connection_fault(error) from None
+
+    def close(self) -> None:
+        if self.is_whole:
+            self._response.release()
+        else:
+            self._response.close()
+
+
+@dataclass(slots=True)
+class AiohttpClient:
+    """The pool, made on first use. At most `max_connections` to one address."""
+
+    max_connections: int
+    _session: aiohttp.ClientSession | None = None
+
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, connect_s: float, answer_s: float
+    ) -> AiohttpAnswer:
+        try:
+            async with asyncio.timeout(answer_s):
+                response = await self._pool().post(
+                    url,
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None, connect=connect_s),
+                )
+        except aiohttp.ConnectionTimeoutError:
+            raise no_connection_in(connect_s) from None
+        except TimeoutError:
+            raise no_answer_in(answer_s) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise connection_fault(error) from None
+        return AiohttpAnswer(response)
+
+    def _pool(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=Connector(limit=0, limit_per_host=self.max_connections, ttl_dns_cache=60),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                auto_decompress=True,
+            )
+        return self._session
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+def connection_fault(error: Exception) -> ProviderFault:
+    """What a failed connection means: nobody there, or somebody who went away."""
+    if isinstance(error, aiohttp.ClientConnectorError | ConnectionRefusedError):
+        return refused()
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ContentTypeError):
+        return cut_off()
+    return broken(type(error).__name__)

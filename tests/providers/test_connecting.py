@@ -1,0 +1,96 @@
+"""Connecting to a provider: one deadline for all of it, which our own load does not shorten."""
+
+import asyncio
+import time
+from contextlib import aclosing, suppress
+from typing import Any
+
+import pytest
+
+from omni_app.providers.base import FaultKind
+from omni_app.providers.openai_wire import OpenAIWire
+from omni_app.providers.pace import LoopTimeout
+from omni_app.providers.transport import Transport
+from tests.providers.asking import ask, eventually, fault_met, wire, within
+from tests.providers.conftest import BOTH_CLIENTS
+from tests.servers.upstream import TEXT, Upstream
+
+
+async def test_on_a_calm_loop_it_is_a_timeout() -> None:
+    began_s = time.monotonic()
+    with pytest.raises(TimeoutError):
+        async with LoopTimeout(0.2):
+            await asyncio.sleep(10)
+    assert 0.19 <= time.monotonic() - began_s < 1.0
+
+
+async def test_time_in_which_the_loop_was_busy_does_not_count() -> None:
+    async with LoopTimeout(0.2):
+        for _ in range(4):
+            time.sleep(0.1)  # noqa: ASYNC251 the loop is kept busy on purpose
+            await asyncio.sleep(0)
+
+
+@BOTH_CLIENTS
+async def test_a_connection_made_while_we_are_busy_is_no_fault_of_the_provider(transport: Transport) -> None:
+    async with Upstream() as upstream:
+        patient = within(ask(), connect_s=0.2, first_byte_s=20, total_s=20)
+        call = asyncio.create_task(wire("openai", upstream, transport).complete(patient))
+        while not call.done():
+            time.sleep(0.1)  # noqa: ASYNC251 the loop is kept busy on purpose
+            await asyncio.sleep(0)
+    assert call.result().text == TEXT
+
+
+@BOTH_CLIENTS
+async def test_a_handshake_that_never_ends_is_over_in_time(transport: Transport) -> None:
+    """TLS to a port that accepts, reads and says nothing."""
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with Upstream() as upstream:
+        provider = wire("openai", upstream, transport)
+        provider.base_url = f"https://127.0.0.1:{port}/v1"
+        began_s = time.monotonic()
+        met = await fault_met(provider, within(ask(), connect_s=0.2, first_byte_s=20, total_s=20))
+    assert met.kind is FaultKind.CONNECT_TIMEOUT and time.monotonic() - began_s < 2
+    server.close()
+
+
+@BOTH_CLIENTS
+async def test_a_name_that_is_looked_up_for_ever_is_over_in_time(transport: Transport) -> None:
+    class Loop(type(asyncio.get_running_loop())):  # type: ignore[misc]
+        async def getaddrinfo(self, *_: Any, **__: Any) -> list[Any]:
+            await asyncio.sleep(60)
+            return []
+
+    loop = asyncio.get_running_loop()
+    loop.__class__ = Loop
+    try:
+        provider = OpenAIWire("openai", "http://provider.example/v1", "k", "K", transport)
+        began_s = time.monotonic()
+        met = await fault_met(provider, within(ask(), connect_s=0.2, first_byte_s=20, total_s=20))
+    finally:
+        loop.__class__ = Loop.__base__
+    assert met.kind is FaultKind.CONNECT_TIMEOUT and time.monotonic() - began_s < 2
+
+
+@BOTH_CLIENTS
+async def test_a_provider_that_holds_every_place_it_has_leaves_others_theirs(transport: Transport) -> None:
+    transport = Transport(max_connections=5, client=transport.client)
+    patient = within(ask(), connect_s=0.2, first_byte_s=20, total_s=20)
+    async with Upstream(fault="hang") as hanging, Upstream() as healthy, aclosing(transport):
+        slow = wire("openai", hanging, transport)
+        held = [asyncio.create_task(slow.complete(patient)) for _ in range(5)]
+        await eventually(lambda: len(hanging.calls) == 5)
+        assert (await fault_met(slow, patient)).kind is FaultKind.CONNECT_TIMEOUT, "no sixth place, and no long wait"
+        answer = await wire("anthropic", healthy, transport).complete(patient)
+        for one in held:
+            one.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+    assert answer.text == TEXT and len(hanging.calls) == 5

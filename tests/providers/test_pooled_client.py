@@ -1,0 +1,254 @@
+"""Our own HTTP client against a server that writes each byte: what an answer is, what a connection is kept for."""
+
+import asyncio
+import gzip
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from omni_app.providers import pooled_client
+from omni_app.providers.base import FaultKind, ProviderFault
+from omni_app.providers.pooled_client import PooledClient, head_of
+
+LONG = b"the router answers " * 20_000
+GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+
+class Scripted:
+    """Answers each request on a connection with the next of `script`; None closes it. Counts connections."""
+
+    def __init__(self, *script: bytes | None, pieces: int = 1) -> None:
+        self.script, self.pieces, self.connections = list(script), pieces, 0
+        self.heads: list[bytes] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        while self.script:
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except (asyncio.IncompleteReadError, ConnectionError):
+                break
+            self.heads.append(head)
+            await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split()[0]))
+            answer = self.script.pop(0)
+            if answer is None:
+                break
+            size = max(1, len(answer) // self.pieces)
+            for start in range(0, len(answer), size):
+                writer.write(answer[start : start + size])
+                await writer.drain()
+                await asyncio.sleep(0)
+        writer.close()
+
+
+@asynccontextmanager
+async def served(script: Scripted, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    server = await asyncio.start_server(script, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1?x=1"
+
+
+async def ask(client: PooledClient, url: str, *, body: bytes = b"{}") -> tuple[int, bytes]:
+    answer = await client.post(url, headers={"X-Own": "1"}, body=body, connect_s=2, answer_s=2)
+    try:
+        parts = []
+        while part := await answer.piece(2):
+            parts.append(part)
+        return answer.status, b"".join(parts)
+    finally:
+        answer.close()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[PooledClient]:
+    client = PooledClient(10)
+    yield client
+    await client.aclose()
+
+
+def chunked(*parts: bytes, after: bytes = b"") -> bytes:
+    said = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + said + b"0\r\n" + after + b"\r\n"
+
+
+def compressed(body: bytes, coding: bytes = b"gzip") -> bytes:
+    packed = gzip.compress(body)
+    return b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n%b" % (coding, len(packed), packed)
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (GOOD, b"hi"),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + GOOD, b"hi"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + GOOD, b"hi"),
+        (chunked(b"hel", b"lo"), b"hello"),
+        (chunked(b"hello", after=b"X-Trailer: 1\r\n"), b"hello"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (compressed(LONG), LONG),
+        (compressed(b"", b"x-gzip"), b""),
+        (compressed(bytes(65_536)), bytes(65_536)),
+    ],
+    ids=["plain", "103", "100", "chunked", "trailer", "204", "gzip", "gzip-empty", "gzip-of-one-piece"],
+)
+async def test_an_answer_is_read_and_its_connection_kept(
+    client: PooledClient, answer: bytes, body: bytes, pieces: int
+) -> None:
+    server = Scripted(answer, answer, pieces=pieces)
+    async with served(server) as url:
+        assert (await ask(client, url))[1] == body
+        assert (await ask(client, url))[1] == body
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        GOOD + b"and more",
+        GOOD + GOOD,
+    ],
+    ids=["close", "http-1.0", "garbage-behind", "second-answer"],
+)
+async def test_a_connection_that_cannot_be_trusted_is_not_used_again(client: PooledClient, answer: bytes) -> None:
+    server = Scripted(answer, answer)
+    async with served(server) as url:
+        for _ in range(2):
+            assert await ask(client, url) == (200, b"hi")
+    assert server.connections == 2
+
+
+async def test_an_answer_without_a_length_ends_with_its_connection(client: PooledClient) -> None:
+    server = Scripted(b"HTTP/1.1 200 OK\r\n\r\nall of it")
+    async with served(server) as url:
+        assert await ask(client, url) == (200, b"all of it")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000,
+        compressed(LONG)[:-20].replace(b"Content-Length", b"X-Length"),
+        None,
+    ],
+    ids=["short", "short-chunk", "two-lengths", "two-content-lengths", "upgrade", "long-head", "cut-gzip", "nothing"],
+)
+async def test_anything_else_is_a_lost_connection(client: PooledClient, answer: bytes | None) -> None:
+    server = Scripted(answer)
+    async with served(server) as url:
+        with pytest.raises(ProviderFault) as met:
+            await ask(client, url)
+    assert met.value.kind is FaultKind.CONNECTION_LOST
+    assert len(server.heads) == 1
+
+
+async def test_what_nobody_reads_waits_in_the_socket(client: PooledClient) -> None:
+    """A reader that is slower than a provider does not fill our memory."""
+    sent = 0
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"{}")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        try:
+            while True:
+                writer.write(bytes(65_536))
+                await asyncio.wait_for(writer.drain(), 0.5)
+                sent += 65_536
+        except (TimeoutError, ConnectionError):
+            writer.transport.abort()
+
+    server = await asyncio.start_server(endless, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        answer = await client.post(url, headers={}, body=b"{}", connect_s=2, answer_s=2)
+        await asyncio.sleep(1)
+        held = sum(map(len, answer._pieces))
+        answer.close()
+    assert sent > held and held <= pooled_client.HIGH_WATER_BYTES + 1_048_576
+
+
+async def test_a_connection_without_work_is_closed_after_a_while(
+    client: PooledClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pooled_client, "KEPT_S", 0.1)
+    gone = asyncio.Event()
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(GOOD)
+        await reader.read()
+        gone.set()
+        writer.close()
+
+    server = await asyncio.start_server(once, "127.0.0.1", 0)
+    async with server, asyncio.timeout(5):
+        await ask(client, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        await gone.wait()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A self-signed certificate of 127.0.0.1, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "provider")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    paths[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, plain)
+    )
+    return paths
+
+
+async def test_tls_speaks_with_whom_the_system_trusts_and_nobody_else(
+    client: PooledClient, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    server = Scripted(GOOD, GOOD)
+    async with served(server, context) as url:
+        with pytest.raises(ProviderFault) as met:
+            await ask(client, url)
+        assert met.value.kind is FaultKind.REFUSED and not server.heads
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        trusting = PooledClient(10)
+        assert await ask(trusting, url) == await ask(trusting, url) == (200, b"hi")
+        await trusting.aclose()
+        with pytest.raises(ProviderFault) as met:
+            await ask(client, url.replace("127.0.0.1", "localhost"))
+        assert met.value.kind is FaultKind.REFUSED, "another name than the certificate's"
+
+
+def test_a_header_that_would_be_two_is_refused() -> None:
+    assert b"\r\nX-A: b\r\n" in head_of("http://a.example/v1", (("X-A", "b"),))
+    with pytest.raises(ValueError, match="header"):
+        head_of("http://a.example/v1", (("X-A", "b\r\nX-B: c"),))
