@@ -11,6 +11,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
+contract = ""
+"""Why older code may not serve beside this schema; empty when it may (docs/ARCHITECTURE.md, "Migrations")."""
 
 
 def upgrade() -> None:

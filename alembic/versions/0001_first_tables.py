@@ -11,6 +11,7 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+contract = "there was nothing before it"
 
 JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 TABLES = (

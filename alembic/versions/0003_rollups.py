@@ -16,6 +16,7 @@ revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+contract = "code before it writes rows without adding them to the roll-ups"
 
 INSTANT = sa.DateTime(timezone=True)
 TABLES = ("usage_rollups", "latency_rollups")

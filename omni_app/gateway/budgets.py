@@ -6,11 +6,12 @@ back at once. So all workers together never spend more than the limit.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from omni_app.errors import BudgetExceeded, Unavailable
@@ -33,10 +34,13 @@ IDLE_S = 2.0
 TEND_S = 1.0
 TIGHT_S = 0.05
 """As `TEND_S`, once something is left over of a budget that is near its limit."""
+STEP_S = 5.0
+"""A wall clock that moves by this much more or less than the monotonic one was set."""
 TAKE_S = 3.0
 """A request waits no longer than this for the database to give its budget out."""
 AWAY_S = 1.0
 """After the database did not answer, nobody asks it again for this long."""
+NEVER = datetime.min.replace(tzinfo=UTC)
 AWAY = "this key has a budget, and the database that keeps it does not answer; try again in a moment"
 
 
@@ -103,6 +107,8 @@ class Budgets:
     _left_over: asyncio.Event = field(default_factory=asyncio.Event)
     _away_until_s: float = 0.0
     _renewed_s: float = 0.0
+    _wall_ahead_s: float = -math.inf
+    _wall_trusted_from_s: float = 0.0
 
     async def reserve(self, caller: Caller, *, request_id: str, least: int, most: int, at: datetime) -> Reservation:
         """Holds `most` in each of the caller's budgets; less, down to `least`, where no more is left.
@@ -184,10 +190,9 @@ class Budgets:
             if self.clock() < self._away_until_s:
                 raise TimeoutError
             async with asyncio.timeout(TAKE_S), self.database.session() as session:
-                now = self.now()
                 taken = await leases.take(
-                    session, terms, org_id=org_id, lease=lease.ref, least=least, most=most, now=now,
-                    expires_at=now + timedelta(seconds=LEASE_S),
+                    session, terms, org_id=org_id, lease=lease.ref, least=least, most=most, now=self._lapsed_by(),
+                    expires_at=self.now() + timedelta(seconds=LEASE_S),
                 )  # fmt: skip
                 await session.commit()
         except asyncio.CancelledError:
@@ -224,6 +229,7 @@ class Budgets:
     async def tend(self) -> None:
         """Gives back what is not needed, renews the rest, ends what others left. Raises what the database raises."""
         self._left_over.clear()
+        self._watch_wall()
         now_s = self.clock()
         for key, lease in list(self._leases.items()):
             idle = now_s - lease.touched_s >= IDLE_S
@@ -241,10 +247,24 @@ class Budgets:
         async with self.database.session() as session:
             expires_at = self.now() + timedelta(seconds=LEASE_S)
             await leases.renew(session, lease_ids=[lease.ref.id for lease in kept], expires_at=expires_at)
-            await leases.sweep(session, now=self.now())
+            await leases.sweep(session, now=self._lapsed_by())
             await session.commit()
         for lease in kept:
             lease.usable_until_s = now_s + USABLE_S
+
+    def _lapsed_by(self) -> datetime:
+        """A lease that was to end by this instant is nobody's.
+
+        None is for a while after the start and after the wall clock was set: until its worker has renewed it, a lease
+        ends by the clock as it was.
+        """
+        self._watch_wall()
+        return self.now() if self.clock() >= self._wall_trusted_from_s else NEVER
+
+    def _watch_wall(self) -> None:
+        ahead_s = self.now().timestamp() - self.clock()
+        if abs(ahead_s - self._wall_ahead_s) > STEP_S:
+            self._wall_ahead_s, self._wall_trusted_from_s = ahead_s, self.clock() + 2 * RENEW_S
 
     async def close(self) -> None:
         """Gives everything back that no request holds. Raises what the database raises."""

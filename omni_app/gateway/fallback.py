@@ -5,13 +5,17 @@ Which faults move on to the next model is data (`AFTER_FAULT`), not code.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import Enum
+from math import ceil
+from typing import Any
 
+from omni_app.deadline import Deadline
 from omni_app.errors import InvalidRequest, OmniError, ProviderError, StreamInterrupted
-from omni_app.gateway.health import Health
+from omni_app.gateway.deadlines import WORTH_TRYING_S, share_s, tells, timeouts
+from omni_app.gateway.health import Health, Trial
 from omni_app.gateway.latency import Latencies
 from omni_app.gateway.types import Attempt, ChatRequest, Opened, Whole
 from omni_app.providers.base import (
@@ -21,7 +25,6 @@ from omni_app.providers.base import (
     Provider,
     ProviderFault,
     ProviderRequest,
-    Timeouts,
     Usage,
 )
 from omni_app.providers.choices import complete_choices, produced, stream_choices
@@ -50,10 +53,11 @@ TIMEOUTS = frozenset(
 )
 CALLERS_FAULTS = frozenset({FaultKind.BAD_REQUEST, FaultKind.CONTENT_POLICY, FaultKind.CONTEXT_LENGTH})
 
-FIRST_BYTE_S = 60.0
-"""A whole answer's first byte comes when it is written; the local model may have to start first."""
 SLOW_READER = 0.1
 """A stream whose reader held it up for more than this part of its time says nothing of the model's."""
+
+Link = tuple[Deployment, Step]
+"""One model of the chain, and what to ask of it."""
 
 
 @dataclass(slots=True)
@@ -74,8 +78,14 @@ class Walk:
     on_attempt: Callable[[Attempt], None]
     began_s: float
     """When the request arrived, in the same seconds."""
+    affords: Callable[[Step], bool]
+    """Whether a step's worst case still fits beside what the attempts so far may have cost."""
+    needs_s: Callable[[Deployment], float]
+    """In how many seconds a deployment nearly always answers this request."""
     clock: Callable[[], float] = time.monotonic
     attempts: list[Attempt] = field(default_factory=list)
+    own_providers: frozenset[str] = frozenset()
+    """Those that are called with the org's own key."""
     _fault: ProviderFault = field(
         default_factory=lambda: ProviderFault(
             FaultKind.TOTAL_TIMEOUT, "the deadline had passed before a model could be called"
@@ -83,78 +93,83 @@ class Walk:
     )
     """What the newest failed attempt met."""
 
-    async def run(self, chain: Iterable[tuple[Deployment, Step]]) -> Whole:
-        """The first whole answer. Raises what `chain_failed` makes of the last fault."""
-        for deployment, step in self._tried(chain):
+    async def run(self, chain: Sequence[Link]) -> Whole:
+        """The first whole answer. Raises what `_failure` makes of the last fault."""
+        for attempt in self._tried(chain, streamed=False):
             try:
-                return Whole(await self._attempt(deployment, step), deployment)
+                return Whole(await self._whole(attempt), attempt.deployment)
             except ProviderFault as fault:
                 self._fault = fault
-        raise chain_failed(tuple(self.attempts), self._fault)
+        raise self._failure(chain)
 
-    async def stream(self, chain: Iterable[tuple[Deployment, Step]]) -> AsyncGenerator[Opened | Delta | Whole, None]:
+    async def stream(self, chain: Sequence[Link]) -> AsyncGenerator[Opened | Delta | Whole, None]:
         """Who answers, the pieces, the whole answer. Another model takes over until the first piece has come.
 
-        Raises `StreamInterrupted` after it, else what `chain_failed` makes of the last fault.
+        Raises `StreamInterrupted` after it, else what `_failure` makes of the last fault.
         """
-        for deployment, step in self._tried(chain):
+        for attempt in self._tried(chain, streamed=True):
             opened = False
             try:
-                async with aclosing(self._stream_attempt(deployment, step)) as pieces:
+                async with aclosing(self._pieces(attempt)) as pieces:
                     async for piece in pieces:
                         if not opened:
                             opened = True
-                            yield Opened(deployment, fallbacks=self._failures())
-                        yield Whole(piece, deployment) if isinstance(piece, Completion) else piece
+                            yield Opened(attempt.deployment, fallbacks=self._failures())
+                        yield Whole(piece, attempt.deployment) if isinstance(piece, Completion) else piece
                 return
             except ProviderFault as fault:
                 if opened:
-                    raise StreamInterrupted(f"{deployment.id} broke off: {fault.detail}") from fault
+                    raise StreamInterrupted(f"{attempt.deployment.id} broke off: {fault.detail}") from fault
                 self._fault = fault
-        raise chain_failed(tuple(self.attempts), self._fault)
+        raise self._failure(chain)
 
     def _failures(self) -> int:
         return sum(attempt.failed for attempt in self.attempts)
 
-    def _tried(self, chain: Iterable[tuple[Deployment, Step]]) -> Iterator[tuple[Deployment, Step]]:
-        """The steps that are worth trying, given what the ones before them met."""
-        larger_than = 0
-        for deployment, step in chain:
-            if deployment.context_window <= larger_than:
-                continue
-            if self.clock() >= self.deadline_s:
+    def _tried(self, chain: Sequence[Link], *, streamed: bool) -> Iterator["_Attempt"]:
+        """The attempts that are worth making, each begun, given what the ones before them met."""
+        left = list(chain)
+        while left := [link for link in left if self._worth(link)]:
+            left_s = self.deadline_s - self.clock()
+            if left_s <= (WORTH_TRYING_S if self.attempts else 0.0):
                 return
-            yield deployment, step
+            (deployment, step), *left = left
+            yield self._begin(deployment, step, later=left, left_s=left_s, streamed=streamed)
             after = AFTER_FAULT[self._fault.kind]
             if after is After.STOP:
                 return
             if after is After.LARGER_WINDOW:
-                larger_than = deployment.context_window
+                left = [link for link in left if link[0].context_window > deployment.context_window]
 
-    async def _attempt(self, deployment: Deployment, step: Step) -> Completion:
-        attempt = self._begin(deployment, step)
+    def _worth(self, link: Link) -> bool:
+        """Whether a step could be taken now: breakers open, and money is spent, while the chain is walked."""
+        deployment, step = link
+        return self.affords(step) and self.health.admits(deployment.id, now_s=self.clock())
+
+    async def _whole(self, attempt: "_Attempt") -> Completion:
         try:
-            async with asyncio.timeout(self.deadline_s - attempt.started_s):
+            with Deadline(attempt.time_s):
                 completion = await complete_choices(attempt.provider, attempt.call)
         except TimeoutError:
-            fault = ProviderFault(FaultKind.TOTAL_TIMEOUT, "the request's deadline passed")
+            fault = ProviderFault(FaultKind.TOTAL_TIMEOUT, f"no whole answer in {attempt.time_s:.3g} s")
             raise self._failed(attempt, fault) from None
         except ProviderFault as fault:
             raise self._failed(attempt, fault) from None
         except asyncio.CancelledError:
             self._note(attempt, outcome="cancelled")
             raise
+        finally:
+            attempt.trial.left()
         self._succeeded(attempt, completion)
         return completion
 
-    async def _stream_attempt(self, deployment: Deployment, step: Step) -> AsyncGenerator[Delta | Completion, None]:
-        """As `_attempt`; the provider keeps the deadline, for none may span a `yield`."""
-        attempt = self._begin(deployment, step)
+    async def _pieces(self, attempt: "_Attempt") -> AsyncGenerator[Delta | Completion, None]:
+        """As `_whole`; once it has begun the provider keeps the deadline, for none may span a `yield`."""
         said: list[Delta] = []
         completed = False
         try:
             async with aclosing(stream_choices(attempt.provider, attempt.call)) as pieces:
-                async for piece in pieces:
+                while (piece := await self._next(pieces, attempt)) is not None:
                     came_s = self.clock()
                     if isinstance(piece, Completion):
                         completed = True
@@ -163,6 +178,7 @@ class Walk:
                         said.append(piece)
                         if attempt.first_piece_s is None:
                             attempt.first_piece_s = came_s
+                            attempt.time_s = self.deadline_s - attempt.started_s
                     yield piece
                     attempt.held_s += self.clock() - came_s
         except ProviderFault as fault:
@@ -172,21 +188,51 @@ class Walk:
                 usage = produced(attempt.provider, attempt.call, said)
                 self._note(attempt, outcome="cancelled", usage=usage)
             raise
+        finally:
+            attempt.trial.left()
 
-    def _begin(self, deployment: Deployment, step: Step) -> "_Attempt":
-        started_s = self.clock()
-        played = self._played_fault()
-        self.health.probing(deployment.id, now_s=started_s)
+    async def _next(
+        self, pieces: AsyncGenerator[Delta | Completion, None], attempt: "_Attempt"
+    ) -> Delta | Completion | None:
+        """The next piece, None at the end; the first one within the attempt's time. Raises `ProviderFault`."""
+        if attempt.first_piece_s is not None:
+            return await anext(pieces, None)
+        try:
+            with Deadline(attempt.ends_s - self.clock()):
+                return await anext(pieces, None)
+        except TimeoutError:
+            detail = f"no piece of the answer in {attempt.time_s:.3g} s"
+            raise ProviderFault(FaultKind.FIRST_BYTE_TIMEOUT, detail) from None
+
+    def _begin(
+        self, deployment: Deployment, step: Step, *, later: Sequence[Link], left_s: float, streamed: bool
+    ) -> "_Attempt":
+        played, needs_s = self._played_fault(), self.needs_s(deployment)
+        time_s = share_s(left_s, needs_s, [self.needs_s(one) for one, _ in later])
         return _Attempt(
             deployment=deployment,
             provider=self.providers["sandbox" if played else deployment.provider],
-            call=self._call(deployment, step, played, started_s),
-            started_s=started_s,
+            call=ProviderRequest(
+                deployment=deployment,
+                messages=self.request.messages,
+                params=self._params(step),
+                timeouts=timeouts(time_s, left_s, needs_s, streamed=streamed),
+                sandbox_fail=played,
+                keep_prompt=bool(self.request.session_id),
+            ),
+            trial=self.health.begin(deployment.id),
+            started_s=self.deadline_s - left_s,
+            time_s=time_s,
+            needs_s=needs_s,
         )
+
+    def _params(self, step: Step) -> Mapping[str, Any]:
+        limit = {} if step.max_tokens is None else {"max_tokens": step.max_tokens}
+        return {**self.request.params, **limit}
 
     def _succeeded(self, attempt: "_Attempt", completion: Completion) -> None:
         latency_ms = self._note(attempt, outcome="ok", usage=completion.usage)
-        self.health.succeeded(attempt.deployment.id)
+        attempt.trial.succeeded()
         if self._tells_a_time(attempt, latency_ms):
             first_s = attempt.first_piece_s
             self.latencies.count(
@@ -204,29 +250,19 @@ class Walk:
 
     def _failed(self, attempt: "_Attempt", fault: ProviderFault) -> ProviderFault:
         self._note(attempt, outcome=fault.kind.value, detail=fault.detail, usage=fault.usage)
-        if not attempt.call.sandbox_fail:
-            self.health.failed(attempt.deployment.id, fault, now_s=self.clock())
+        if not attempt.call.sandbox_fail and self._to_blame(attempt):
+            attempt.trial.failed(fault, now_s=self.clock())
         return fault
+
+    def _to_blame(self, attempt: "_Attempt") -> bool:
+        """Whether a fault is the deployment's own, and not that of a request with too little time for it."""
+        return self.clock() < attempt.ends_s or tells(attempt.time_s, attempt.needs_s)
 
     def _played_fault(self) -> str:
         """The fault that the caller asked for at this attempt; the sandbox plays it in any model's place."""
         asked = self.request.sandbox_fail
         everywhere = asked.startswith("all:")
         return asked.removeprefix("all:") if everywhere or not self.attempts else ""
-
-    def _call(self, deployment: Deployment, step: Step, played: str, now_s: float) -> ProviderRequest:
-        left_s = self.deadline_s - now_s
-        params = dict(self.request.params)
-        if step.max_tokens is not None:
-            params["max_tokens"] = step.max_tokens
-        return ProviderRequest(
-            deployment=deployment,
-            messages=self.request.messages,
-            params=params,
-            timeouts=Timeouts(first_byte_s=min(FIRST_BYTE_S, left_s), total_s=left_s),
-            sandbox_fail=played,
-            keep_prompt=bool(self.request.session_id),
-        )
 
     def _note(self, attempt: "_Attempt", *, outcome: str, detail: str = "", usage: Usage | None = None) -> int:
         """Keeps an attempt that has ended; gives its latency in ms."""
@@ -240,11 +276,21 @@ class Walk:
             detail=detail,
             usage=usage,
             cost=actual_cost(deployment.price, usage) if usage else 0,
+            byok=deployment.provider in self.own_providers and not attempt.call.sandbox_fail,
             started_ms=round((attempt.started_s - self.began_s) * 1000),
         )
         self.attempts.append(ended)
         self.on_attempt(ended)
         return latency_ms
+
+    def _failure(self, chain: Sequence[Link]) -> OmniError:
+        """The error of a chain that gave no answer: how long to wait, where that is all to be said, or what it met."""
+        waits = self.health.cooling(now_s=self.clock())
+        only_limits = all(attempt.outcome == FaultKind.RATE_LIMITED for attempt in self.attempts)
+        cooling = [waits[deployment.id] for deployment, _ in chain if deployment.id in waits]
+        if cooling and only_limits:
+            return all_cooling(min(cooling))
+        return chain_failed(tuple(self.attempts), self._fault)
 
 
 @dataclass(slots=True)
@@ -254,10 +300,28 @@ class _Attempt:
     deployment: Deployment
     provider: Provider
     call: ProviderRequest
+    trial: Trial
     started_s: float
+    time_s: float
+    """How long it may take: until its first piece as long as another model could take over, then all that is left."""
+    needs_s: float
     first_piece_s: float | None = None
     held_s: float = 0.0
     """How long the stream's reader took over the pieces."""
+
+    @property
+    def ends_s(self) -> float:
+        return self.started_s + self.time_s
+
+
+def all_cooling(wait_s: float) -> ProviderError:
+    """The error while every model that could answer is left alone."""
+    seconds = max(1, ceil(wait_s))
+    return ProviderError(
+        f"every model that could answer is cooling down after faults; try again in {seconds} s",
+        status=503,
+        headers={"Retry-After": str(seconds)},
+    )
 
 
 def chain_failed(attempts: tuple[Attempt, ...], fault: ProviderFault) -> OmniError:

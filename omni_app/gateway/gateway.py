@@ -6,24 +6,29 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
-from omni_app.errors import NoEligibleModel, OmniError, PromptTooLong, ProviderError, RateLimited
+from omni_app.errors import NoEligibleModel, OmniError, PromptTooLong, Unavailable
 from omni_app.gateway.budgets import Budgets
+from omni_app.gateway.deadlines import needed_s
 from omni_app.gateway.embedding import embedding_route, without_window
-from omni_app.gateway.fallback import Walk
+from omni_app.gateway.fallback import Link, Walk, all_cooling
+from omni_app.gateway.grounds import Ground, Grounds, OpenKey, no_own_keys
 from omni_app.gateway.health import Health
 from omni_app.gateway.latency import Latencies
 from omni_app.gateway.metering import Story
+from omni_app.gateway.rate_limits import Limits, RateLimits
 from omni_app.gateway.sessions import Sessions
 from omni_app.gateway.sessions import Step as SessionStep
 from omni_app.gateway.situation import Situations, snapshot_record
 from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened, Whole, new_request_id
 from omni_app.limits.base import Limiter, Verdict
+from omni_app.money import cost_within
 from omni_app.providers.base import Delta, Provider
 from omni_app.registry import Registry
 from omni_app.routing.classify import classify
 from omni_app.routing.decide import decide
-from omni_app.routing.expected import size_class
+from omni_app.routing.expected import expected_latency_ms, size_class
 from omni_app.routing.shortlist import Limit, RoutingTable
 from omni_app.routing.tokens import estimate_tokens
 from omni_app.routing.types import (
@@ -35,9 +40,9 @@ from omni_app.routing.types import (
     Policy,
     RouteRequest,
     Snapshot,
-    Step,
     Task,
 )
+from omni_app.storage.ledger import RequestRecord
 from omni_app.storage.prompts import KeptExchange, PromptKeeper
 from omni_app.storage.spool import Spool
 from omni_app.storage.tables import utc_now
@@ -47,13 +52,8 @@ NOTED_SNAPSHOTS = 10_000
 """How many snapshot ids are remembered as written; beyond it one may be written twice, which changes nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The gateway's own limits, from the settings."""
-
-    rate_max: int
-    rate_window_s: float
-    total_s: float
+def nobody(record: RequestRecord, attempts: Sequence[Attempt]) -> None:
+    """Hears of a request, and tells no one."""
 
 
 @dataclass(slots=True)
@@ -69,31 +69,49 @@ class Gateway:
     prompts: PromptKeeper | None = None
     sessions: Sessions = field(default_factory=Sessions)
     premium_model: str = ""
+    markup_bp: int = 0
+    """Basis points that are billed on top of a cost; promises and budgets hold for what is billed."""
     policy: Policy = field(default_factory=Policy)
     health: Health = field(default_factory=Health)
     latencies: Latencies = field(default_factory=Latencies)
     expected_output: Callable[[], Mapping[Task, int]] = dict
     """Task -> median output tokens of our own traffic, where there is enough of it."""
+    on_finished: Callable[[RequestRecord, Sequence[Attempt]], None] = nobody
+    """Hears of each request's record once it is on disk."""
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = utc_now
-    _situations: Situations = field(init=False)
+    open_key: OpenKey = no_own_keys
+    """Makes a provider with an org's own key."""
+    _grounds: Grounds = field(init=False)
     _tables: dict[KeyKind, RoutingTable] = field(init=False)
     _embedding_tables: dict[KeyKind, RoutingTable] = field(init=False)
     _noted_snapshots: set[str] = field(default_factory=set)
+    _in_flight: set[asyncio.Task[Any]] = field(default_factory=set)
+    _cut: set[asyncio.Task[Any]] = field(default_factory=set)
+    """Those that `cut_off` has cancelled."""
 
     def __post_init__(self) -> None:
+        shared = Ground(self.providers, self.health, self._situate(self.providers, self.health))
+        self._grounds = Grounds(shared, self._situate, self.open_key)
         self.use_registry(self.registry)
+
+    def _situate(self, providers: Mapping[str, Provider], health: Health) -> Situations:
+        return Situations(self.registry, providers, health, self.latencies, self.expected_output)
 
     def use_registry(self, registry: Registry) -> None:
         """Decides with another registry from now on."""
         self.registry = registry
-        self._situations = Situations(registry, self.providers, self.health, self.latencies, self.expected_output)
+        self._grounds.follow(self._situate)
         self._tables = {kind: RoutingTable(registry.serving(kind)) for kind in KEY_KINDS}
         self._embedding_tables = {kind: RoutingTable(without_window(registry.embedding(kind))) for kind in KEY_KINDS}
 
-    def unavailable(self) -> Mapping[str, str]:
-        """Deployment id -> why it cannot be called: no provider key, or cooling down after faults."""
-        return self._situations.snapshot(now_s=self.clock(), today=self.now().date()).unavailable
+    def unavailable(self, caller: Caller | None = None) -> Mapping[str, str]:
+        """Deployment id -> why it cannot be called: no provider key, or cooling down after faults.
+
+        `caller` None: of an org without provider keys of its own.
+        """
+        situations = (self._grounds.of(caller) if caller else self._grounds.shared).situations
+        return situations.snapshot(now_s=self.clock(), today=self.now().date()).unavailable
 
     def visible(self, caller: Caller) -> list[Deployment]:
         """The deployments that this caller may know of, available or not."""
@@ -105,38 +123,32 @@ class Gateway:
 
     def cheapest_embedder(self, caller: Caller, request: ChatRequest) -> Deployment | None:
         """The cheapest that could serve this request for embeddings, were every breaker closed; None without one."""
-        calm = self._situations.snapshot_without_breakers(now_s=self.clock(), today=self.now().date())
+        calm = self._calm(caller)
         selected = self._decide_in(route_request(caller, replace(request, pinned=())), calm, caller.policy).selected
         return self.registry.get(selected) if selected else None
 
     def premium(self, kind: KeyKind, wished: str = "") -> Deployment | None:
         """The baseline that savings are measured against: the org's wish, else the server's, else the best there is."""
-        return self._situations.premium(kind, wished or self.premium_model)
+        return self._grounds.shared.situations.premium(kind, wished or self.premium_model)
 
     async def admit(self, caller: Caller) -> Verdict:
-        """Counts one call of the caller's key, where it has a limit of its own, and of its org. Raises `RateLimited`.
+        """Counts one call of the caller: `RateLimits.count_request`."""
+        return await self._rates.count_request(caller)
 
-        Gives the verdict that leaves the fewest further calls.
-        """
-        verdict = await self._count(f"org:{caller.org_id}", self.limits.rate_max)
-        if caller.rate_limit is None:
-            return verdict
-        own = await self._count(f"key:{caller.key_id}", caller.rate_limit)
-        return min(verdict, own, key=lambda one: one.remaining)
-
-    async def _count(self, subject: str, limit: int) -> Verdict:
-        window_s = self.limits.rate_window_s
-        verdict = await self.limiter.hit(subject, limit=limit, window_s=window_s)
-        if not verdict.allowed:
-            raise over_the_limit(verdict, window_s=window_s)
-        return verdict
+    @property
+    def _rates(self) -> RateLimits:
+        return RateLimits(self.limiter, self.limits)
 
     def decide(self, caller: Caller, request: ChatRequest, *, session: AgentSession | None = None) -> Decision:
         """What `chat` would do at this moment; calls no provider. `selected` is None when nothing is eligible.
 
         `session`: what `recall` gives for a step of an agent session.
         """
-        return self._decide(route_request(caller, request, session), caller.policy)
+        wanted = route_request(caller, request, session)
+        if wanted.max_cost is not None and self.markup_bp:
+            wanted = replace(wanted, max_cost=cost_within(wanted.max_cost, self.markup_bp))
+        snapshot = self._grounds.of(caller).situations.snapshot(now_s=self.clock(), today=self.now().date())
+        return self._decide_in(wanted, snapshot, caller.policy)
 
     async def recall(self, caller: Caller, request: ChatRequest) -> AgentSession | None:
         """What is known of the request's agent session; None without one, or when it is new."""
@@ -150,7 +162,7 @@ class Gateway:
         story = await self._story(caller, request, request_id, started_s=started_s)
         with self._recording_failure(story, started_s):
             await self._reserve(story)
-            whole = await self._walk(story, started_s).run(self._affordable(story))
+            whole = await self._walk(story, started_s).run(self._chain(story))
         return self._served(story, whole, started_s)
 
     async def stream(
@@ -168,13 +180,14 @@ class Gateway:
         whole: Whole | None = None
         with self._recording_failure(story, started_s):
             await self._reserve(story)
-            async with aclosing(self._walk(story, started_s).stream(self._affordable(story))) as pieces:
+            async with aclosing(self._walk(story, started_s).stream(self._chain(story))) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Whole):
                         whole = piece
                         continue
                     if isinstance(piece, Opened):
                         story.first_token_ms = self._elapsed_ms(started_s)
+                        piece = replace(piece, tokens_left=story.tokens)  # noqa: PLW2901
                     yield piece
         if whole is not None:
             yield self._served(story, whole, started_s)
@@ -187,36 +200,54 @@ class Gateway:
             caller=caller,
             request=request,
             decision=decision,
-            baseline=None if request.embeds else self.premium(caller.kind, caller.premium_model),
+            registry=self.registry,
+            baseline=None if request.embeds else self._baseline(caller),
             created_at=created_at,
+            markup_bp=self.markup_bp,
             routing_us=round((self.clock() - started_s) * 1_000_000),
         )
         self._note_snapshot(decision)
+        story.tokens = await self._rates.hold_tokens(caller, decision)
         return story
+
+    def cut_off(self) -> None:
+        """Ends what is in flight, because the process ends: each is recorded as cancelled and raises `Unavailable`."""
+        for task in self._in_flight - self._cut:
+            self._cut.add(task)
+            task.cancel()
 
     @contextmanager
     def _recording_failure(self, story: Story, started_s: float) -> Iterator[None]:
         """Whatever keeps the request from its answer is recorded before it goes on its way."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 a coroutine runs in a task
+        self._in_flight.add(task)
         try:
             yield
         except OmniError as error:
-            self.spool.finish(story.failed(error.code, latency_ms=self._elapsed_ms(started_s)))
+            self._finish(story, story.failed(error.code, latency_ms=self._elapsed_ms(started_s)))
             raise
-        except (asyncio.CancelledError, GeneratorExit):
-            self.spool.finish(story.failed("cancelled", latency_ms=self._elapsed_ms(started_s)))
+        except (asyncio.CancelledError, GeneratorExit) as ended:
+            self._finish(story, story.failed("cancelled", latency_ms=self._elapsed_ms(started_s)))
+            if task in self._cut and isinstance(ended, asyncio.CancelledError) and not task.uncancel():
+                raise Unavailable("the server is stopping; try again", headers={"Retry-After": "5"}) from None
             raise
         finally:
+            self._in_flight.discard(task)
+            self._cut.discard(task)
             if story.held is not None and self.budgets is not None:
-                self.budgets.settle(story.held, story.cost)
+                self.budgets.settle(story.held, story.cost + story.markup)
+            if story.tokens is not None:
+                self._rates.settle(story.tokens, story.attempts)
 
     async def _reserve(self, story: Story) -> None:
         """Holds the worst case of the steps in the caller's budgets; at the least the primary's. Raises the 402."""
         caller, steps = story.caller, story.decision.steps
         if not caller.budgets or self.budgets is None or not steps:
             return
-        most = max(step.worst_cost for step in steps)
+        least, most = (story.billed(cost) for cost in (steps[0].worst_cost, max(step.worst_cost for step in steps)))
         story.held = await self.budgets.reserve(
-            caller, request_id=story.request_id, least=steps[0].worst_cost, most=most, at=story.created_at
+            caller, request_id=story.request_id, least=least, most=most, at=story.created_at
         )
 
     def _walk(self, story: Story, started_s: float) -> Walk:
@@ -224,18 +255,28 @@ class Gateway:
         if story.decision.selected is None:
             raise self._refusal(story)
         self.spool.admit(story.admission())
+        case = story.decision.explanation.case
+        size = size_class(case)
+        ground = self._grounds.of(story.caller)
         return Walk(
-            providers=self.providers,
-            health=self.health,
+            providers=ground.providers,
+            health=ground.health,
+            own_providers=ground.own_providers,
             latencies=self.latencies,
             request=story.request,
-            size=size_class(story.decision.explanation.case),
+            size=size,
             deadline_s=started_s + min(self.limits.total_s, story.request.timeout_s or self.limits.total_s),
             on_attempt=lambda attempt: self.spool.attempt(story.attempt_record(attempt)),
             began_s=started_s,
+            affords=story.affords,
+            needs_s=lambda deployment: needed_s(expected_latency_ms(deployment, case, size)),
             clock=self.clock,
             attempts=story.attempts,
         )
+
+    def _baseline(self, caller: Caller) -> Deployment | None:
+        wished = caller.premium_model or self.premium_model
+        return self._grounds.of(caller).situations.premium(caller.kind, wished)
 
     def _note_snapshot(self, decision: Decision) -> None:
         """The state that a decision was made in goes to the ledger once, before the first request that needs it."""
@@ -248,7 +289,7 @@ class Gateway:
 
     def _served(self, story: Story, whole: Whole, started_s: float) -> Answer:
         latency_ms = self._elapsed_ms(started_s)
-        self.spool.finish(story.served(whole.completion, whole.answered_by, latency_ms=latency_ms))
+        self._finish(story, story.served(whole.completion, whole.answered_by, latency_ms=latency_ms))
         if story.request.session_id and not story.request.embeds:
             self._learn(story, whole)
         if self.prompts is not None and story.caller.keep_prompts_days and not story.request.embeds:
@@ -260,6 +301,10 @@ class Gateway:
             )
         return story.answer(whole.completion, whole.answered_by, latency_ms=latency_ms)
 
+    def _finish(self, story: Story, record: RequestRecord) -> None:
+        self.spool.finish(record)
+        self.on_finished(record, story.attempts)
+
     def _learn(self, story: Story, whole: Whole) -> None:
         """What this answer tells of its agent session."""
         model, tokens = whole.answered_by.id, story.decision.explanation.case.request.input_tokens
@@ -270,17 +315,15 @@ class Gateway:
     def _elapsed_ms(self, started_s: float) -> int:
         return round((self.clock() - started_s) * 1000)
 
-    def _affordable(self, story: Story) -> Iterator[tuple[Deployment, Step]]:
-        """The chain, less the steps whose worst case no longer fits beside what failed attempts cost."""
-        for step in story.decision.steps:
-            deployment = self.registry.get(step.model)
-            if deployment and story.affords(step):
-                yield deployment, step
+    def _chain(self, story: Story) -> list[Link]:
+        """The decision's steps with their deployments."""
+        found = ((story.registry.get(step.model), step) for step in story.decision.steps)
+        return [(deployment, step) for deployment, step in found if deployment]
 
-    def _decide(self, request: RouteRequest, policy: Policy | None) -> Decision:
-        now_s = self.clock()
-        snapshot = self._situations.snapshot(now_s=now_s, today=self.now().date())
-        return self._decide_in(request, snapshot, policy)
+    def _calm(self, caller: Caller) -> Snapshot:
+        """The caller's situation as if every breaker were closed."""
+        situations = self._grounds.of(caller).situations
+        return situations.snapshot_without_breakers(now_s=self.clock(), today=self.now().date())
 
     def _decide_in(self, request: RouteRequest, snapshot: Snapshot, policy: Policy | None) -> Decision:
         return decide(
@@ -293,19 +336,15 @@ class Gateway:
 
     def _refusal(self, story: Story) -> OmniError:
         """Why nothing is eligible: the request's limits, or (503) nothing but open breakers."""
-        now_s = self.clock()
-        calm = self._situations.snapshot_without_breakers(now_s=now_s, today=self.now().date())
+        calm = self._calm(story.caller)
         request = story.decision.explanation.case.request
-        if self._decide_in(request, calm, story.caller.policy).selected is None:
+        possible = self._decide_in(request, calm, story.caller.policy)
+        if possible.selected is None:
             too_small = story.decision.explanation.ranking.too_small
             too_long = any(reason.limit is Limit.CONTEXT for _, reason in too_small)
             return (PromptTooLong if too_long else NoEligibleModel)(story.decision.no_eligible_reason)
-        wait_s = max(1, -int(-min(self.health.cooling(now_s=now_s).values(), default=1.0) // 1))
-        return ProviderError(
-            f"every model that could answer is cooling down after faults; try again in {wait_s} s",
-            status=503,
-            headers={"Retry-After": str(wait_s)},
-        )
+        waits = self._grounds.of(story.caller).health.cooling(now_s=self.clock())
+        return all_cooling(min((waits[model] for model in possible.fallback_chain if model in waits), default=1.0))
 
 
 def permitted(caller: Caller, deployments: Sequence[Deployment]) -> list[Deployment]:
@@ -352,18 +391,3 @@ def has_image(message: Message) -> bool:
     """Whether a message carries an image part."""
     content = message.get("content")
     return isinstance(content, list) and any(part.get("type") == "image_url" for part in content)
-
-
-def over_the_limit(verdict: Verdict, *, window_s: float) -> RateLimited:
-    """The 429, with the time to wait."""
-    wait_s = max(1, -int(-verdict.reset_s // 1))
-    return RateLimited(
-        f"over the limit of {verdict.limit} requests in {window_s:g} seconds; try again in {wait_s} s",
-        headers={
-            "Retry-After": str(wait_s),
-            "x-ratelimit-limit": str(verdict.limit),
-            "x-ratelimit-remaining": "0",
-            "x-ratelimit-reset": str(wait_s),
-            "x-ratelimit-mode": verdict.mode,
-        },
-    )

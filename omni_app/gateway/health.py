@@ -1,17 +1,24 @@
 """What the outcomes of our own calls say about each deployment: whether to leave it alone for a while.
 
 A breaker opens after `FAULTS_TO_OPEN` faults in a row, or at once when the provider says how long to wait
-(`Retry-After`) or that the model or our key is wrong. After the cooldown one call is let through as a probe: it
-closes the breaker or opens it again for twice as long, up to `COOLDOWN_CEILING_S`.
+(`Retry-After`) or that the model or our key is wrong. After the cooldown one call is let through as a probe, and no
+other until it has ended: it closes the breaker or opens it again for twice as long, up to `COOLDOWN_CEILING_S`. What a
+provider says itself counts instead, up to the same ceiling. Calls that were under way when a breaker opened change
+nothing any more: a hundred of them that fail together are one failure.
 """
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 
 from omni_app.providers.base import FaultKind, ProviderFault
+
+log = logging.getLogger(__name__)
 
 FAULTS_TO_OPEN = 3
 COOLDOWN_S = 5.0
 COOLDOWN_CEILING_S = 60.0
+PROBE_S = 1.0
+"""What a caller is told to wait while a probe is under way."""
 
 OPENS_AT_ONCE = frozenset({FaultKind.AUTHENTICATION, FaultKind.MODEL_NOT_FOUND, FaultKind.RATE_LIMITED})
 CALLERS_OWN = frozenset(
@@ -21,48 +28,94 @@ CALLERS_OWN = frozenset(
 
 
 @dataclass(slots=True)
-class _State:
+class _Breaker:
+    """Closed while `open_until_s` is 0."""
+
+    model: str
     faults_in_a_row: int = 0
     cooldown_s: float = 0.0
     open_until_s: float = 0.0
-    kind: str = ""
+    probe: "Trial | None" = None
+
+    def admits(self, now_s: float) -> bool:
+        """Whether a call may go out now."""
+        return self.probe is None and self.open_until_s <= now_s
+
+    def open(self, fault: ProviderFault, *, now_s: float) -> None:
+        wished_s = fault.retry_after_s or max(COOLDOWN_S, 2 * self.cooldown_s)
+        self.cooldown_s = min(COOLDOWN_CEILING_S, wished_s)
+        self.open_until_s = now_s + self.cooldown_s
+        self.probe = None
+        log.warning("%s is left alone for %.0f s: %s", self.model, self.cooldown_s, fault.kind.value)
+
+    def close(self) -> None:
+        self.faults_in_a_row = 0
+        self.cooldown_s = self.open_until_s = 0.0
+        self.probe = None
 
 
+@dataclass(eq=False, slots=True)
+class Trial:
+    """One call under way. It ends in one of three ways; whatever is told after that changes nothing."""
+
+    _breaker: _Breaker
+    _ended: bool = False
+
+    def succeeded(self) -> None:
+        """It was answered."""
+        if self._counts():
+            self._breaker.close()
+
+    def failed(self, fault: ProviderFault, *, now_s: float) -> None:
+        """It met a fault; the request's own says nothing."""
+        probes = self._breaker.probe is self
+        if fault.kind in CALLERS_OWN:
+            self.left()
+        elif self._counts():
+            self._breaker.faults_in_a_row += 1
+            at_once = fault.kind in OPENS_AT_ONCE or bool(fault.retry_after_s)
+            if probes or at_once or self._breaker.faults_in_a_row >= FAULTS_TO_OPEN:
+                self._breaker.open(fault, now_s=now_s)
+
+    def left(self) -> None:
+        """It ended without saying anything of the deployment: the next call may probe."""
+        self._ended = True
+        if self._breaker.probe is self:
+            self._breaker.probe = None
+
+    def _counts(self) -> bool:
+        """Whether its outcome is news: it probes, or the breaker has not opened since it began."""
+        first, self._ended = not self._ended, True
+        return first and (self._breaker.probe is self or not self._breaker.open_until_s)
+
+
+@dataclass(slots=True)
 class Health:
     """Breakers, per deployment id. Times are `time.monotonic()` seconds, passed in."""
 
-    def __init__(self) -> None:
-        self._states: dict[str, _State] = {}
+    _breakers: dict[str, _Breaker] = field(default_factory=dict)
 
-    def _of(self, model: str) -> _State:
-        return self._states.setdefault(model, _State())
+    def admits(self, model: str, *, now_s: float) -> bool:
+        """Whether a call to `model` may begin now."""
+        breaker = self._breakers.get(model)
+        return breaker is None or breaker.admits(now_s)
 
-    def succeeded(self, model: str) -> None:
-        """Counts an answer: it closes the breaker."""
-        state = self._of(model)
-        state.faults_in_a_row = 0
-        state.cooldown_s = state.open_until_s = 0.0
+    def begin(self, model: str) -> Trial:
+        """A call that goes to `model`, which `admits` has let through: the probe, when a cooldown has just ended."""
+        breaker = self._breakers.setdefault(model, _Breaker(model))
+        trial = Trial(breaker)
+        if breaker.open_until_s:
+            breaker.probe = trial
+        return trial
 
-    def failed(self, model: str, fault: ProviderFault, *, now_s: float) -> None:
-        """Counts a fault, unless it is the request's own."""
-        if fault.kind in CALLERS_OWN:
-            return
-        state = self._of(model)
-        state.faults_in_a_row += 1
-        if fault.kind not in OPENS_AT_ONCE and state.faults_in_a_row < FAULTS_TO_OPEN:
-            return
-        state.cooldown_s = min(COOLDOWN_CEILING_S, max(COOLDOWN_S, state.cooldown_s * 2, fault.retry_after_s or 0.0))
-        state.open_until_s = now_s + state.cooldown_s
-        state.kind = fault.kind.value
+    def breakers(self, *, now_s: float) -> dict[str, bool]:
+        """Deployment id -> whether it is left alone now; those that were never called are missing."""
+        return {model: not one.admits(now_s) for model, one in self._breakers.items()}
 
     def cooling(self, *, now_s: float) -> dict[str, float]:
-        """Deployment id -> seconds until its breaker lets a probe through."""
+        """Deployment id -> seconds until a call may begin again."""
         return {
-            model: state.open_until_s - now_s for model, state in self._states.items() if state.open_until_s > now_s
+            model: max(one.open_until_s - now_s, PROBE_S if one.probe else 0.0)
+            for model, one in self._breakers.items()
+            if not one.admits(now_s)
         }
-
-    def probing(self, model: str, *, now_s: float) -> None:
-        """A call is about to go to `model`: when its cooldown has just ended, others wait for the probe's outcome."""
-        state = self._states.get(model)
-        if state is not None and 0.0 < state.open_until_s <= now_s:
-            state.open_until_s = now_s + COOLDOWN_S

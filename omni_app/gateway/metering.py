@@ -6,7 +6,10 @@ from typing import Any
 
 from omni_app.gateway.budgets import Reservation
 from omni_app.gateway.types import EMBEDDING_TASK, Answer, Attempt, Caller, ChatRequest
+from omni_app.limits.base import Verdict
+from omni_app.money import markup_on
 from omni_app.providers.base import Completion, Usage
+from omni_app.registry import Registry
 from omni_app.routing.cost import savings
 from omni_app.routing.types import AgentSession, Candidate, Decision, Deployment, Step
 from omni_app.storage.ledger import AttemptRecord, RequestRecord, RoutingRecord
@@ -28,17 +31,22 @@ class Story:
     caller: Caller
     request: ChatRequest
     decision: Decision
+    registry: Registry
+    """As it was decided under: its prices hold to the end, whatever changes meanwhile."""
     baseline: Deployment | None
     created_at: datetime
+    markup_bp: int = 0
     routing_us: int = 0
     first_token_ms: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
     held: Reservation | None = None
     """What it may cost within the caller's budgets; None without a budget."""
+    tokens: Verdict | None = None
+    """The tokens that it may use within the rate limits; None without such a limit."""
 
     def affords(self, step: Step) -> bool:
         """Whether the step's worst case, beside what failed attempts cost, fits the promise and the budgets."""
-        worst, promised = self.cost + step.worst_cost, self.request.max_cost
+        worst, promised = self.billed(self.cost + step.worst_cost), self.request.max_cost
         return (promised is None or worst <= promised) and (self.held is None or self.held.covers(worst))
 
     @property
@@ -50,6 +58,20 @@ class Story:
     def cost(self) -> int:
         """Pico-dollars of all attempts, failed ones too."""
         return sum(attempt.cost for attempt in self.attempts)
+
+    @property
+    def byok_cost(self) -> int:
+        """The part of the cost that went to the org's own provider keys."""
+        return sum(attempt.cost for attempt in self.attempts if attempt.byok)
+
+    @property
+    def markup(self) -> int:
+        """Pico-dollars on top of what the installation pays."""
+        return markup_on(self.cost - self.byok_cost, self.markup_bp)
+
+    def billed(self, cost: int) -> int:
+        """The most that a cost can come to with its markup."""
+        return cost + markup_on(cost, self.markup_bp)
 
     def saved(self, completion: Completion) -> int | None:
         """The baseline's cost for the answer's tokens minus all that was spent; None without a baseline."""
@@ -63,6 +85,7 @@ class Story:
             model=answered_by.id,
             provider=answered_by.provider,
             cost=self.cost,
+            billed=self.cost + self.markup if self.markup_bp else None,
             savings=self.saved(completion),
             premium_model=self.baseline.id if self.baseline else "",
             latency_ms=latency_ms,
@@ -77,6 +100,7 @@ class Story:
             simulated=answered_by.simulated,
             others=completion.others,
             vectors=completion.vectors,
+            tokens_left=self.tokens,
         )
 
     def admission(self) -> Admission:
@@ -89,6 +113,7 @@ class Story:
             endpoint=self.request.endpoint,
             task=self.task,
             created_at=self.created_at,
+            markup_bp=self.markup_bp,
         )
 
     def attempt_record(self, attempt: Attempt) -> AttemptRecord:
@@ -106,6 +131,7 @@ class Story:
             tokens_output=usage.output,
             cost=attempt.cost,
             started_ms=attempt.started_ms,
+            byok=attempt.byok,
             created_at=self.created_at,
         )
 
@@ -160,6 +186,9 @@ class Story:
             task=self.task,
             created_at=self.created_at,
             cost=self.cost,
+            byok_cost=self.byok_cost,
+            markup=self.markup,
+            markup_bp=self.markup_bp,
             routing_us=self.routing_us,
             first_token_ms=self.first_token_ms,
             attempts=len(self.attempts),

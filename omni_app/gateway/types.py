@@ -3,14 +3,17 @@
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from uuid import UUID
 
+from omni_app.limits.base import Verdict
 from omni_app.providers.base import Completion, FaultKind, Usage
+from omni_app.records import record
 from omni_app.routing.types import Decision, Deployment, KeyKind, LatencyPref, Message, Policy, Priority, Task
 from omni_app.storage.budgets import BudgetTerms
 from omni_app.storage.keys import ApiKey
+from omni_app.storage.provider_keys import OwnKey
 
 EMBEDDINGS = "embeddings"
 """The endpoint whose requests want vectors and no words."""
@@ -23,11 +26,12 @@ def new_request_id() -> str:
     return f"req_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Caller:
     """Who is asking: the org and the key that was presented (the playground has a hidden key of its own), on its terms.
 
-    `policy` None = the server's; `premium_model` "" = the server's; `rate_limit` is the key's own, requests per window.
+    `policy` None = the server's; `premium_model` "" = the server's; `rate_limit` and `token_limit` are the key's own,
+    requests and tokens per window.
     """
 
     org_id: UUID
@@ -38,8 +42,11 @@ class Caller:
     policy: Policy | None = None
     premium_model: str = ""
     rate_limit: int | None = None
+    token_limit: int | None = None
     keep_prompts_days: int = 0
     budgets: tuple[BudgetTerms, ...] = ()
+    own_keys: tuple[OwnKey, ...] = ()
+    """Providers' keys of the org's own, sealed."""
 
     @classmethod
     def with_key(cls, key: ApiKey) -> "Caller":
@@ -53,12 +60,14 @@ class Caller:
             policy=key.policy,
             premium_model=key.org.premium_model,
             rate_limit=key.rate_limit,
+            token_limit=key.token_limit,
             keep_prompts_days=key.org.keep_prompts_days,
             budgets=key.budgets,
+            own_keys=key.org.own_keys,
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ChatRequest:
     """One validated request, in OpenAI's message shape.
 
@@ -97,7 +106,7 @@ class ChatRequest:
         return int(self.params.get("n", 1))
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Attempt:
     """One call at one provider. `outcome`: `ok`, or the fault's kind; `cost` in pico-dollars."""
 
@@ -108,6 +117,8 @@ class Attempt:
     detail: str = ""
     usage: Usage | None = None
     cost: int = 0
+    byok: bool = False
+    """Whether the org's own provider key was used."""
     started_ms: int = 0
     """From the request's arrival to the start of this attempt."""
 
@@ -116,16 +127,18 @@ class Attempt:
         return self.outcome != "ok"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Opened:
     """A stream has begun: this deployment is answering, and no other one can take over any more."""
 
     deployment: Deployment
     fallbacks: int = 0
     """How many models failed before it."""
+    tokens_left: Verdict | None = None
+    """As in `Answer`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Whole:
     """A whole answer, and the deployment that gave it."""
 
@@ -133,7 +146,7 @@ class Whole:
     answered_by: Deployment
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Answer:
     """A served request. Money in pico-dollars; `savings` is the baseline's cost for the same tokens minus `cost`."""
 
@@ -159,6 +172,10 @@ class Answer:
     """The further choices where several were asked for; `usage` counts all of them."""
     vectors: tuple[bytes, ...] = ()
     """Embeddings, one per input: 32-bit floats, little-endian."""
+    billed: int | None = None
+    """The cost with its markup; None where there is no markup."""
+    tokens_left: Verdict | None = None
+    """What the request's tokens left of their rate limit when they were held; None without one."""
 
     @property
     def task(self) -> str:

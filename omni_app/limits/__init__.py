@@ -1,9 +1,9 @@
 """Rate limits: one Protocol, in memory for one process, in Upstash's Redis for many."""
 
-from omni_app.limits.base import Limiter, Verdict
+from omni_app.limits.base import Limiter, Quota, Verdict
 from omni_app.limits.memory import MemoryLimiter
 
-__all__ = ["Limiter", "MemoryLimiter", "Verdict", "build_limiter"]
+__all__ = ["Limiter", "MemoryLimiter", "Quota", "Verdict", "build_limiter"]
 
 
 def build_limiter(url: str, token: str, *, workers: int = 1) -> Limiter:

@@ -1,15 +1,26 @@
 """What the gateway asks of a rate limiter."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from omni_app.records import record
 
-@dataclass(frozen=True, slots=True)
+
+@record(frozen=True, slots=True)
+class Quota:
+    """At most `limit` (requests, tokens) of one subject in any `window_s` seconds: a sliding window, exact."""
+
+    subject: str
+    limit: int
+    window_s: float
+
+
+@record(frozen=True, slots=True)
 class Verdict:
-    """The limiter's answer for one request.
+    """The limiter's answer, as the tightest of the quotas gives it.
 
-    `reset_s`: seconds until at least one more request is allowed (0 when `allowed` and some remain).
-    `mode`: `shared` (Redis), `memory` (one process by design) or `local` (Redis is away, this worker's share).
+    `reset_s`: seconds until as much is allowed as was refused, or, when `allowed`, until at least one more is (0 when
+    some remain). `mode`: `shared` (Redis), `memory` (one process by design) or `local` (Redis is away, this worker's
+    share).
     """
 
     allowed: bool
@@ -17,13 +28,19 @@ class Verdict:
     remaining: int
     reset_s: float
     mode: str
+    taken: object = None
+    """What `settle` needs to know; the limiter's own affair."""
 
 
 class Limiter(Protocol):
-    """At most `limit` requests in any window of `window_s` seconds per subject: a sliding window, exact."""
+    """Counts against quotas: one decision for all of them, and what one of them refuses counts in none."""
 
-    async def hit(self, subject: str, *, limit: int, window_s: float) -> Verdict:
-        """Counts one request of `subject` unless it is over the limit. Never raises for a broken backend."""
+    async def take(self, *quotas: Quota, amount: int = 1) -> Verdict:
+        """Counts `amount` against each of the quotas, or nothing. Never raises for a broken backend."""
+        ...
+
+    def settle(self, verdict: Verdict, amount: int) -> None:
+        """What was taken came to this much: the difference goes back, or is added. Never waits."""
         ...
 
     async def ping(self) -> str:

@@ -1,14 +1,50 @@
-"""Rate limits in one process: an exact log of each subject's recent requests."""
+"""Rate limits in one process: an exact log of what each subject took of late."""
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from omni_app.limits.base import Verdict
+from omni_app.limits.base import Quota, Verdict
 
 MAX_SUBJECTS = 50_000
 """Subjects kept; the ones that have been quiet for longest are forgotten first."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """What one decision took, the same in each log. `at_s`: when, on the limiter's clock."""
+
+    at_s: float
+    amount: int
+    logs: Sequence["Log"]
+
+
+@dataclass(slots=True)
+class Log:
+    """A subject's window: what was taken in it, oldest first."""
+
+    window_s: float
+    seen_s: float
+    entries: deque[Entry] = field(default_factory=deque)
+    used: int = 0
+
+    def slide(self, now_s: float) -> None:
+        """Lets go what has left the window."""
+        self.seen_s = now_s
+        while self.entries and self.entries[0].at_s <= now_s - self.window_s:
+            self.used -= self.entries.popleft().amount
+
+    def wait_s(self, amount: int, *, limit: int, now_s: float) -> float:
+        """Seconds until the limit has room for `amount`; a whole window when it never has."""
+        over = self.used + amount - limit
+        if over <= 0:
+            return 0.0
+        for entry in self.entries:
+            over -= entry.amount
+            if over <= 0:
+                return entry.at_s + self.window_s - now_s
+        return self.window_s
 
 
 @dataclass(slots=True)
@@ -17,28 +53,57 @@ class MemoryLimiter:
 
     clock: Callable[[], float] = time.monotonic
     mode: str = "memory"
-    _hits: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
+    _logs: OrderedDict[str, Log] = field(default_factory=OrderedDict)
 
-    async def hit(self, subject: str, *, limit: int, window_s: float) -> Verdict:
-        """Counts one request unless it is over the limit."""
-        return self.count(subject, limit=limit, window_s=window_s)
+    async def take(self, *quotas: Quota, amount: int = 1) -> Verdict:
+        """Counts `amount` against each of the quotas, or nothing."""
+        return self.count(*quotas, amount=amount)
 
-    def count(self, subject: str, *, limit: int, window_s: float) -> Verdict:
-        """As `hit`, without waiting for anything."""
+    def count(self, *quotas: Quota, amount: int = 1) -> Verdict:
+        """As `take`, without waiting for anything."""
         now_s = self.clock()
-        hits = self._hits.setdefault(subject, deque())
-        self._hits.move_to_end(subject)
-        while hits and hits[0] <= now_s - window_s:
-            hits.popleft()
-        allowed = len(hits) < limit
-        if allowed:
-            hits.append(now_s)
-        while len(self._hits) > MAX_SUBJECTS:
-            self._hits.popitem(last=False)
-        remaining = max(0, limit - len(hits))
-        # The first that must leave: not the oldest when the limit was higher a moment ago.
-        reset_s = 0.0 if remaining or not hits else hits[len(hits) - max(1, limit)] + window_s - now_s
-        return Verdict(allowed=allowed, limit=limit, remaining=remaining, reset_s=reset_s, mode=self.mode)
+        logs = [self._log(quota, now_s) for quota in quotas]
+        refusing = [pair for pair in zip(quotas, logs, strict=True) if pair[1].used + amount > pair[0].limit]
+        if refusing:
+            waits = [(log.wait_s(amount, limit=quota.limit, now_s=now_s), quota, log) for quota, log in refusing]
+            wait_s, quota, log = max(waits, key=lambda one: one[0])
+            return Verdict(False, quota.limit, max(0, quota.limit - log.used), wait_s, self.mode)
+        entry = Entry(now_s, amount, logs)
+        for log in logs:
+            log.entries.append(entry)
+            log.used += amount
+        quota, log = min(zip(quotas, logs, strict=True), key=lambda pair: pair[0].limit - pair[1].used)
+        wait_s = log.wait_s(1, limit=quota.limit, now_s=now_s)
+        return Verdict(True, quota.limit, quota.limit - log.used, wait_s, self.mode, entry)
+
+    def settle(self, verdict: Verdict, amount: int) -> None:
+        """What was taken came to this much; what has left the window stays as it was."""
+        entry, now_s = verdict.taken, self.clock()
+        if not isinstance(entry, Entry):
+            return
+        for log in entry.logs:
+            log.slide(now_s)
+            if entry.at_s > now_s - log.window_s:
+                log.used += amount - entry.amount
+        entry.amount = amount
+
+    def _log(self, quota: Quota, now_s: float) -> Log:
+        log = self._logs.get(quota.subject)
+        if log is None:
+            self._forget(now_s)
+            log = self._logs[quota.subject] = Log(quota.window_s, now_s)
+        else:
+            self._logs.move_to_end(quota.subject)
+            log.slide(now_s)
+        return log
+
+    def _forget(self, now_s: float) -> None:
+        """Makes room for one more subject. Who was not seen for a whole window has nothing counted any more."""
+        while self._logs:
+            quietest = next(iter(self._logs.values()))
+            if len(self._logs) < MAX_SUBJECTS and now_s - quietest.seen_s < quietest.window_s:
+                return
+            self._logs.popitem(last=False)
 
     async def ping(self) -> str:
         """Always well."""

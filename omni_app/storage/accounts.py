@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.errors import InvalidRequest
-from omni_app.storage.passwords import WeakPassword, check_strength, hash_password, matches
+from omni_app.storage.passwords import WeakPassword, check_strength, hash_password, matches, outdated
 from omni_app.storage.tables import Membership, Org, Session, User, utc_now
 
 __all__ = ["EmailTaken", "Identity", "WeakPassword", "sign_up", "verify_password"]
@@ -80,7 +80,10 @@ async def join(session: AsyncSession, *, email: str, password_hash: str, org_nam
 
 
 async def verify_password(session: AsyncSession, *, email: str, password: str) -> Identity | None:
-    """Who this is, or None. A known and an unknown address take the same time."""
+    """Who this is, or None. A known and an unknown address take the same time.
+
+    A hash of weaker parameters is replaced on the way; the caller commits.
+    """
     try:
         address = normalised_email(email)
     except InvalidRequest:
@@ -89,6 +92,8 @@ async def verify_password(session: AsyncSession, *, email: str, password: str) -
     await session.commit()  # gives the connection back: many may wait for their turn to be hashed
     if not await matches(password, user.password_hash if user else "") or user is None:
         return None
+    if outdated(user.password_hash):
+        user.password_hash = await hash_password(password)
     return await identity_of(session, user.id)
 
 
@@ -115,9 +120,14 @@ def _token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-async def open_session(session: AsyncSession, *, user_id: UUID) -> str:
-    """A new signed-in session; gives the token for the cookie (256 bits), of which only a hash is kept."""
+async def open_session(session: AsyncSession, *, user_id: UUID, instead_of: str = "") -> str:
+    """A new signed-in session; gives the token for the cookie (256 bits), of which only a hash is kept.
+
+    Ends the session of the token `instead_of`: what the browser had before its log-in.
+    """
     token = secrets.token_urlsafe(32)
+    if instead_of:
+        await close_session(session, token=instead_of)
     await session.execute(delete(Session).where(col(Session.created_at) < utc_now() - ABSOLUTE))
     session.add(Session(token_hash=_token_hash(token), user_id=user_id))
     await session.flush()

@@ -76,7 +76,7 @@ async def budgets_of(session: AsyncSession, *, org_ids: Collection[UUID]) -> dic
     found: dict[UUID, tuple[BudgetTerms, ...]] = {}
     query = select(Budget).where(col(Budget.org_id).in_(org_ids)).order_by(col(Budget.created_at), col(Budget.id))
     for row in await session.scalars(query):
-        found[row.org_id] = (*found.get(row.org_id, ()), _terms(row))
+        found[row.org_id] = (*found.get(row.org_id, ()), terms_of(row))
     return found
 
 
@@ -112,7 +112,8 @@ def that_hold(terms: Iterable[BudgetTerms], *, key_id: UUID, kind: KeyKind) -> t
     return tuple(one for one in terms if one.holds_for(key_id=key_id, kind=kind))
 
 
-def _terms(row: Budget) -> BudgetTerms:
+def terms_of(row: Budget) -> BudgetTerms:
+    """The terms of a budget's row."""
     period = PERIOD_OF.get(row.period, "total")
     return BudgetTerms(row.id, row.key_id, period, row.limit_pico, row.created_at)
 
@@ -135,9 +136,9 @@ async def set_budget(
         row = Budget(org_id=org_id, key_id=key_id, period=period, limit_pico=limit, created_at=now)
         session.add(row)
     await session.flush()
-    await open_window(session, _terms(row), org_id=org_id, starts_at=_terms(row).starts_at(now))
+    await open_window(session, terms_of(row), org_id=org_id, starts_at=terms_of(row).starts_at(now))
     await bump(session, REVOCATIONS)
-    return _terms(row)
+    return terms_of(row)
 
 
 async def remove_budget(session: AsyncSession, *, org_id: UUID, key_id: UUID | None) -> bool:
@@ -179,7 +180,7 @@ async def open_window(session: AsyncSession, terms: BudgetTerms, *, org_id: UUID
     total = select(
         literal(terms.id, columns["budget_id"]),
         literal(starts_at, columns["starts_at"]),
-        sql_cast(func.coalesce(func.sum(col(RequestRow.cost)), 0), BigInteger),
+        sql_cast(func.coalesce(func.sum(col(RequestRow.cost) + col(RequestRow.markup)), 0), BigInteger),
         literal(0, columns["leased"]),
     ).where(counted(terms, org_id=org_id, start=starts_at, end=terms.ends_at(starts_at)))
     dialect = session.get_bind().dialect.name

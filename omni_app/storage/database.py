@@ -6,15 +6,18 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import orjson
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, event, text
+from alembic.util import CommandError
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -35,6 +38,10 @@ DATABASE_ERRORS = (SQLAlchemyError, OSError)
 
 
 AWAY = "the database does not answer; try again in a moment"
+
+
+OLDEST_CODE = "oldest_code"
+"""The row of `meta` that migrations keep: code of an older revision than this one may not serve the schema."""
 
 
 class DatabaseError(Exception):
@@ -58,10 +65,14 @@ def async_url(url: str) -> str:
 
 
 class Database:
-    """The engine and its sessions. Made without touching the database, which may come up later."""
+    """The engine and its sessions. Made without touching the database, which may come up later.
 
-    def __init__(self, url: str) -> None:
+    `patience_s`: how long the work of one session may take; None = as long as it takes.
+    """
+
+    def __init__(self, url: str, *, patience_s: float | None = PATIENCE_S) -> None:
         self.url = url
+        self.patience_s = patience_s
         self.engine = _engine(url)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._pinging: asyncio.Task[str] | None = None
@@ -70,10 +81,10 @@ class Database:
     async def session(self) -> AsyncIterator[AsyncSession]:
         """A session; what is not committed is rolled back. Raises what the database raises (`DATABASE_ERRORS`).
 
-        A database that hangs is as good as gone: after `PATIENCE_S` the work is given up with `TimeoutError`; psycopg
+        A database that hangs is as good as gone: after `patience_s` the work is given up with `TimeoutError`; psycopg
         then tries to cancel it at the server for another 10 s, when it hangs on a connection that was open before.
         """
-        async with asyncio.timeout(PATIENCE_S), self._sessions() as session:
+        async with asyncio.timeout(self.patience_s), self._sessions() as session:
             yield session
 
     @asynccontextmanager
@@ -119,9 +130,9 @@ class Database:
         """Empty when the schema is this version's, else what to do."""
         try:
             async with asyncio.timeout(PATIENCE_S), self.engine.connect() as connection:
-                found = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+                found = await connection.run_sync(_schema)
         except DATABASE_ERRORS:
-            found = None
+            found = NO_SCHEMA
         return schema_verdict(found)
 
     async def close(self) -> None:
@@ -132,14 +143,39 @@ class Database:
         await self.engine.dispose()
 
 
-def schema_verdict(found: str | None) -> str:
-    """What a schema revision means for this version: empty, or what to do."""
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a database says of its schema: its revision, and the oldest one whose code may serve it. None = nothing."""
+
+    revision: str | None
+    oldest_code: str | None
+
+
+NO_SCHEMA = Schema(None, None)
+
+
+def schema_verdict(found: Schema) -> str:
+    """What a schema means for this version: empty when it may serve it, or what to do.
+
+    A newer one is served when all that was changed since leaves room for this version (`contract` in migrations).
+    """
     head, known = _revisions()
-    if found == head:
+    if found.revision == head:
         return ""
-    if found is None or found in known:
+    if found.revision is None or found.revision in known:
         return "the database schema is older than this version: run `alembic upgrade head`"
+    if found.oldest_code in known:
+        return ""
     return "the database schema is newer than this version: start the newer version, or restore the backup"
+
+
+def _schema(connection: Connection) -> Schema:
+    """Raises what the database raises when there is no schema."""
+    revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    if revision is None or revision == _revisions()[0]:
+        return Schema(revision, revision)
+    oldest = connection.execute(text("SELECT value FROM meta WHERE key = :key"), {"key": OLDEST_CODE})
+    return Schema(revision, oldest.scalar_one_or_none())
 
 
 @cache
@@ -149,10 +185,15 @@ def _revisions() -> tuple[str | None, frozenset[str]]:
     return scripts.get_current_head(), frozenset(one.revision for one in scripts.walk_revisions())
 
 
+def _json_text(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
 def _engine(url: str) -> AsyncEngine:
     if not is_sqlite(url):
         return create_async_engine(
             async_url(url),
+            json_serializer=_json_text,
             pool_size=5,
             max_overflow=10,
             pool_timeout=POOL_TIMEOUT_S,
@@ -164,7 +205,8 @@ def _engine(url: str) -> AsyncEngine:
                 "connect_timeout": CONNECT_TIMEOUT_S,
             },
         )
-    engine = create_async_engine(async_url(url), poolclass=NullPool if ":memory:" not in url else None)
+    pool = NullPool if ":memory:" not in url else None
+    engine = create_async_engine(async_url(url), json_serializer=_json_text, poolclass=pool)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     return engine
 
@@ -190,24 +232,27 @@ def _alembic_config(url: str) -> Config:
 
 
 def upgrade(url: str) -> None:
-    """Migrates to this version's schema, in this process. Raises `DatabaseError` for a newer schema."""
-    config = _alembic_config(sync_url(url))
-    problem = schema_verdict(current_revision(url))
+    """Migrates to this version's schema, in this process; a newer one that it may serve stays as it is.
+
+    Raises `DatabaseError` for any other newer schema, and when a table stays in use.
+    """
+    problem = schema_verdict(current_schema(url))
     if "newer" in problem:
         raise DatabaseError(problem)
-    if problem:
-        command.upgrade(config, "head")
+    if not problem:
+        return
+    try:
+        command.upgrade(_alembic_config(sync_url(url)), "head")
+    except CommandError as error:
+        raise DatabaseError(str(error)) from error
 
 
-def current_revision(url: str) -> str | None:
-    """The schema's revision; None for an empty database. Raises `DatabaseError` when it cannot be reached."""
+def current_schema(url: str) -> Schema:
+    """What the database says; `NO_SCHEMA` for an empty one. Raises `DatabaseError` when it cannot be reached."""
     engine = create_engine(sync_url(url), poolclass=NullPool)
     try:
         with engine.connect() as connection:
-            if not engine.dialect.has_table(connection, "alembic_version"):
-                return None
-            revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-            return revision
+            return _schema(connection) if engine.dialect.has_table(connection, "alembic_version") else NO_SCHEMA
     except SQLAlchemyError as error:
         raise DatabaseError(f"the database cannot be reached ({type(error).__name__}): check DATABASE_URL") from None
     finally:
@@ -217,7 +262,7 @@ def current_revision(url: str) -> str | None:
 def backup_before_upgrade(url: str, data_dir: Path) -> Path | None:
     """Copies an SQLite file that is about to be migrated; keeps the last few. None when nothing had to be done."""
     path = sqlite_path(url)
-    if path is None or not path.exists() or not schema_verdict(current_revision(url)):
+    if path is None or not path.exists() or not schema_verdict(current_schema(url)):
         return None
     folder = data_dir / "backups"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -6,7 +6,7 @@ and ends with the grace period.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -22,6 +22,7 @@ from omni_app.storage.tables import ApiKeyRow
 
 MAX_NAME = 60
 MAX_RATE = 1_000_000
+MAX_TOKENS = 1_000_000_000
 MAX_MODELS = 1_000
 GRACE_MAX = timedelta(days=7)
 
@@ -35,6 +36,8 @@ class KeySettings:
     rate_limit: int | None = None
     """Requests per window of the server's rate limit."""
     allowed_models: frozenset[str] | None = None
+    token_limit: int | None = None
+    """Tokens per window."""
 
 
 def checked(settings: KeySettings, *, now: datetime) -> KeySettings:
@@ -42,11 +45,16 @@ def checked(settings: KeySettings, *, now: datetime) -> KeySettings:
     name = checked_name(settings.name)
     if settings.expires_at is not None and settings.expires_at <= now:
         raise InvalidRequest("expires: must lie in the future; to stop the key now, disable it", param="expires")
-    if settings.rate_limit is not None and not 1 <= settings.rate_limit <= MAX_RATE:
-        raise InvalidRequest(f"rate_limit: must be a whole number from 1 to {MAX_RATE:,}", param="rate_limit")
+    _check_limit("rate_limit", settings.rate_limit, MAX_RATE)
+    _check_limit("token_limit", settings.token_limit, MAX_TOKENS)
     if settings.allowed_models is not None and not 1 <= len(settings.allowed_models) <= MAX_MODELS:
         raise InvalidRequest("models: tick at least one, or allow all of them", param="models")
-    return KeySettings(name, settings.expires_at, settings.rate_limit, settings.allowed_models)
+    return replace(settings, name=name)
+
+
+def _check_limit(field: str, value: int | None, most: int) -> None:
+    if value is not None and not 1 <= value <= most:
+        raise InvalidRequest(f"{field}: must be a whole number from 1 to {most:,}", param=field)
 
 
 def checked_name(name: object) -> str:
@@ -75,6 +83,7 @@ async def change_key(
         "name": kept.name,
         "expires_at": expires_at,
         "rate_limit": kept.rate_limit,
+        "token_limit": kept.token_limit,
         "allowed_models": allowed,
     }
     return await _change(session, _secrets_of(org_id, key_id), values)
@@ -123,6 +132,7 @@ def _replaced(row: ApiKeyRow, *, ends_at: datetime) -> ApiKeyRow:
         expires_at=ends_at if row.expires_at is None else min(ends_at, row.expires_at),
         disabled_at=row.disabled_at,
         rate_limit=row.rate_limit,
+        token_limit=row.token_limit,
         replaced_by=row.id,
     )
 

@@ -11,10 +11,11 @@ import secrets
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, cast
 from uuid import UUID
 
@@ -29,7 +30,8 @@ from omni_app.storage.database import AWAY, DATABASE_ERRORS, Database
 from omni_app.storage.meta import REVOCATIONS, bump, read_meta
 from omni_app.storage.pause import pause
 from omni_app.storage.policies import active_policies
-from omni_app.storage.tables import ApiKeyRow, Org, utc_now
+from omni_app.storage.provider_keys import OwnKey, own_key
+from omni_app.storage.tables import ApiKeyRow, Org, ProviderKeyRow, utc_now
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 RANDOM_LENGTH = 32
@@ -54,6 +56,8 @@ class OrgTerms:
     premium_model: str = ""
     keep_prompts_days: int = 0
     disabled_models: frozenset[str] = frozenset()
+    own_keys: tuple[OwnKey, ...] = ()
+    """Sealed still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class ApiKey:
     revoked_at: datetime | None
     disabled_at: datetime | None = None
     rate_limit: int | None = None
+    token_limit: int | None = None
     replaced_by: UUID | None = None
     org: OrgTerms = OrgTerms()
     policy: Policy | None = None
@@ -91,14 +96,26 @@ class ApiKey:
 
 
 class KeyHasher:
-    """HMAC-SHA256 of keys with the pepper: a stolen table opens nothing without it."""
+    """HMAC-SHA256 of keys with the pepper: a stolen table opens nothing without it.
 
-    def __init__(self, pepper: str) -> None:
+    `other` is the pepper before or after this one, accepted while the one is exchanged for the other.
+    """
+
+    def __init__(self, pepper: str, other: str = "") -> None:
         self._pepper = pepper.encode()
+        self._other = other.encode()
 
     def digest(self, key: str) -> str:
         """64 hex digits."""
-        return hmac.digest(self._pepper, key.encode(), "sha256").hex()
+        return _hmac(self._pepper, key)
+
+    def other_digest(self, key: str) -> str:
+        """The same under the other pepper; "" without one."""
+        return _hmac(self._other, key) if self._other else ""
+
+
+def _hmac(pepper: bytes, key: str) -> str:
+    return hmac.digest(pepper, key.encode(), "sha256").hex()
 
 
 def _checksum(body: str) -> str:
@@ -198,8 +215,7 @@ async def find_keys(session: AsyncSession, *, digests: Collection[str]) -> dict[
 async def _on_their_terms(session: AsyncSession, rows: Sequence[ApiKeyRow]) -> dict[str, ApiKey]:
     """HMAC -> key; the keys of a deleted org are left out."""
     org_ids = {row.org_id for row in rows}
-    living = select(Org).where(col(Org.id).in_(org_ids), col(Org.deleted_at).is_(None))
-    terms = {org.id: _terms(org) for org in await session.scalars(living)} if rows else {}
+    terms = await _terms_of(session, org_ids) if rows else {}
     policies = await active_policies(session, org_ids=org_ids) if rows else {}
     budgets = await budgets_of(session, org_ids=org_ids) if rows else {}
     return {
@@ -214,12 +230,31 @@ async def _on_their_terms(session: AsyncSession, rows: Sequence[ApiKeyRow]) -> d
     }
 
 
-def _terms(org: Org) -> OrgTerms:
+async def _terms_of(session: AsyncSession, org_ids: Collection[UUID]) -> dict[UUID, OrgTerms]:
+    """Org -> its terms, of those that are not deleted. One query: a key that is not in memory waits for it."""
+    query = select(Org, ProviderKeyRow).outerjoin(ProviderKeyRow, col(ProviderKeyRow.org_id) == col(Org.id))
+    query = query.where(col(Org.id).in_(org_ids), col(Org.deleted_at).is_(None)).order_by(col(ProviderKeyRow.provider))
+    orgs: dict[UUID, tuple[Org, list[OwnKey]]] = {}
+    found = cast(Iterable[tuple[Org, ProviderKeyRow | None]], await session.execute(query))
+    for org, row in found:
+        own = orgs.setdefault(org.id, (org, []))[1]
+        if row is not None:
+            own.append(own_key(row))
+    return {org_id: _terms(org, own) for org_id, (org, own) in orgs.items()}
+
+
+def _terms(org: Org, own_keys: Sequence[OwnKey]) -> OrgTerms:
     return OrgTerms(
         premium_model=org.premium_model,
         keep_prompts_days=org.keep_prompts_days,
         disabled_models=frozenset(org.disabled_models or ()),
+        own_keys=tuple(own_keys),
     )
+
+
+async def move_secret(session: AsyncSession, *, digest: str, to: str) -> None:
+    """Keeps a secret under the digest of another pepper from now on. The caller commits."""
+    await session.execute(update(ApiKeyRow).where(col(ApiKeyRow.digest) == digest).values(digest=to))
 
 
 async def note_use(session: AsyncSession, *, used: dict[UUID, datetime]) -> None:
@@ -245,6 +280,7 @@ def _key(row: ApiKeyRow) -> ApiKey:
         revoked_at=row.revoked_at,
         disabled_at=row.disabled_at,
         rate_limit=row.rate_limit,
+        token_limit=row.token_limit,
         replaced_by=row.replaced_by,
     )
 
@@ -267,26 +303,41 @@ class KeyCache:
 
     async def authenticate(self, presented: str) -> ApiKey:
         """The key. Raises `InvalidApiKey`, or `Unavailable` when only the database could tell and it is away."""
-        refused = InvalidApiKey("this API key is not valid", headers={"WWW-Authenticate": "Bearer"})
-        if not checksum_ok(presented):
-            raise refused
-        digest = self._hasher.digest(presented)
-        key = self._fresh(digest) or await self._read(digest)
+        found = self.known(presented)
+        if found is not None:
+            return found
+        if checksum_ok(presented):
+            found = await self._read(self._hasher.digest(presented), self._hasher.other_digest(presented))
+        if found is None or not self._good(found):
+            raise InvalidApiKey("this API key is not valid", headers={"WWW-Authenticate": "Bearer"})
+        return found
+
+    def known(self, presented: str) -> ApiKey | None:
+        """The key when it is good and nothing has to be asked; None says nothing."""
+        key = self._fresh(self._hasher.digest(presented))
+        return key if key is not None and self._good(key) else None
+
+    def _good(self, key: ApiKey) -> bool:
+        """Whether it opens the door now; then it is noted as used."""
         now = utc_now()
-        if key is None or not key.is_good(now):
-            raise refused
-        self._used[key.id] = now
-        return key
+        if key.is_good(now):
+            self._used[key.id] = now
+            return True
+        return False
 
     def _fresh(self, digest: str) -> ApiKey | None:
         key, read_at_s = self._known.get(digest, (None, 0.0))
         return key if time.monotonic() - max(read_at_s, self._confirmed_at_s) < CACHE_S else None
 
-    async def _read(self, digest: str) -> ApiKey | None:
+    async def _read(self, digest: str, other: str) -> ApiKey | None:
         version = self._version
         try:
             async with self._database.session() as session:
-                key = (await find_keys(session, digests=[digest])).get(digest)
+                found = await find_keys(session, digests=[one for one in (digest, other) if one])
+                key = found.get(digest) or found.get(other)
+                if key is not None and digest not in found:
+                    await move_secret(session, digest=other, to=digest)
+                    await session.commit()
         except DATABASE_ERRORS:
             raise Unavailable(AWAY, headers={"Retry-After": "2"}) from None
         self._known.pop(digest, None)
@@ -309,24 +360,35 @@ class KeyCache:
             asked_at_s = time.monotonic()
             version = await read_meta(session, REVOCATIONS)
             if version != self._version:
-                self._known.clear()
-                self._version = version
+                await self._follow(session, version)
+            else:
+                before_s = asked_at_s - REFRESH_S
+                old = (digest for digest, (_, read_at_s) in self._known.items() if read_at_s < before_s)
+                await self._read_again(session, list(islice(old, REFRESH_AT_ONCE)))
             self._confirmed_at_s = asked_at_s
-            await self._refresh(session)
             if self._used and time.monotonic() - self._noted_at_s > LAST_USED_STEP_S:
                 used, self._used = self._used, {}
                 self._noted_at_s = time.monotonic()
                 await note_use(session, used=used)
                 await session.commit()
 
-    async def _refresh(self, session: AsyncSession) -> None:
-        """Reads again what was read long ago: a key's expiry or models may have been changed."""
-        before_s = time.monotonic() - REFRESH_S
-        old = [digest for digest, (_, read_at_s) in self._known.items() if read_at_s < before_s][:REFRESH_AT_ONCE]
-        if not old:
-            return
-        found = await find_keys(session, digests=old)
-        for digest in old:
-            self._known.pop(digest, None)
-            if digest in found:
-                self._known[digest] = (found[digest], time.monotonic())
+    async def _follow(self, session: AsyncSession, version: str) -> None:
+        """Something was changed: every key is read again. Who reads one meanwhile does not remember it (`_read`)."""
+        before, self._version = self._version, version
+        try:
+            await self._read_again(session, list(self._known))
+        except BaseException:
+            self._version = before
+            raise
+
+    async def _read_again(self, session: AsyncSession, digests: Sequence[str]) -> None:
+        """What these keys are now; one that is gone is forgotten. When the database goes away in between, those that
+        were not read yet stay as they were, and the next look begins anew.
+        """
+        for start in range(0, len(digests), REFRESH_AT_ONCE):
+            batch = digests[start : start + REFRESH_AT_ONCE]
+            found = await find_keys(session, digests=batch)
+            for digest in batch:
+                self._known.pop(digest, None)
+                if digest in found:
+                    self._known[digest] = (found[digest], time.monotonic())

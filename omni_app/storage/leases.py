@@ -206,9 +206,9 @@ async def book(
         for terms in that_hold(budgets.get(record.org_id, ()), key_id=record.key_id, kind=record.key_kind):
             starts_at = terms.starts_at(record.created_at)
             if record.created_at >= starts_at:  # a total holds for what began after it was set
-                spent[terms.id, starts_at] += record.cost
+                spent[terms.id, starts_at] += record.billed
         for lease in outstanding.leases.get(record.request_id, ()):
-            used[lease] += record.cost
+            used[lease] += record.billed
     for budget_id, starts_at in sorted(spent, key=_in_order):
         await _add(session, budget_id, starts_at, spent=spent[budget_id, starts_at])
     for lease in sorted(used, key=lambda one: _in_order((one.budget_id, one.starts_at))):

@@ -6,7 +6,7 @@ Sums are in `omni_app.storage.reports`. Money is integer pico-dollars; a saving 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,11 +16,12 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import SQLModel, col
+from sqlmodel import col
 
+from omni_app.records import record
 from omni_app.routing.types import KeyKind
+from omni_app.storage.bulk import insert_new
 from omni_app.storage.rollups import add_to_rollups
 from omni_app.storage.snapshots import SnapshotRecord
 from omni_app.storage.tables import AttemptRow, RequestRow, RoutingLog, SnapshotRow
@@ -29,7 +30,7 @@ UNKNOWN_OUTCOME = "unknown_outcome"
 """Error code of a request that was admitted by a process that died before it could say how it ended."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class AttemptRecord:
     """One call at one provider, as the spool and the table keep it."""
 
@@ -45,9 +46,10 @@ class AttemptRecord:
     cost: int
     created_at: datetime
     started_ms: int = 0
+    byok: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RoutingRecord:
     """Why a request went where it went."""
 
@@ -61,7 +63,7 @@ class RoutingRecord:
     snapshot_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RequestRecord:
     """One request, as the spool and the table keep it (columns: `omni_app.storage.tables.RequestRow`)."""
 
@@ -85,6 +87,9 @@ class RequestRecord:
     cost: int = 0
     failed_cost: int = 0
     premium_cost: int = 0
+    byok_cost: int = 0
+    markup: int = 0
+    markup_bp: int = 0
     premium_model: str = ""
     price_version: str = ""
     latency_ms: int = 0
@@ -102,6 +107,11 @@ class RequestRecord:
     def savings(self) -> int:
         return self.premium_cost - self.cost
 
+    @property
+    def billed(self) -> int:
+        """The cost with its markup: what budgets count."""
+        return self.cost + self.markup
+
 
 async def insert_records(
     session: AsyncSession,
@@ -111,32 +121,27 @@ async def insert_records(
 ) -> set[str]:
     """Writes a batch and adds it to the roll-ups; what is already there stays as it is. The caller commits.
 
+    Whoever writes, writes each table in the order of its key: two that read the same spool cannot lock each other out.
     Gives the ids of the requests that were not there.
     """
-    await _insert(session, SnapshotRow, sorted((_values(one) for one in snapshots), key=itemgetter("id")))
-    await _insert(session, AttemptRow, [_values(attempt) for attempt in attempts])
-    once = {record.request_id: record for record in records}
-    new = await _insert_requests(session, [once[request_id] for request_id in sorted(once)])
+    await insert_new(session, SnapshotRow, sorted(map(_values, snapshots), key=itemgetter("id")))
+    await insert_new(session, AttemptRow, sorted(map(_values, attempts), key=itemgetter("request_id", "position")))
+    once = {record.request_id: record for record in sorted(records, key=attrgetter("request_id"))}
+    new = await _insert_requests(session, list(once.values()))
     await add_to_rollups(session, [once[request_id] for request_id in new])
-    await _insert(session, RoutingLog, [_routing_values(one, one.routing) for one in records if one.routing])
+    routed = [_routing_values(one, one.routing) for one in once.values() if one.routing]
+    await insert_new(session, RoutingLog, routed)
     return new
 
 
 async def _insert_requests(session: AsyncSession, records: Sequence[RequestRecord]) -> set[str]:
-    rows = [_request_values(record) for record in records]
-    if not rows:
-        return set()
-    return set(await session.scalars(_insertion(session, RequestRow).returning(col(RequestRow.request_id)), rows))
-
-
-async def _insert(session: AsyncSession, table: type[SQLModel], rows: list[dict[str, Any]]) -> None:
-    if rows:
-        await session.execute(_insertion(session, table), rows)
-
-
-def _insertion(session: AsyncSession, table: type[SQLModel]) -> postgresql.Insert | sqlite.Insert:
-    postgres = session.get_bind().dialect.name == "postgresql"
-    return (postgresql.insert(table) if postgres else sqlite.insert(table)).on_conflict_do_nothing()
+    """The ids of those that were not there."""
+    rows = {record.request_id: _request_values(record) for record in records}
+    if await insert_new(session, RequestRow, list(rows.values())) == len(rows):
+        return set(rows)
+    # Some were: a row that is ours has the id that was made for it just now.
+    query = select(col(RequestRow.request_id), col(RequestRow.id)).where(col(RequestRow.request_id).in_(rows))
+    return {row.request_id for row in await session.execute(query) if row.id == rows[row.request_id]["id"]}
 
 
 def _values(record: AttemptRecord | RequestRecord | RoutingRecord | SnapshotRecord) -> dict[str, Any]:
@@ -222,6 +227,13 @@ async def attempts_of(session: AsyncSession, *, request_ids: Sequence[str]) -> d
         attempt = AttemptRecord(**{name: getattr(row, name) for name in AttemptRecord.__slots__})
         found.setdefault(row.request_id, []).append(attempt)
     return found
+
+
+async def registry_versions_of(session: AsyncSession, *, request_ids: Sequence[str]) -> dict[str, str]:
+    """Request id -> the version of the registry that it was decided under; missing when its routing log is gone."""
+    log = RoutingLog
+    query = select(col(log.request_id), col(log.registry_version)).where(col(log.request_id).in_(request_ids))
+    return {row.request_id: row.registry_version for row in await session.execute(query)}
 
 
 async def first_request_after(

@@ -71,6 +71,14 @@ async def log_page(
     return _page(await _read(session, query, limit), limit)
 
 
+async def log_rows(
+    session: AsyncSession, *, org_id: UUID, wanted: LogFilter, limit: int, after: RequestRecord | None = None
+) -> list[RequestRecord]:
+    """The newest rows, or those that follow the one `after` (older), which need not be there any more."""
+    query = select(RequestRow).where(*_conditions(org_id, wanted))
+    return (await _read(session, query if after is None else query.where(_older_than(after)), limit))[:limit]
+
+
 def _page(found: list[RequestRecord], limit: int, *, newer: str = "") -> LogPage:
     records = found[:limit]
     return LogPage(records, newer=newer, older=records[-1].request_id if len(found) > limit else "")
@@ -95,7 +103,7 @@ async def _mark(session: AsyncSession, org_id: UUID, request_id: str) -> Request
 # The first bound stands alone so that an index on the time begins there.
 
 
-def _older_than(mark: RequestRow) -> ColumnElement[bool]:
+def _older_than(mark: RequestRow | RequestRecord) -> ColumnElement[bool]:
     at, request_id = col(RequestRow.created_at), col(RequestRow.request_id)
     return and_(at <= mark.created_at, or_(at < mark.created_at, request_id < mark.request_id))
 

@@ -70,6 +70,11 @@ async def matches(password: str, stored: str) -> bool:
     return await _off_loop(_context.verify, text, known) and bool(stored) and len(password) <= MAX_LENGTH
 
 
+def outdated(stored: str) -> bool:
+    """Whether a hash was made with other parameters than today's."""
+    return _context.needs_update(stored)
+
+
 async def dummy_hash() -> str:
     """A hash that nothing matches, made once."""
     return await _off_loop(_dummy)

@@ -96,8 +96,17 @@ def cells(scope: Scope, *, rows_only: bool = False, finest: str = "day") -> Subq
 def _rows(scope: Scope, span: Span) -> Select[Any]:
     """Single requests as cells."""
     row = RequestRow
+    dimensions = (getattr(row, name).label(name) for name in DIMENSIONS)
+    return select(
+        col(row.created_at).label("at"), *dimensions, *(value.label(name) for name, value in row_sums().items())
+    ).where(of_org(scope), within(col(row.created_at), span))
+
+
+def row_sums() -> dict[str, SQLColumnExpression[int]]:
+    """What a single request adds to each of `rollups.SUMS`, in SQL."""
+    row = RequestRow
     answered = col(row.success).is_(True)
-    sums = {
+    return {
         "requests": literal(1),
         "successful": case((answered, 1), else_=0),
         "rescued": case((col(row.rescued).is_(True), 1), else_=0),
@@ -110,11 +119,8 @@ def _rows(scope: Scope, span: Span) -> Select[Any]:
         "failed_cost": col(row.failed_cost),
         "routed": case((col(row.routing_us) > 0, 1), else_=0),
         "routing_us": col(row.routing_us),
+        "markup": col(row.markup),
     } | _text_sums()
-    dimensions = (getattr(row, name).label(name) for name in DIMENSIONS)
-    return select(
-        col(row.created_at).label("at"), *dimensions, *(value.label(name) for name, value in sums.items())
-    ).where(of_org(scope), within(col(row.created_at), span))
 
 
 def _text_sums() -> dict[str, SQLColumnExpression[int]]:
@@ -210,6 +216,7 @@ class UsageGroup:
     successful: int = 0
     rescued: int = 0
     simulated: int = 0
+    markup: int = 0
     overhead: Overhead = field(default_factory=Overhead)
     texts: Comparable = field(default_factory=Comparable)
     model: str = ""
@@ -239,6 +246,7 @@ class UsageReport:
     total_requests: int = field(init=False)
     successful_requests: int = field(init=False)
     total_cost: int = field(init=False)
+    markup: int = field(init=False)
     premium_cost: int = field(init=False)
     tokens_input: int = field(init=False)
     tokens_output: int = field(init=False)
@@ -248,6 +256,7 @@ class UsageReport:
             ("total_requests", "requests"),
             ("successful_requests", "successful"),
             ("total_cost", "cost"),
+            ("markup", "markup"),
             ("premium_cost", "premium_cost"),
             ("tokens_input", "tokens_input"),
             ("tokens_output", "tokens_output"),
@@ -368,7 +377,7 @@ BUCKET_FORMATS: Mapping[str, tuple[str, str]] = {
 """Bucket -> the format of SQLite's strftime and of Postgres's to_char."""
 
 
-def time_bucket(session: AsyncSession, instant: ColumnElement[datetime], bucket: str) -> ColumnElement[str]:
+def time_bucket(session: AsyncSession, instant: SQLColumnExpression[datetime], bucket: str) -> ColumnElement[str]:
     """The UTC start of the bucket that an instant falls into, as ISO text."""
     for_sqlite, for_postgres = BUCKET_FORMATS[bucket]
     if session.get_bind().dialect.name == "postgresql":
@@ -417,6 +426,7 @@ def _group(key: str, figures: Sequence[Any]) -> UsageGroup:
         successful=answered,
         rescued=total["rescued"],
         simulated=total["simulated"],
+        markup=total["markup"],
         overhead=Overhead(total["failed_cost"], total["routed"], total["routing_us"]),
         texts=Comparable(
             TokenSums(total["text_input"], total["text_output"], total["text_cached"], total["text_written"]),
@@ -446,6 +456,7 @@ class Totals:
     premium_cost: int
     rescued: int
     simulated: int
+    markup: int
     p50_ms: int | None
     p95_ms: int | None
     by_baseline: Sequence[UsageGroup]
@@ -478,7 +489,7 @@ async def totals(session: AsyncSession, *, org_id: UUID, start: datetime, end: d
     """The Overview's figures: the same cells and sums as `usage`. At most four statements."""
     added = cells(Scope(org_id, mode, start, end))
     groups = _by_baseline((await _grouped(session, added, {"baseline": baseline_and_model(added)}))["baseline"])
-    names = ("requests", "successful", "cost", "premium_cost", "rescued", "simulated")
+    names = ("requests", "successful", "cost", "premium_cost", "rescued", "simulated", "markup")
     sums = {name: sum(getattr(group, name) for group in groups) for name in names}
     p50, p95 = await latency_percentiles(session, org_id=org_id, start=start, end=end, mode=mode)
     return Totals(**sums, p50_ms=p50, p95_ms=p95, by_baseline=groups)

@@ -5,15 +5,15 @@ exact at every moment and no job has to catch up. Whoever adds, adds in one orde
 out. Latencies are counted in log-spaced buckets, which add up over hours, days and models.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import log
+from operator import add, attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import SQLModel
 
+from omni_app.storage.bulk import insert_or_add
 from omni_app.storage.tables import LatencyRollup, UsageRollup
 
 if TYPE_CHECKING:
@@ -36,11 +36,17 @@ SUMS = (
     "failed_cost",
     "routed",
     "routing_us",
+    "markup",
     *TEXT_SUMS,
 )
 """Columns of a usage roll-up that add up (`omni_app.storage.tables.UsageRollup`)."""
 
+NO_TEXT = (0,) * len(TEXT_SUMS)
+USAGE_NAMES = ("org_id", "key_kind", "key_id", "model", "provider", "task", "premium_model")
+LATENCY_NAMES = ("org_id", "key_kind", "model", "bucket")
+
 Key = tuple[Any, ...]
+usage_names = attrgetter(*USAGE_NAMES)
 
 
 def latency_bucket(latency_ms: int) -> int:
@@ -61,88 +67,74 @@ def start_of(instant: datetime, grain: str) -> datetime:
 
 async def add_to_rollups(session: AsyncSession, records: "Sequence[RequestRecord]") -> None:
     """Adds new rows of the ledger. The caller commits, together with the rows."""
-    await _add(session, UsageRollup, usage_cells(records), sums=SUMS)
-    await _add(session, LatencyRollup, latency_cells(records), sums=("answered",))
+    await insert_or_add(session, UsageRollup, usage_cells(records), sums=SUMS)
+    await insert_or_add(session, LatencyRollup, latency_cells(records), sums=("answered",))
 
 
 def usage_cells(records: "Iterable[RequestRecord]") -> list[dict[str, Any]]:
     """The rows' sums per hour and per day, for every key, model, task and baseline; in one order."""
-    cells: dict[Key, dict[str, Any]] = {}
+    sums: dict[Key, list[int]] = {}
     for record in records:
-        for grain in GRAINS:
-            names = {
-                "org_id": record.org_id,
-                "key_kind": record.key_kind,
-                "grain": grain,
-                "starts_at": start_of(record.created_at, grain),
-                "key_id": record.key_id,
-                "model": record.model,
-                "provider": record.provider,
-                "task": record.task,
-                "premium_model": record.premium_model,
-            }
-            cell = cells.setdefault(tuple(names.values()), names | dict.fromkeys(SUMS, 0))
-            for name, value in _sums_of(record).items():
-                cell[name] += value
-    return [cells[key] for key in sorted(cells)]
-
-
-def _sums_of(record: "RequestRecord") -> dict[str, int]:
-    return {
-        "requests": 1,
-        "successful": int(record.success),
-        "rescued": int(record.rescued),
-        "simulated": int(record.simulated),
-        "cost": record.cost,
-        "premium_cost": record.premium_cost,
-        "tokens_input": record.tokens_input,
-        "tokens_output": record.tokens_output,
-        "latency_ms": record.latency_ms if record.success else 0,
-        "failed_cost": record.failed_cost,
-        "routed": int(record.routing_us > 0),
-        "routing_us": record.routing_us,
-    } | _text_sums_of(record)
-
-
-def _text_sums_of(record: "RequestRecord") -> dict[str, int]:
-    """Tokens and baseline cost of a text that can be compared; zeros for other requests."""
-    if not record.premium_model or record.images > 0:
-        return dict.fromkeys(TEXT_SUMS, 0)
-    cached, written = max(0, record.tokens_cached), max(0, record.tokens_cache_write)
-    return {
-        "text_input": max(record.tokens_input, cached + written),
-        "text_cached": cached,
-        "text_written": written,
-        "text_output": max(0, record.tokens_output),
-        "text_premium_cost": record.premium_cost,
-    }
+        key = (start_of(record.created_at, "hour"), *usage_names(record))
+        _add_to(sums, key, _sums_of(record))
+    return _cells(sums, USAGE_NAMES, SUMS)
 
 
 def latency_cells(records: "Iterable[RequestRecord]") -> list[dict[str, Any]]:
     """How many answered requests fall into each latency bucket, per hour and per day, for every model; in one order."""
-    cells: dict[Key, dict[str, Any]] = {}
+    sums: dict[Key, list[int]] = {}
     for record in records:
-        for grain in GRAINS if record.success else ():
-            names = {
-                "org_id": record.org_id,
-                "key_kind": record.key_kind,
-                "grain": grain,
-                "starts_at": start_of(record.created_at, grain),
-                "model": record.model,
-                "bucket": latency_bucket(record.latency_ms),
-            }
-            cells.setdefault(tuple(names.values()), names | {"answered": 0})["answered"] += 1
-    return [cells[key] for key in sorted(cells)]
+        if record.success:
+            hour = start_of(record.created_at, "hour")
+            bucket = latency_bucket(record.latency_ms)
+            _add_to(sums, (hour, record.org_id, record.key_kind, record.model, bucket), (1,))
+    return _cells(sums, LATENCY_NAMES, ("answered",))
 
 
-async def _add(
-    session: AsyncSession, table: type[SQLModel], cells: list[dict[str, Any]], *, sums: Sequence[str]
-) -> None:
-    if not cells:
-        return
-    columns = table.__table__.columns  # type: ignore[attr-defined]
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    new = insert(table)
-    added = {name: columns[name] + new.excluded[name] for name in sums}
-    keys = [column.name for column in columns if column.primary_key]
-    await session.execute(new.on_conflict_do_update(index_elements=keys, set_=added), cells)
+def _add_to(sums: dict[Key, list[int]], key: Key, more: Sequence[int]) -> None:
+    held = sums.get(key)
+    sums[key] = list(more) if held is None else list(map(add, held, more))
+
+
+def _cells(hours: Mapping[Key, Sequence[int]], names: Sequence[str], summed: Sequence[str]) -> list[dict[str, Any]]:
+    """The sums by hour, and by day, as rows."""
+    days: dict[Key, list[int]] = {}
+    for (hour, *rest), sums in hours.items():
+        _add_to(days, (hour.replace(hour=0), *rest), sums)
+    cells = [
+        {"grain": grain, "starts_at": start}
+        | dict(zip(names, rest, strict=True))
+        | dict(zip(summed, sums, strict=True))
+        for grain, of_grain in zip(GRAINS, (hours, days), strict=True)
+        for (start, *rest), sums in of_grain.items()
+    ]
+    return sorted(cells, key=itemgetter("org_id", "key_kind", "grain", "starts_at", *names))
+
+
+def _sums_of(record: "RequestRecord") -> tuple[int, ...]:
+    """In the order of `SUMS`."""
+    return (
+        1,
+        int(record.success),
+        int(record.rescued),
+        int(record.simulated),
+        record.cost,
+        record.premium_cost,
+        record.tokens_input,
+        record.tokens_output,
+        record.latency_ms if record.success else 0,
+        record.failed_cost,
+        int(record.routing_us > 0),
+        record.routing_us,
+        record.markup,
+        *_text_sums_of(record),
+    )
+
+
+def _text_sums_of(record: "RequestRecord") -> tuple[int, ...]:
+    """Tokens and baseline cost of a text that can be compared; else zeros. In the order of `TEXT_SUMS`."""
+    if not record.premium_model or record.images > 0:
+        return NO_TEXT
+    cached, written = max(0, record.tokens_cached), max(0, record.tokens_cache_write)
+    read = max(record.tokens_input, cached + written)
+    return (read, cached, written, max(0, record.tokens_output), record.premium_cost)

@@ -5,6 +5,7 @@ for one thing can never be opened as another. A sealed value is a version byte, 
 """
 
 import os
+from contextlib import suppress
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,23 +21,29 @@ class CannotOpen(Exception):
 
 
 class Sealer:
-    """Seals and opens for one purpose. `about` ties a value to what it belongs to: it opens with the same one only."""
+    """Seals and opens for one purpose. `about` ties a value to what it belongs to: it opens with the same one only.
 
-    def __init__(self, secret_key: str, *, purpose: str) -> None:
-        derived = HKDF(SHA256(), length=32, salt=None, info=f"omni {purpose}".encode()).derive(secret_key.encode())
-        self._cipher = AESGCM(derived)
+    What was sealed with `other_key` is opened too: one key is exchanged for another that way.
+    """
+
+    def __init__(self, secret_key: str, *, purpose: str, other_key: str = "") -> None:
+        self._ciphers = [_cipher(one, purpose) for one in (secret_key, other_key) if one]
 
     def seal(self, text: bytes, *, about: str) -> bytes:
         """The sealed text: 29 bytes longer."""
         nonce = os.urandom(NONCE_BYTES)
-        return VERSION + nonce + self._cipher.encrypt(nonce, text, about.encode())
+        return VERSION + nonce + self._ciphers[0].encrypt(nonce, text, about.encode())
 
     def open(self, sealed: bytes, *, about: str) -> bytes:
         """The text. Raises `CannotOpen`."""
         if sealed[:1] != VERSION:
             raise CannotOpen("sealed by another version")
         nonce, ciphertext = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
-        try:
-            return self._cipher.decrypt(nonce, ciphertext, about.encode())
-        except (InvalidTag, ValueError):
-            raise CannotOpen("sealed with another key, or damaged") from None
+        for cipher in self._ciphers:
+            with suppress(InvalidTag, ValueError):
+                return cipher.decrypt(nonce, ciphertext, about.encode())
+        raise CannotOpen("sealed with another key, or damaged")
+
+
+def _cipher(secret_key: str, purpose: str) -> AESGCM:
+    return AESGCM(HKDF(SHA256(), length=32, salt=None, info=f"omni {purpose}".encode()).derive(secret_key.encode()))

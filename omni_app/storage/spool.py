@@ -1,17 +1,21 @@
 r"""The spool: every request is on disk before a provider is called and before the reply leaves; then it is drained.
 
 One line per fact (`admit`, `attempt`, `finish`), `crc32 json\\n`, appended with a plain `write()`: that survives a
-killed process. A group `fdatasync` follows within `SYNC_S`, off the path: a power cut can lose that much. A segment
-is deleted only after its lines are committed and none of its admissions is still open; inserts are idempotent, so a
-segment may be read twice. The next process reads what a dead one left.
+killed process. A group `fdatasync` follows within `SYNC_S`, off the path: a power cut can lose that much. An admission
+takes room from the disk for all that its request has yet to say, so a disk that fills up refuses the next request and
+not the end of one that a provider was called for. A segment is deleted only after its lines are committed and none of
+its admissions is still open; inserts are idempotent, so a segment may be read twice. The next process reads what a
+dead one left.
 """
 
 import asyncio
+import errno
 import fcntl
 import logging
 import os
 import time
 import zlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,6 +28,8 @@ import orjson
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, StatementError
 
 from omni_app.errors import Unavailable
+from omni_app.money import markup_on
+from omni_app.records import record
 from omni_app.routing.types import KeyKind
 from omni_app.storage import leases, ledger
 from omni_app.storage.database import DATABASE_ERRORS, Database
@@ -37,14 +43,26 @@ SEGMENT_BYTES = 8_000_000
 BATCH_LINES = 1_000
 SYNC_S = 0.05
 GATHER_S = 0.02
-"""The drainer waits this long after the first new line, so that a burst becomes one batch."""
+"""The drainer waits this long at the least after the first new line, so that a burst becomes one batch, and"""
+GATHER_CEILING_S = 0.25
+"""this long at the most, so that its last batch took a small part (`BUSY`) of the time: what a transaction costs beside
+its rows, some milliseconds, is paid four times a second and not fifty."""
+BUSY = 1 / 20
+MAX_FRESH = 4_000
+"""Facts that are kept in memory for the drainer: 3 kB each. When it falls back further, it reads the file."""
 RETRY_S = 0.5
 RETRY_CEILING_S = 5.0
+ROOM_BYTES = 16_384
+"""Set aside for each admitted request. What it writes after its admission is 2 to 4 kB for one attempt with the five
+best candidates, and 0.3 kB (1.7 at most) for each further attempt: stated with room for a long chain. A request that
+says more takes what the others have left of theirs."""
+STEP_BYTES = 65_536
+"""Room is taken from the disk in such steps: one system call for dozens of requests."""
 PROBE = b" " * 4095 + b"\n"
 """A line without a fact: written to see whether a disk that was full takes lines again."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Admission:
     """A request that is about to reach a provider."""
 
@@ -55,6 +73,7 @@ class Admission:
     endpoint: str
     task: str
     created_at: datetime
+    markup_bp: int = 0
 
     def unfinished(self, attempts: Sequence[AttemptRecord] = ()) -> RequestRecord:
         """The row of a request whose process died: nobody knows how it ended, but what was noted was spent.
@@ -63,7 +82,10 @@ class Admission:
         """
         values = {name: getattr(self, name) for name in Admission.__slots__}
         spent = sum(one.cost for one in attempts)
-        row = RequestRecord(**values, error_code=UNKNOWN_OUTCOME, cost=spent, failed_cost=spent, attempts=len(attempts))
+        own = sum(one.cost for one in attempts if one.byok)
+        values |= {"cost": spent, "failed_cost": spent, "byok_cost": own}
+        values["markup"] = markup_on(spent - own, self.markup_bp)
+        row = RequestRecord(**values, error_code=UNKNOWN_OUTCOME, attempts=len(attempts))
         last = attempts[-1] if attempts else None
         if last is None or not (last.tokens_input or last.tokens_output):
             return row
@@ -119,44 +141,90 @@ def _fact(name: str, values: dict[str, Any]) -> Fact:
     return KINDS[name](**values)
 
 
+@record(frozen=True, slots=True)
+class Fresh:
+    """A fact that was written just now, and where its line is."""
+
+    path: Path
+    start: int
+    end: int
+    fact: Fact
+
+
 class Spool:
-    """One process's append-only segments in `directory`. A segment's file lock tells that its owner lives."""
+    """One process's append-only segments in `directory`. A segment's file lock tells that its owner lives.
+
+    The current segment is longer than its lines: zeros follow, room that the disk has given already.
+    """
 
     def __init__(self, directory: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.directory = directory
         self.appended = asyncio.Event()
         self._segment_bytes = segment_bytes
         self._descriptor: int | None = None
-        self._size = 0
+        self._room = 0
         self._serial = 0
         self._problem = ""
+        self._admitted: set[str] = set()
+        """Requests that have not said their last line."""
+        self._fresh: deque[Fresh] = deque()
+        """What was written of late, in order, perhaps with gaps: the drainer need not read it again."""
+        self._unwritten: list[bytes] = []
+        """Lines of admitted requests that the disk did not take, room or not: it fails, or cannot set room aside."""
+        self.size = 0
+        """Bytes of lines in the current segment."""
         self.dirty = False
         self.current: Path | None = None
         self.written: list[Path] = []
         """This process's segments that are not deleted yet, oldest first; the last is the current one."""
 
     def admit(self, admission: Admission) -> None:
-        """Notes that a provider is about to be called. Raises `Unavailable` when the disk does not take it."""
-        self._append(encode(admission))
+        """Notes that a provider is about to be called. Raises `Unavailable` when the disk does not take it.
+
+        Until `finish` says how it ended, the request's other lines have their room and raise nothing.
+        """
+        line = encode(admission)
+        self._append(line)
+        self._remember(line, admission)
+        self._admitted.add(admission.request_id)
 
     def attempt(self, attempt: AttemptRecord) -> None:
-        """Notes one call at a provider. Raises `Unavailable`."""
-        self._append(encode(attempt))
+        """Notes one call at a provider. Raises `Unavailable` when nobody admitted the request."""
+        self._note(attempt, encode(attempt))
 
     def finish(self, record: RequestRecord) -> None:
-        """Notes how the request ended. Raises `Unavailable`."""
-        self._append(encode(record))
+        """Notes how the request ended. Raises `Unavailable` when nobody admitted it."""
+        self._note(record, encode(record))
+        self._admitted.discard(record.request_id)
 
     def snapshot(self, snapshot: SnapshotRecord) -> None:
         """Notes the state that decisions are made in from now on. Raises `Unavailable`."""
-        self._append(encode(snapshot))
+        line = encode(snapshot)
+        self._append(line)
+        self._remember(line, snapshot)
+
+    def fresh(self, path: Path, offset: int) -> tuple[list[Fact], int]:
+        """Up to a batch of facts whose lines follow each other from the offset on, and the offset after them."""
+        fresh, end = self._fresh, offset
+        facts: list[Fact] = []
+        while fresh and fresh[0].path == path and fresh[0].start < offset:
+            fresh.popleft()
+        while fresh and fresh[0].path == path and fresh[0].start == end and len(facts) < BATCH_LINES:
+            one = fresh.popleft()
+            facts.append(one.fact)
+            end = one.end
+        return facts, end
 
     def problem(self) -> str:
-        """Empty while the disk takes lines, else why not: for `/ready`. Tries again when it had failed."""
-        if self._problem:
-            with suppress(Unavailable):
-                self._append(PROBE)
+        """Empty while there is room for one more request, else why not: for `/ready`. What failed is tried again."""
+        with suppress(Unavailable):
+            self._append(PROBE if self._problem else b"")
         return self._problem
+
+    def catch_up(self) -> None:
+        """Writes what the disk did not take, where it does now."""
+        if self._unwritten:
+            self.problem()
 
     def sync(self) -> None:
         """Brings what was written to the disk itself; call it off the event loop."""
@@ -166,50 +234,114 @@ class Spool:
             os.fdatasync(descriptor)
 
     def close(self) -> None:
-        """Closes the current segment and lets its lock go."""
+        """Closes the current segment, gives back what room is left, and lets its lock go."""
+        self.catch_up()
         if self._descriptor is not None:
+            os.ftruncate(self._descriptor, self.size)
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _append(self, line: bytes) -> None:
+    def _note(self, fact: AttemptRecord | RequestRecord, line: bytes) -> None:
+        """A provider may have been called for an admitted request: what it says is never refused, at worst late."""
         try:
-            descriptor = self._descriptor
-            if descriptor is None or self._size >= self._segment_bytes:
-                descriptor = self._open_segment()
-            self._write(descriptor, line)
+            if fact.request_id in self._admitted:
+                self._write_all(line)
+            else:
+                self._append(line)
+            self._remember(line, fact)
         except OSError as error:
-            self._problem = f"the ledger's disk does not take records ({error.strerror})"
+            self._failed(error)
+            self._unwritten.append(line)
+
+    def _remember(self, line: bytes, fact: Fact) -> None:
+        """Keeps for the drainer what the newest line says."""
+        if self.current is not None and len(self._fresh) < MAX_FRESH:
+            self._fresh.append(Fresh(self.current, self.size - len(line), self.size, fact))
+
+    def _append(self, line: bytes) -> None:
+        """A line that may be refused. What the admitted requests and one more have to say still fits behind it."""
+        promised = ROOM_BYTES * (len(self._admitted) + 1)
+        try:
+            if self._descriptor is None or self.size >= self._segment_bytes:
+                self._open_segment(promised)
+            self._make_room(self.size + len(line) + promised)
+            self._write_all(line)
+        except OSError as error:
+            self._failed(error)
             raise Unavailable("requests cannot be recorded now; try again", headers={"Retry-After": "5"}) from error
         self._problem = ""
+
+    def _failed(self, error: OSError) -> None:
+        self._problem = f"the ledger's disk does not take records ({error.strerror})"
+
+    def _make_room(self, length: int) -> None:
+        assert self._descriptor is not None  # noqa: S101 a line needs a segment
+        if length > self._room:
+            length += STEP_BYTES
+            set_aside(self._descriptor, self._room, length - self._room)
+            self._room = length
+
+    def _write_all(self, line: bytes) -> None:
+        """The line, after what could not be written before it."""
+        while self._unwritten:
+            self._write(self._unwritten[0])
+            del self._unwritten[0]
+        self._write(line)
+
+    def _write(self, line: bytes) -> None:
+        if not line:
+            return
+        descriptor = self._descriptor
+        if descriptor is None:
+            raise OSError(errno.EBADF, "no segment is open")
+        if self.size + len(line) > self._room:
+            self._make_room(self.size + len(line))
+        written = os.write(descriptor, line)
+        if written < len(line):
+            os.ftruncate(descriptor, self.size)
+            os.lseek(descriptor, self.size, os.SEEK_SET)
+            self._room = self.size
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.size += written
         self.dirty = True
         self.appended.set()
 
-    def _write(self, descriptor: int, line: bytes) -> None:
-        written = os.write(descriptor, line)
-        if written < len(line):
-            os.ftruncate(descriptor, self._size)
-            raise OSError(28, "no space left on device")
-        self._size += written
-
-    def _open_segment(self) -> int:
+    def _open_segment(self, room: int) -> None:
+        """Goes on in a new segment, once it has room. Until then the one before stays as it is."""
+        self.sync()
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._serial += 1
         path = self.directory / f"{time.time_ns():020d}-{os.getpid()}-{self._serial}.log"
         # Locked before it has its name: no other process can take it for a dead one's.
         unnamed = path.with_suffix(".new")
-        descriptor = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o600)
+        descriptor = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            set_aside(descriptor, 0, room)
             unnamed.rename(path)
-            if self._descriptor is not None:
-                os.fdatasync(self._descriptor)
         except OSError:
             os.close(descriptor)
+            unnamed.unlink(missing_ok=True)
             raise
-        self.close()
-        self._descriptor, self._size, self.current = descriptor, 0, path
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, self.size)
+            os.close(self._descriptor)
+        self._descriptor, self.size, self._room, self.current = descriptor, 0, room, path
         self.written.append(path)
-        return descriptor
+
+
+def set_aside(descriptor: int, start: int, length: int) -> None:
+    """Takes room from the disk for bytes to come; they are zeros until then. Raises what a full disk raises.
+
+    Where a system cannot (macOS) or a file system will not (ZFS), the write itself meets the full disk.
+    """
+    try:
+        os.posix_fallocate(descriptor, start, length)
+    except AttributeError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
 
 
 @dataclass(slots=True)
@@ -220,18 +352,28 @@ class _Reader:
     offset: int = 0
     open: set[str] = field(default_factory=set)
 
-    def next_lines(self) -> tuple[list[bytes], int]:
-        """Up to a batch of whole lines from the offset, and the offset after them."""
+    def next_lines(self, size: int | None) -> tuple[list[bytes], int]:
+        """Up to a batch of whole lines from the offset, and the offset after them.
+
+        `size`: as far as a segment is written that still grows. None for one that does not, up to its zeros.
+        """
         lines: list[bytes] = []
         with self.path.open("rb") as file:
             file.seek(self.offset)
             end = self.offset
-            for line in file:
-                if not line.endswith(b"\n") or len(lines) >= BATCH_LINES:
+            while len(lines) < BATCH_LINES and (size is None or end < size):
+                line = file.readline()
+                if not line.endswith(b"\n"):
                     break
                 lines.append(line)
                 end += len(line)
         return lines, end
+
+    def is_torn(self) -> bool:
+        """Whether more than zeros follows the last whole line: it was never ended."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return bool(file.read().strip(b"\0"))
 
 
 class Drainer:
@@ -243,8 +385,11 @@ class Drainer:
         self._outstanding = outstanding or leases.Outstanding()
         self._readers: dict[Path, _Reader] = {}
         self._lock = asyncio.Lock()
+        self.problem = ""
+        """Empty while the database takes records, else why not: for `/ready`."""
         self.damaged_lines = 0
         self.drained_requests = 0
+        self._behind_since_s: float | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until it is to stop: first what dead processes left, then this one's lines as they come.
@@ -252,14 +397,38 @@ class Drainer:
         To wake it up for its end, set `spool.appended` after `stopping`.
         """
         syncing = asyncio.create_task(self._sync_forever())
+        gather_s = GATHER_S
         try:
             await self._retrying(self.replay, stopping)
             while not stopping.is_set():
                 await self._spool.appended.wait()
-                await pause(stopping, GATHER_S)
+                self._behind_since_s = time.monotonic()
+                await pause(stopping, gather_s)
+                began_s = time.monotonic()
                 await self._retrying(self.flush, stopping)
+                gather_s = min(GATHER_CEILING_S, max(GATHER_S, (time.monotonic() - began_s) / BUSY))
+                self._behind_since_s = None
         finally:
             syncing.cancel()
+
+    def lag_s(self) -> float:
+        """For how long the oldest line has been waiting for the database; 0 when none is."""
+        return 0.0 if self._behind_since_s is None else time.monotonic() - self._behind_since_s
+
+    def waiting_bytes(self) -> int:
+        """Lines that are not in the database yet, this process's and those that dead ones left."""
+        own = sum(self._size(path) - self._offset(path) for path in self._spool.written)
+        return own + sum(self._size(path) for left in self._abandoned().values() for path in left)
+
+    def _size(self, path: Path) -> int:
+        if path == self._spool.current:
+            return self._spool.size
+        with suppress(FileNotFoundError):
+            return path.stat().st_size
+        return 0
+
+    def _offset(self, path: Path) -> int:
+        return self._readers[path].offset if path in self._readers else 0
 
     async def flush(self) -> None:
         """Everything appended so far is in the database when this returns. Raises what the database raises."""
@@ -277,7 +446,7 @@ class Drainer:
                 for path in segments:
                     reader = _Reader(path)
                     await self._drain(reader, open_admissions)
-                    self.damaged_lines += path.stat().st_size > reader.offset  # a last line that was never ended
+                    self.damaged_lines += reader.is_torn()
                 await self._settle(list(open_admissions.values()))
                 for path in segments:
                     path.unlink(missing_ok=True)
@@ -307,20 +476,29 @@ class Drainer:
 
     async def _drain(self, reader: _Reader, admissions: dict[str, Admission] | None = None) -> None:
         while True:
-            lines, end = await asyncio.to_thread(reader.next_lines)
-            if not lines:
-                return
-            decoded = [(line, decode(line)) for line in lines if line.strip()]
-            facts = [fact for _, fact in decoded if fact is not None]
+            facts, end = self._spool.fresh(reader.path, reader.offset)
+            damaged: list[bytes] = []
+            if not facts:
+                facts, damaged, end = await self._read(reader)
+                if end == reader.offset:
+                    return
             await self._insert(facts)
-            for line, fact in decoded:
-                if fact is None:
-                    self.damaged_lines += 1
-                    self._set_aside(line)
+            self.damaged_lines += len(damaged)
+            for line in damaged:
+                self._set_aside(line)
             self._follow(reader, facts)
             if admissions is not None:
                 _pair(admissions, facts)
             reader.offset = end
+
+    async def _read(self, reader: _Reader) -> tuple[list[Fact], list[bytes], int]:
+        """A batch from the file: its facts, the lines that hold none, and the offset after it."""
+        size = self._spool.size if reader.path == self._spool.current else None
+        if size == reader.offset:
+            return [], [], size
+        lines, end = await asyncio.to_thread(reader.next_lines, size)
+        decoded = [(line, decode(line)) for line in lines if line.strip()]
+        return [fact for _, fact in decoded if fact], [line for line, fact in decoded if fact is None], end
 
     async def _insert(self, facts: Iterable[Fact]) -> None:
         kept = [fact for fact in facts if not isinstance(fact, Admission)]
@@ -384,9 +562,13 @@ class Drainer:
         while True:
             try:
                 await work()
+                self.problem = ""
                 return
             except DATABASE_ERRORS as error:
-                log.warning("the ledger waits for the database: %s", type(error).__name__)
+                kind, waiting_mb = type(error).__name__, self.waiting_bytes() / 1e6
+                log.warning("the ledger waits for the database: %s, %.1f MB in the spool", kind, waiting_mb)
+                if wait_s > RETRY_S:  # not the first time
+                    self.problem = f"the database does not take records ({kind})"
             if stopping.is_set():
                 return
             await pause(stopping, wait_s)
@@ -395,6 +577,7 @@ class Drainer:
     async def _sync_forever(self) -> None:
         while True:
             await asyncio.sleep(SYNC_S)
+            self._spool.catch_up()
             if not self._spool.dirty:
                 continue
             try:
@@ -424,9 +607,9 @@ def _is_poison(error: Exception) -> bool:
 
 def _is_locked(path: Path) -> bool:
     """Whether a living process holds the segment. A shared lock: two processes that look do not see each other."""
-    with path.open("rb") as file:
-        try:
+    try:
+        with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
+    except OSError:
+        return True
     return False

@@ -8,7 +8,20 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, Column, ColumnElement, DateTime, Index, Integer, LargeBinary, Text, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    false,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -149,6 +162,8 @@ class ApiKeyRow(SQLModel, table=True):
     """Set while the key is switched off; unlike a revocation it can be taken back."""
     rate_limit: int | None = Field(default=None, sa_column=Column(Integer, nullable=True))
     """Requests per window of this key alone, beside its org's limit; None = the org's limit only."""
+    token_limit: int | None = Field(default=None, sa_column=Column(Integer, nullable=True))
+    """As `rate_limit`, tokens."""
     replaced_by: uuid.UUID | None = Field(default=None)
     """On the row of a secret that a rotation replaced: the key that it opened, and opens until `expires_at`."""
 
@@ -303,6 +318,12 @@ class RequestRow(SQLModel, table=True):
     """The part of `cost` that went to attempts which did not give the whole answer."""
     premium_cost: int = _money()
     """The baseline's cost for the same tokens; `cost` when there is no baseline, 0 when no model answered."""
+    byok_cost: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    """The part of `cost` that went to the org's own provider keys: no markup is on it."""
+    markup: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    """Billed on top of the cost; rounded up to a whole pico-dollar."""
+    markup_bp: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
+    """The rate that gave it, in basis points."""
     premium_model: str = Field(default="", max_length=200)
     price_version: str = Field(default="", max_length=64)
     latency_ms: int = Field(default=0)
@@ -335,6 +356,8 @@ class AttemptRow(SQLModel, table=True):
     cost: int = _money()
     started_ms: int = Field(default=0)
     """From the request's arrival to the start of this attempt."""
+    byok: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
+    """Whether it was made with a provider's key of the org's own."""
     created_at: datetime = _created(index=True)
 
 
@@ -378,6 +401,7 @@ class UsageRollup(SQLModel, table=True):
     text_written: int = _tokens()
     text_output: int = _tokens()
     text_premium_cost: int = _money()
+    markup: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
 
 
 class LatencyRollup(SQLModel, table=True):
@@ -454,6 +478,20 @@ class KeptPrompt(SQLModel, table=True):
     sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     created_at: datetime = _created()
     expires_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False, index=True))
+
+
+class ProviderKeyRow(SQLModel, table=True):
+    """A provider's key of an org's own, sealed for the address that it was entered for."""
+
+    __tablename__ = "provider_keys"
+    org_id: uuid.UUID = Field(primary_key=True)
+    provider: str = _part_of_key(50)
+    base_url: str = Field(max_length=500)
+    sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    last4: str = Field(max_length=4)
+    entered_by: str = Field(max_length=320)
+    """The e-mail address of the owner who did."""
+    created_at: datetime = _created()
 
 
 class IdempotentAnswer(SQLModel, table=True):

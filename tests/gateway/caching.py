@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
-from omni_app.gateway.gateway import Gateway, Limits
+from omni_app.gateway.gateway import Gateway
+from omni_app.gateway.rate_limits import Limits
 from omni_app.gateway.sessions import CACHE_TTL, SHORTEST_CACHED, Sessions
 from omni_app.gateway.types import Answer, Caller, ChatRequest
 from omni_app.limits import MemoryLimiter

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from omni_app.gateway.gateway import Gateway, Limits
+from omni_app.gateway.gateway import Gateway
+from omni_app.gateway.rate_limits import Limits
 from omni_app.gateway.types import Caller, ChatRequest
 from omni_app.limits import MemoryLimiter
 from omni_app.providers.base import Completion, Delta, FaultKind, Provider, ProviderFault, ProviderRequest, Usage

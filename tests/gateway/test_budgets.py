@@ -13,9 +13,10 @@ from sqlalchemy import func, select
 from sqlmodel import col
 
 from omni_app.errors import BudgetExceeded, ProviderError, Unavailable
-from omni_app.gateway.budgets import IDLE_S, USABLE_S, Budgets
+from omni_app.gateway.budgets import IDLE_S, RENEW_S, TEND_S, USABLE_S, Budgets
 from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.types import Answer, Caller, ChatRequest, Opened
+from omni_app.money import markup_on
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.storage import budgets as budget_rows
 from omni_app.storage.budgets import BudgetTerms, Period
@@ -114,12 +115,13 @@ async def spent_and_leased(database: Database, budget: BudgetTerms) -> tuple[int
 
 async def ledger_sum(database: Database) -> int:
     async with database.session() as session:
-        return int(await session.scalar(select(func.sum(col(RequestRow.cost)))) or 0)
+        return int(await session.scalar(select(func.sum(col(RequestRow.cost) + col(RequestRow.markup)))) or 0)
 
 
 def worst(one: Worker, caller: Caller = CALLER, request: ChatRequest = ASKED) -> int:
-    """What the request's primary can cost."""
-    return one.gateway.decide(caller, request).steps[0].worst_cost
+    """What the request's primary can cost, with the markup."""
+    cost = one.gateway.decide(caller, request).steps[0].worst_cost
+    return cost + markup_on(cost, one.gateway.markup_bp)
 
 
 @dataclass
@@ -153,6 +155,8 @@ async def test_sixty_four_at_once_on_an_almost_spent_budget_never_pass_it_and_al
     workers: tuple[Database, list[Worker]],
 ) -> None:
     database, sharing = workers
+    for one in sharing:
+        one.gateway.markup_bp = 1_250
     need = worst(sharing[0])
     limit = 10 * need + need // 2
     caller = await limited(database, limit)
@@ -415,6 +419,51 @@ async def test_a_worker_cut_off_for_too_long_stops_spending_before_its_lease_is_
         await one.chat(caller)
     postgres.give_back(postgres_name)
     await database.close()
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=1), timedelta(hours=-1)], ids=["forward", "back"])
+async def test_a_clock_that_is_set_takes_no_lease_from_its_worker(
+    step: timedelta, database: Database, tmp_path: Path
+) -> None:
+    clock, slow = Clock(wall=NIGHT - timedelta(hours=9)), Gated("alpha", [LONG])
+    one, two = worker(tmp_path / "1", database, slow, clock=clock), worker(tmp_path / "2", database, clock=clock)
+    limit = 2 * worst(one) + 1
+    caller = await limited(database, limit)
+    on_their_way = [asyncio.create_task(one.chat(caller)) for _ in range(2)]
+    async with asyncio.timeout(10):
+        while len(slow.asked) < 2:  # noqa: ASYNC110 a list has no event
+            await asyncio.sleep(0)
+    clock.wall += step
+    for _ in range(3):
+        with pytest.raises(BudgetExceeded):
+            await two.chat(caller)
+        await two.budgets.tend()
+        clock.pass_(RENEW_S)
+        await one.budgets.tend()
+    slow.gate.set()
+    await asyncio.gather(*on_their_way)
+    for each in (one, two):
+        await each.settled()
+    spent, leased = await spent_and_leased(database, caller.budgets[0])
+    assert (spent, leased) == (await ledger_sum(database), 0) and spent <= limit
+
+
+async def test_after_a_clock_was_set_the_lease_of_a_dead_worker_is_ended_all_the_same(
+    database: Database, tmp_path: Path
+) -> None:
+    clock = Clock(wall=NIGHT - timedelta(hours=9))
+    dead, alive = worker(tmp_path / "1", database, clock=clock), worker(tmp_path / "2", database, clock=clock)
+    caller = await limited(database, 1_000 * worst(dead))
+    answer = await dead.chat(caller)
+    await dead.drainer.flush()
+    await alive.budgets.tend()
+    clock.wall += timedelta(hours=1)
+    for _ in range(2):
+        assert (await spent_and_leased(database, caller.budgets[0]))[1] > 0
+        await alive.budgets.tend()
+        clock.pass_(RENEW_S + TEND_S)
+    await alive.budgets.tend()
+    assert await spent_and_leased(database, caller.budgets[0]) == (answer.cost, 0)
 
 
 async def test_an_unbudgeted_key_never_asks(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from omni_app.errors import InvalidRequest, NoEligibleModel, ProviderError, RateLimited
-from omni_app.gateway.gateway import Limits
+from omni_app.gateway.rate_limits import Limits
 from omni_app.providers.base import Completion, FaultKind, ProviderFault, Usage
+from omni_app.registry import build_registry
+from omni_app.routing.types import Price
 from omni_app.storage.ledger import AttemptRecord, RequestRecord
 from omni_app.storage.snapshots import SnapshotRecord
 from omni_app.storage.spool import Admission
-from tests.gateway.scripted import CALLER, DOWN, HELLO, OK, ScriptedProvider, facts, gateway, records
+from tests.gateway.scripted import CALLER, DOWN, FLEET, HELLO, OK, ScriptedProvider, facts, gateway, records
 
 
 async def test_the_chosen_model_answers_and_the_ledger_tells_the_whole_story(tmp_path: Path) -> None:
@@ -208,3 +210,22 @@ async def test_usage_is_priced_by_what_the_provider_billed(tmp_path: Path) -> No
     answer = await gateway(tmp_path, ScriptedProvider("alpha", [billed]), ScriptedProvider("beta")).chat(CALLER, HELLO)
     assert answer.cost == 10 * 1_000_000 + 3 * 4_000_000
     assert records(tmp_path)[0].tokens_cached == 4
+
+
+async def test_a_price_that_changes_on_the_way_is_for_the_next_request(tmp_path: Path) -> None:
+    """The routing log names the registry that the request was decided under: its prices are the request's."""
+    alpha, beta = ScriptedProvider("alpha"), ScriptedProvider("beta")
+    served = gateway(tmp_path, alpha, beta)
+    decided = served.registry.version
+
+    def dearer() -> Completion:
+        doubled = (replace(one, price=Price(2 * one.price.input, 2 * one.price.output)) for one in FLEET)
+        served.use_registry(build_registry(doubled))
+        raise DOWN
+
+    alpha.script = [dearer, OK]
+    now, later = [await served.chat(CALLER, replace(HELLO, pinned=("alpha/small", "beta/medium"))) for _ in range(2)]
+    assert (now.model, now.cost) == ("beta/medium", 1_000 * 2_000_000 + 100 * 8_000_000)
+    assert (later.model, later.cost) == ("alpha/small", 2 * (1_000 * 1_000_000 + 100 * 4_000_000))
+    logs = [one.routing.registry_version for one in records(tmp_path) if one.routing]
+    assert logs == [decided, served.registry.version]

@@ -15,8 +15,9 @@ from sqlalchemy import delete, select, update
 from sqlmodel import col
 
 from omni_app.errors import OmniError
-from omni_app.gateway.gateway import Gateway, Limits
+from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.metering import considered
+from omni_app.gateway.rate_limits import Limits
 from omni_app.gateway.replay import (
     NO_LOG,
     NO_POLICY,

@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from passlib.hash import argon2
 from sqlalchemy import func, select, update
 from sqlalchemy.pool import QueuePool
 from sqlmodel import col
@@ -89,6 +90,27 @@ async def test_a_weak_password_is_refused_at_sign_up_and_at_reset(sqlite_databas
             await accounts.sign_up(session, email="bob@example.com", password="short", org_name="B")
         with pytest.raises(WeakPassword):
             await accounts.reset_password(session, email=EMAIL, password=EMAIL)
+
+
+async def test_a_hash_of_weaker_parameters_is_replaced_at_the_next_log_in(database: Database) -> None:
+    person = await ada(database)
+    weak = argon2.using(type="ID", memory_cost=8_192, time_cost=1, parallelism=1).hash(PASSWORD)
+    async with database.session() as session:
+        await session.execute(update(User).values(password_hash=weak))
+        await session.commit()
+        assert await accounts.verify_password(session, email=EMAIL, password=OTHER_PASSWORD) is None
+        await session.commit()
+        assert await password_hash(database) == weak
+        assert await accounts.verify_password(session, email=EMAIL, password=PASSWORD) == person
+        await session.commit()
+    assert "m=47104,t=1,p=1" in await password_hash(database)
+    async with database.session() as session:
+        assert await accounts.verify_password(session, email=EMAIL, password=PASSWORD) == person
+
+
+async def password_hash(database: Database) -> str:
+    async with database.session() as session:
+        return (await session.scalars(select(col(User.password_hash)))).one()
 
 
 async def test_an_unknown_address_takes_as_long_as_a_wrong_password(sqlite_database: Database) -> None:

@@ -73,15 +73,17 @@ async def test_settings_are_kept_and_every_worker_hears_of_it(database: Database
     models = frozenset({"openai/a", "groq/b"})
     async with database.session() as session:
         before = await read_meta(session, REVOCATIONS)
-    assert await change(database, key, name=" Billing ", expires_at=tomorrow, rate_limit=7, allowed_models=models)
+    assert await change(
+        database, key, name=" Billing ", expires_at=tomorrow, rate_limit=7, token_limit=8, allowed_models=models
+    )
     found = await opened_by(database, secret)
-    assert (found.name, found.expires_at, found.rate_limit) == ("Billing", tomorrow, 7)
+    assert (found.name, found.expires_at, found.rate_limit, found.token_limit) == ("Billing", tomorrow, 7, 8)
     assert found.allowed_models == models
     async with database.session() as session:
         assert await read_meta(session, REVOCATIONS) != before
     assert await change(database, key)
     found = await opened_by(database, secret)
-    assert (found.expires_at, found.rate_limit, found.allowed_models) == (None, None, None)
+    assert (found.expires_at, found.rate_limit, found.token_limit, found.allowed_models) == (None,) * 4
 
 
 @pytest.mark.parametrize(
@@ -94,6 +96,8 @@ async def test_settings_are_kept_and_every_worker_hears_of_it(database: Database
         ({"rate_limit": 0}, "rate_limit"),
         ({"rate_limit": -5}, "rate_limit"),
         ({"rate_limit": 10**9}, "rate_limit"),
+        ({"token_limit": 0}, "token_limit"),
+        ({"token_limit": 10**9 + 1}, "token_limit"),
         ({"allowed_models": frozenset()}, "models"),
     ],
 )
@@ -119,12 +123,12 @@ async def test_both_secrets_work_in_the_grace_and_stand_for_the_same_key(databas
     key, old = await new_key(database)
     async with committed(database) as session:
         await set_budget(session, org_id=key.org_id, key_id=key.id, period="day", limit=5, now=utc_now())
-    await change(database, key, name="Billing", rate_limit=9)
+    await change(database, key, name="Billing", rate_limit=9, token_limit=8)
     new = await rotate(database, key, HOUR)
     assert new != old and new.startswith("omr_live_")
     through_old, through_new = await opened_by(database, old), await opened_by(database, new)
     for found in (through_old, through_new):
-        assert (found.id, found.name, found.rate_limit) == (key.id, "Billing", 9)
+        assert (found.id, found.name, found.rate_limit, found.token_limit) == (key.id, "Billing", 9, 8)
         assert [one.key_id for one in found.budgets] == [key.id]
     assert through_new.expires_at is None
     assert through_old.expires_at is not None and HOUR - DAY / 24 / 60 < through_old.expires_at - utc_now() <= HOUR

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,7 +18,7 @@ from sqlmodel import col
 
 from omni_app.errors import InvalidApiKey, Unavailable
 from omni_app.routing.types import KeyKind
-from omni_app.storage import keys, meta
+from omni_app.storage import key_changes, keys, meta
 from omni_app.storage.accounts import org_named
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.keys import ALPHABET, KEY_PATTERN, ApiKey, KeyCache, KeyHasher, checksum_ok, generate_key
@@ -179,6 +180,57 @@ async def test_an_unknown_key_and_a_key_under_another_pepper_are_refused(databas
         await KeyCache(database, KeyHasher("another pepper")).authenticate(secret)
 
 
+# Exchanging the pepper
+
+NEXT = "the pepper after the one for tests"
+MOVING = KeyHasher(NEXT, "pepper for tests")
+
+
+async def test_while_the_pepper_is_exchanged_a_key_comes_under_the_new_one_as_it_is_used(database: Database) -> None:
+    key, secret = await new_key(database)
+    _, unused = await new_key(database)
+    cache = KeyCache(database, MOVING)
+    assert await cache.authenticate(secret) == key
+    assert await cache.authenticate(secret) == key, "from memory"
+    after = KeyCache(database, KeyHasher(NEXT))
+    assert await after.authenticate(secret) == key
+    with pytest.raises(InvalidApiKey):
+        await after.authenticate(unused)
+    assert (await cache.authenticate(unused)).kind == "live"
+
+
+async def test_workers_with_the_peppers_the_other_way_round_let_in_the_same_keys(postgres_database: Database) -> None:
+    """As while replicas are restarted one by one: each worker has both, and not the same one first."""
+    made = [await new_key(postgres_database) for _ in range(4)]
+    hashers = [MOVING, KeyHasher("pepper for tests", NEXT)]
+    for _ in range(3):
+        workers = [KeyCache(postgres_database, hasher) for hasher in hashers * 2]
+        calls = [(key, worker.authenticate(secret)) for key, secret in made for worker in workers]
+        found = await asyncio.gather(*(call for _, call in calls))
+        assert [one.id for one in found] == [key.id for key, _ in calls]
+
+
+async def test_a_revoked_key_is_refused_under_either_pepper(database: Database) -> None:
+    key, secret = await new_key(database)
+    await revoke(database, key)
+    for hasher in (HASHER, MOVING, KeyHasher(NEXT)):
+        with pytest.raises(InvalidApiKey):
+            await KeyCache(database, hasher).authenticate(secret)
+
+
+async def test_a_replaced_secret_comes_under_the_new_pepper_too(database: Database) -> None:
+    key, old = await new_key(database)
+    async with database.session() as session:
+        new = await key_changes.rotate_key(
+            session, org_id=key.org_id, key_id=key.id, hasher=HASHER, grace=timedelta(hours=1), now=utc_now()
+        )
+        await session.commit()
+    assert new is not None
+    for hasher in (MOVING, KeyHasher(NEXT)):
+        cache = KeyCache(database, hasher)
+        assert {(await cache.authenticate(one)).id for one in (old, new)} == {key.id}
+
+
 async def refused_after_s(cache: KeyCache, secret: str) -> float:
     """How long the key still opens the door; 10 seconds at most."""
     started_s = time.monotonic()
@@ -304,9 +356,9 @@ async def test_what_was_changed_of_a_known_key_is_noticed_after_a_while(database
 async def test_an_expired_key_is_refused_though_it_is_remembered(database: Database) -> None:
     key, secret = await new_key(database)
     cache = KeyCache(database, HASHER)
-    await change(database, key.id, expires_at=utc_now() + timedelta(seconds=0.3))
+    await change(database, key.id, expires_at=utc_now() + timedelta(seconds=1))
     await cache.authenticate(secret)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(1)
     with pytest.raises(InvalidApiKey):
         await cache.authenticate(secret)
 
@@ -351,6 +403,47 @@ async def test_with_the_database_away_known_keys_pass_for_a_while_and_unknown_on
     postgres.give_back(postgres_name)
     assert await cache.authenticate(known) == known_key
     assert await cache.authenticate(unknown) == unknown_key
+
+
+async def test_a_revocation_right_before_an_outage_shuts_out_nobody_else(
+    postgres_database: Database, postgres: Postgres, postgres_name: str
+) -> None:
+    """What is known is read again at once, not when somebody next comes with it."""
+    kept_key, kept = await new_key(postgres_database)
+    gone_key, gone = await new_key(postgres_database)
+    cache = KeyCache(postgres_database, HASHER)
+    await cache.poll()
+    for secret in (kept, gone):
+        await cache.authenticate(secret)
+    await revoke(postgres_database, gone_key)
+    await cache.poll()
+    postgres.take_away(postgres_name)
+    assert await cache.authenticate(kept) == kept_key
+    assert cache.known(gone) is None
+    postgres.give_back(postgres_name)
+
+
+async def test_an_outage_in_the_middle_of_following_a_revocation_is_made_up_for(
+    postgres_database: Database, postgres: Postgres, postgres_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone_key, gone = await new_key(postgres_database)
+    cache = KeyCache(postgres_database, HASHER)
+    await cache.poll()
+    await cache.authenticate(gone)
+    await revoke(postgres_database, gone_key)
+    look = keys.find_keys
+
+    async def look_while_it_goes_away(*args: Any, **kwargs: Any) -> Any:
+        postgres.take_away(postgres_name)
+        return await look(*args, **kwargs)
+
+    monkeypatch.setattr(keys, "find_keys", look_while_it_goes_away)
+    with pytest.raises(DATABASE_ERRORS):
+        await cache.poll()
+    monkeypatch.undo()
+    postgres.give_back(postgres_name)
+    await cache.poll()
+    assert cache.known(gone) is None
 
 
 async def test_a_poll_writes_down_when_keys_were_used_but_not_at_every_poll(database: Database) -> None:

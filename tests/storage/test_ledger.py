@@ -9,13 +9,15 @@ from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from omni_app.storage import ledger, reports
 from omni_app.storage.database import Database
 from omni_app.storage.ledger import RequestRecord
 from omni_app.storage.reports import NO_MODEL, UsageGroup, UsageReport
+from tests.cases import batch, batches
 from tests.storage.facts import NOON, ORG, attempt, record
 
 MIDNIGHT = datetime(2025, 3, 10, tzinfo=UTC)
@@ -126,17 +128,31 @@ def grouped(rows: Iterable[RequestRecord], key: Callable[[RequestRecord], str]) 
     return {name: sums(group) for name, group in groups.items()}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=records)
+@pytest.mark.invariants
+@batches()
+@given(orgs=batch(records))
 async def test_every_breakdown_adds_up_to_the_totals_to_the_last_digit(
-    database: Database, rows: list[RequestRecord]
+    database: Database, orgs: list[list[RequestRecord]]
 ) -> None:
-    org = uuid4()  # the database is one for all examples
-    rows = [replace(row, org_id=org, request_id=uuid4().hex) for row in rows]
-    await write(database, rows)
+    found = [of_a_new_org(rows) for rows in orgs]
+    await write(database, [row for rows in found for row in rows])
+    async with database.session() as session:
+        for rows in filter(None, found):
+            await adds_up(session, rows)
+
+
+def of_a_new_org(rows: list[RequestRecord]) -> list[RequestRecord]:
+    """The database is one for all examples."""
+    org = uuid4()
+    return [replace(row, org_id=org, request_id=uuid4().hex) for row in rows]
+
+
+async def adds_up(session: AsyncSession, rows: list[RequestRecord]) -> None:
     start, end = MIDNIGHT, MIDNIGHT + 2 * DAY
     scope = [row for row in rows if row.key_kind == "live" and start <= row.created_at < end]
-    report = await usage(database, start, end, org=org)
+    whose = {"org_id": rows[0].org_id, "start": start, "end": end, "mode": "live"}
+    report = await reports.usage(session, **whose)  # type: ignore[arg-type]
+    headline = await reports.totals(session, **whose)  # type: ignore[arg-type]
     totals = (
         report.total_requests,
         report.total_cost,
@@ -154,8 +170,6 @@ async def test_every_breakdown_adds_up_to_the_totals_to_the_last_digit(
     ):
         assert {one.key: sums([one]) for one in groups} == grouped(scope, key)
         assert all(type(one.cost) is int and type(one.tokens_input) is int for one in groups)
-    async with database.session() as session:
-        headline = await reports.totals(session, org_id=org, start=start, end=end, mode="live")
     assert (headline.requests, headline.successful) == (report.total_requests, report.successful_requests)
     assert (headline.cost, headline.premium_cost) == (report.total_cost, report.premium_cost)
     assert headline.savings == report.estimated_savings

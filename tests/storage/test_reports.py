@@ -1,6 +1,6 @@
 """Reports over any range: roll-ups and rows together are the rows alone, on both databases."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from alembic import command
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event, select
 from sqlmodel import SQLModel
@@ -18,9 +18,10 @@ from omni_app.routing.types import Price
 from omni_app.storage import ledger, reports
 from omni_app.storage.database import Database, _alembic_config, sync_url
 from omni_app.storage.ledger import RequestRecord
-from omni_app.storage.reports import EXACT_UP_TO, Comparable, Overhead, Scope, UsageGroup
+from omni_app.storage.reports import EXACT_UP_TO, Comparable, Line, Overhead, Scope, Totals, UsageGroup, UsageReport
 from omni_app.storage.rollups import BUCKET_BASE, bucket_latency_ms, latency_bucket
 from omni_app.storage.tables import LatencyRollup, UsageRollup
+from tests.cases import batch, batches
 from tests.routing.test_cost import PRICES
 from tests.storage.facts import KEY, NOON, ORG, attempt, record
 
@@ -53,8 +54,12 @@ rows = st.lists(
         created_at=instants,
     ),
     min_size=1,
-    max_size=30,
+    max_size=10,
 )
+
+
+RangeCase = tuple[list[RequestRecord], tuple[datetime, datetime], Price]
+"""An org's rows, the ends of a range in any order, and any price."""
 
 
 async def write(database: Database, records: Iterable[RequestRecord]) -> None:
@@ -68,22 +73,40 @@ def money(groups: Iterable[UsageGroup | RequestRecord]) -> tuple[int, int]:
     return sum(one.cost for one in listed), sum(one.premium_cost for one in listed)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(found=rows, edges=st.tuples(instants, instants))
-async def test_any_range_adds_up_as_its_rows_do(
-    database: Database, found: list[RequestRecord], edges: tuple[datetime, datetime]
-) -> None:
-    org = uuid4()
-    found = [replace(row, org_id=org, request_id=uuid4().hex) for row in found]
-    await write(database, found)
-    start, end = min(edges), max(edges)
-    inside = [row for row in found if start <= row.created_at < end]
+@pytest.mark.invariants
+@batches()
+@given(orgs=batch(st.tuples(rows, st.tuples(instants, instants), PRICES)))
+async def test_any_range_adds_up_as_its_rows_do(database: Database, orgs: list[RangeCase]) -> None:
+    found = [(of_a_new_org(rows), edges, price) for rows, edges, price in orgs]
+    await write(database, [row for rows, _, _ in found for row in rows])
     async with database.session() as session:
-        span = {"org_id": org, "start": start, "end": end, "mode": "live"}
-        report = await reports.usage(session, **span)  # type: ignore[arg-type]
-        headline = await reports.totals(session, **span)  # type: ignore[arg-type]
-        hours = await reports.series(session, **span, bucket="hour")  # type: ignore[arg-type]
-        lines = await reports.lines(session, **span, bucket="hour", by="key")  # type: ignore[arg-type]
+        for rows, edges, price in found:
+            start, end = min(edges), max(edges)
+            inside = [row for row in rows if start <= row.created_at < end]
+            span = {"org_id": rows[0].org_id, "start": start, "end": end, "mode": "live"}
+            report = await reports.usage(session, **span)  # type: ignore[arg-type]
+            headline = await reports.totals(session, **span)  # type: ignore[arg-type]
+            hours = await reports.series(session, **span, bucket="hour")  # type: ignore[arg-type]
+            lines = await reports.lines(session, **span, bucket="hour", by="key")  # type: ignore[arg-type]
+            adds_up(inside, report, headline, hours=hours, lines=lines)
+            costs_at_any_price(price, inside, report)
+
+
+def of_a_new_org(found: list[RequestRecord]) -> list[RequestRecord]:
+    """The database is one for all examples."""
+    org = uuid4()
+    return [replace(row, org_id=org, request_id=uuid4().hex) for row in found]
+
+
+def adds_up(
+    inside: Sequence[RequestRecord],
+    report: UsageReport,
+    headline: Totals,
+    *,
+    hours: Sequence[UsageGroup],
+    lines: Sequence[Line],
+) -> None:
+    """Whatever is added up from rows and roll-ups is what the rows are."""
     assert money(inside) == (report.total_cost, report.premium_cost) == (headline.cost, headline.premium_cost)
     assert money(inside) == money(report.by_day) == money(hours) == money(line.group for line in lines)
     assert headline.requests == len(inside) == sum(one.requests for one in hours)
@@ -101,18 +124,9 @@ async def test_any_range_adds_up_as_its_rows_do(
     assert overhead == sum((line.group.overhead for line in lines), Overhead())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(found=rows, edges=st.tuples(instants, instants), price=PRICES)
-async def test_the_sums_of_a_range_cost_at_any_price_what_its_texts_cost_one_by_one(
-    database: Database, found: list[RequestRecord], edges: tuple[datetime, datetime], price: Price
-) -> None:
-    org = uuid4()
-    found = [replace(row, org_id=org, request_id=uuid4().hex) for row in found]
-    await write(database, found)
-    start, end = min(edges), max(edges)
-    texts = [row for row in found if start <= row.created_at < end and row.premium_model and not row.images]
-    async with database.session() as session:
-        report = await reports.usage(session, org_id=org, start=start, end=end, mode="live")
+def costs_at_any_price(price: Price, inside: Sequence[RequestRecord], report: UsageReport) -> None:
+    """The sums of a range cost at any price what its texts cost one by one."""
+    texts = [row for row in inside if row.premium_model and not row.images]
     for groups in (report.by_baseline, report.by_model, report.by_task, report.by_day):
         sums = sum((one.texts for one in groups), Comparable())
         assert actual_cost(price, sums.tokens) == sum(actual_cost(price, billed(row)) for row in texts)

@@ -2,26 +2,28 @@
 
 import asyncio
 import resource
+import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
 from omni_app.errors import Unavailable
 from omni_app.storage import ledger
 from omni_app.storage import spool as spool_module
 from omni_app.storage.database import DATABASE_ERRORS, Database, upgrade
 from omni_app.storage.ledger import UNKNOWN_OUTCOME, AttemptRecord, RequestRecord, RoutingRecord
-from omni_app.storage.spool import Admission, Drainer, Fact, Spool, decode, encode
+from omni_app.storage.spool import ROOM_BYTES, Admission, Drainer, Fact, Spool, decode, encode
 from omni_app.storage.tables import AttemptRow, RequestRow, RoutingLog
 from tests.product import ROOT
 from tests.servers.postgres import Postgres
@@ -165,6 +167,12 @@ async def until_drained(database: Database, names: set[str]) -> None:
             await asyncio.sleep(0.05)
 
 
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 a task of the product's does the work
+            await asyncio.sleep(0.05)
+
+
 async def test_what_was_spooled_is_in_the_ledger_after_a_flush(spool: Spool, database: Database) -> None:
     put(spool, "req_1", "req_2")
     drainer = Drainer(spool, database)
@@ -262,6 +270,28 @@ async def test_requests_are_taken_while_the_database_is_away_and_drained_when_it
     await database.close()
 
 
+async def test_rows_wait_for_an_sqlite_that_is_full_and_it_is_told(spool: Spool, sqlite_database: Database) -> None:
+    pages = 0
+
+    def limit(connection: Any, _record: Any) -> None:
+        connection.cursor().execute(f"PRAGMA max_page_count={pages}")  # 0 = as it is; never below the file's length
+
+    event.listen(sqlite_database.engine.sync_engine, "connect", limit)
+    drainer = Drainer(spool, sqlite_database)
+    names = {f"req_{number}" for number in range(500)}
+    pages = 1
+    async with running(drainer):
+        put(spool, *names)
+        await until(lambda: bool(drainer.problem))
+        assert "does not take records" in drainer.problem
+        assert drainer.waiting_bytes() >= len(names) * len(encode(record()))
+        assert segments(spool.directory) == [spool.current]
+        pages = 2**30
+        await until_drained(sqlite_database, names)
+        await until(lambda: not drainer.problem)
+    assert drainer.waiting_bytes() == 0
+
+
 async def test_rows_wait_for_a_schema_that_is_not_there_and_are_not_set_aside(spool: Spool, database: Database) -> None:
     put(spool, "req_1")
     async with database.session() as session:
@@ -333,27 +363,119 @@ def full_disk(room_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def admitted_until_full(spool: Spool) -> list[str]:
+    """Admits requests until the disk takes no more; gives those that were."""
+    names: list[str] = []
+    with suppress(Unavailable):
+        while len(names) < 10_000:
+            spool.admit(admission(f"full_{len(names)}"))
+            names.append(f"full_{len(names)}")
+    return names
+
+
+def length_of(segment: Path | None) -> int:
+    assert segment is not None
+    return segment.stat().st_size
+
+
 async def test_a_full_disk_refuses_requests_until_there_is_room_and_leaves_no_half_line(
     spool: Spool, sqlite_database: Database
 ) -> None:
     put(spool, "req_1")
-    taken = segments(spool.directory)[0].stat().st_size
-    refusals: list[Unavailable] = []
-    with full_disk(taken + 50):
-        for _ in range(2):
-            try:
-                spool.admit(admission("req_2"))
-            except Unavailable as refused:
-                refusals.append(refused)
-        problem = spool.problem()
-    assert len(refusals) == 2 and all(one.headers["Retry-After"] for one in refusals)
-    assert "disk" in problem
-    assert segments(spool.directory)[0].stat().st_size == taken
+    with full_disk(length_of(spool.current)):
+        admitted = admitted_until_full(spool)
+        taken = spool.size
+        with pytest.raises(Unavailable) as refused:
+            spool.admit(admission("req_2"))
+        assert refused.value.headers["Retry-After"]
+        assert "disk" in spool.problem() and spool.size == taken
     assert spool.problem() == "", "the disk has room again"
     put(spool, "req_3")
+    for name in admitted:
+        spool.finish(record(name))
     drainer = Drainer(spool, sqlite_database)
     await drainer.flush()
-    assert await ledger_rows(sqlite_database) == {"req_1": "", "req_3": ""}
+    assert (await ledger_rows(sqlite_database)).keys() == {"req_1", "req_3", *admitted}
+    assert drainer.damaged_lines == 0
+
+
+def test_a_process_that_has_written_nothing_knows_that_the_disk_is_full(spool: Spool) -> None:
+    with full_disk(100):
+        assert "disk" in spool.problem()
+        with pytest.raises(Unavailable):
+            spool.admit(admission())
+    assert spool.problem() == ""
+    assert [path.suffix for path in spool.directory.iterdir()] == [".log"], "no half-made segment is left"
+
+
+async def test_what_was_admitted_has_room_for_all_it_says_however_full_the_disk(
+    spool: Spool, sqlite_database: Database
+) -> None:
+    put(spool, "req_1")
+    with full_disk(length_of(spool.current)):
+        admitted = admitted_until_full(spool)
+        for name in admitted:
+            for position in range(8):
+                spool.attempt(replace(attempt(name, position), outcome="server_error", detail="\0" * 150))
+            spool.finish(replace(record(name), step_id="s" * 200))
+        written = spool.size
+    assert 2 <= len(admitted) <= length_of(spool.current) // ROOM_BYTES
+    assert sum(map(len, segments(spool.directory)[0].read_bytes().splitlines(keepends=True)[:-1])) <= written
+    dead = replay_of(spool)
+    await Drainer(dead, sqlite_database).replay()
+    assert (await ledger_rows(sqlite_database)) == dict.fromkeys(("req_1", *admitted), "")
+
+
+def replay_of(spool: Spool) -> Spool:
+    """A later process's, after this one was killed: nothing is truncated or said any more, and the lock is gone."""
+    assert spool.current is not None
+    copy = spool.current.with_name(f"{'0' * 20}-1-1.log")
+    shutil.copyfile(spool.current, copy)
+    later = Spool(spool.directory)
+    later.written = list(spool.written)
+    return later
+
+
+async def test_a_segment_that_is_over_gives_way_only_to_one_with_room(
+    tmp_path: Path, sqlite_database: Database
+) -> None:
+    spool = Spool(tmp_path / "spool", segment_bytes=3_000)
+    spool.admit(admission("req_1"))
+    with full_disk(2 * ROOM_BYTES):
+        admitted = admitted_until_full(spool)
+        spool.finish(record("req_1"))
+        for name in admitted:
+            spool.finish(record(name))
+        assert len(segments(spool.directory)) == 1 and spool.size > 3_000
+    put(spool, "req_2")
+    assert length_of(segments(spool.directory)[0]) < ROOM_BYTES, "its room was given back"
+    await Drainer(spool, sqlite_database).flush()
+    assert (await ledger_rows(sqlite_database)).keys() == {"req_1", "req_2", *admitted}
+    spool.close()
+
+
+async def test_a_disk_that_breaks_its_word_delays_the_end_of_a_request_and_loses_nothing(
+    spool: Spool, sqlite_database: Database
+) -> None:
+    spool.admit(admission("req_1"))
+    spool.admit(admission("req_2"))
+    with full_disk(spool.size + 100):  # a file may not be written as far as it reaches already
+        spool.attempt(attempt("req_1"))
+        spool.finish(record("req_1"))
+        spool.attempt(attempt("req_2"))
+        with pytest.raises(Unavailable):
+            spool.admit(admission("req_3"))
+        with pytest.raises(Unavailable):
+            spool.finish(record("nobody_admitted"))
+        spool.catch_up()
+        assert "disk" in spool.problem()
+    async with running(Drainer(spool, sqlite_database)):
+        await until_drained(sqlite_database, {"req_1"})
+    assert spool.problem() == ""
+    spool.finish(record("req_2"))
+    drainer = Drainer(spool, sqlite_database)
+    await drainer.flush()
+    assert await ledger_rows(sqlite_database) == {"req_1": "", "req_2": ""}
     assert drainer.damaged_lines == 0
 
 
@@ -361,7 +483,6 @@ def test_a_spool_that_cannot_be_made_refuses_requests_until_it_can(tmp_path: Pat
     in_the_way = tmp_path / "spool"
     in_the_way.write_text("a file")
     spool = Spool(in_the_way)
-    assert spool.problem() == ""
     for write in (lambda: spool.admit(admission()), lambda: spool.attempt(attempt()), lambda: spool.finish(record())):
         with pytest.raises(Unavailable):
             write()
@@ -434,11 +555,12 @@ async def test_a_request_of_unknown_outcome_is_a_failed_row_of_its_caller_that_c
 
 
 async def test_a_request_of_unknown_outcome_cost_what_its_attempts_cost(tmp_path: Path, database: Database) -> None:
-    dead = Spool(tmp_path / "spool", segment_bytes=1)  # each line in a segment of its own
+    dead = Spool(tmp_path / "spool", segment_bytes=1)  # each admission in a segment of its own
     dead.admit(admission())
+    put(dead, "req_2")
     dead.attempt(replace(attempt(), outcome="interrupted", cost=5))
     dead.attempt(replace(attempt(position=1), cost=70))
-    put(dead, "req_2")
+    put(dead, "req_3")
     await Drainer(dead, database).flush()
     dead.close()
     assert len(segments(dead.directory)) == 2  # the admission's, and the last one: the attempts are in the database
@@ -469,11 +591,14 @@ async def test_replaying_the_same_segments_again_changes_nothing(tmp_path: Path,
 
 async def test_a_request_of_two_segments_is_one_row(tmp_path: Path, sqlite_database: Database) -> None:
     dead = Spool(tmp_path / "spool", segment_bytes=1)
-    put(dead, "req_1")
+    dead.admit(admission("req_1"))
+    dead.attempt(attempt("req_1"))
+    put(dead, "req_2")
+    dead.finish(record("req_1"))
     dead.close()
-    assert len(segments(dead.directory)) == 3
+    assert len(segments(dead.directory)) == 2
     await Drainer(Spool(dead.directory), sqlite_database).replay()
-    assert await ledger_rows(sqlite_database) == {"req_1": ""}
+    assert await ledger_rows(sqlite_database) == {"req_1": "", "req_2": ""}
 
 
 async def test_a_replay_that_met_no_database_leaves_the_segments_for_the_next_try(tmp_path: Path) -> None:

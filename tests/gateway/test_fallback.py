@@ -1,0 +1,183 @@
+"""The walk down the chain: who is called, for how long, and what the breakers learn of it."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omni_app.errors import OmniError, ProviderError
+from omni_app.gateway.gateway import Gateway
+from omni_app.gateway.health import COOLDOWN_S, FAULTS_TO_OPEN
+from omni_app.gateway.types import ChatRequest, Opened
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest
+from tests.gateway.scripted import CALLER, DOWN, HELLO, OK, ScriptedProvider, gateway, records
+
+PATIENT = replace(HELLO, timeout_s=3.0)
+HASTY = replace(HELLO, timeout_s=0.2)
+FOREVER_S = 60.0
+
+
+@dataclass
+class Mumbling(ScriptedProvider):
+    """Its streams begin with a word where `begins`, then say no more."""
+
+    begins: bool = False
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+        self.asked.append(request)
+        if self.begins:
+            yield Delta(text="Well, ")
+        await asyncio.sleep(FOREVER_S)
+        yield OK
+
+
+async def told(served: Gateway, request: ChatRequest = PATIENT) -> list[object]:
+    async with aclosing(served.stream(CALLER, request)) as pieces:
+        return [piece async for piece in pieces]
+
+
+async def one_answer(served: Gateway) -> list[object]:
+    return [await served.chat(CALLER, HELLO)]
+
+
+async def test_a_primary_that_hangs_leaves_time_for_the_next_one(tmp_path: Path) -> None:
+    hanging, beta = ScriptedProvider("alpha", delay_s=FOREVER_S), ScriptedProvider("beta")
+    began_s = time.monotonic()
+    answer = await gateway(tmp_path, hanging, beta, total_s=30).chat(CALLER, PATIENT)
+    assert answer.model == "beta/medium" and answer.attempts[0].outcome == "total_timeout"
+    assert time.monotonic() - began_s < 3.1
+
+
+async def test_a_stream_that_does_not_begin_leaves_time_for_the_next_one(tmp_path: Path) -> None:
+    opened, *_, whole = await told(gateway(tmp_path, Mumbling("alpha"), ScriptedProvider("beta")))
+    assert isinstance(opened, Opened) and opened.deployment.id == "beta/medium" and opened.fallbacks == 1
+    assert getattr(whole, "model", "") == "beta/medium"
+
+
+async def test_a_stream_that_has_begun_may_take_all_the_time(tmp_path: Path) -> None:
+    served = gateway(tmp_path, Mumbling("alpha", begins=True), ScriptedProvider("beta"))
+    pieces = served.stream(CALLER, PATIENT)
+    began_s = time.monotonic()
+    async with aclosing(pieces):
+        assert isinstance(await anext(pieces), Opened)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2.0):
+                assert await anext(pieces) == Delta(text="Well, ")
+                await anext(pieces)
+    assert time.monotonic() - began_s >= 2.0, "nobody can take over any more, so its share does not end it"
+
+
+@pytest.mark.parametrize("whole_s", [0.2, 3.0, 5.0])
+async def test_the_last_of_the_chain_is_given_all_that_is_left(tmp_path: Path, whole_s: float) -> None:
+    alpha, beta = ScriptedProvider("alpha", [DOWN]), ScriptedProvider("beta")
+    chain = replace(HELLO, timeout_s=whole_s, pinned=("alpha/small", "beta/medium"))
+    await gateway(tmp_path, alpha, beta).chat(CALLER, chain)
+    assert alpha.asked[0].timeouts.total_s < whole_s * 0.95
+    assert beta.asked[0].timeouts.total_s > whole_s * 0.7
+
+
+async def test_no_further_model_is_called_when_too_little_time_is_left(tmp_path: Path) -> None:
+    alpha, beta = ScriptedProvider("alpha", [DOWN], delay_s=0.12), ScriptedProvider("beta")
+    chain = replace(HELLO, timeout_s=0.2, pinned=("alpha/small", "beta/medium"))
+    with pytest.raises(ProviderError, match="alpha/small"):
+        await gateway(tmp_path, alpha, beta).chat(CALLER, chain)
+    assert not beta.asked
+
+
+async def test_hasty_requests_do_not_open_the_breaker_of_a_healthy_model(tmp_path: Path) -> None:
+    alpha = ScriptedProvider("alpha", delay_s=0.3)
+    served = gateway(tmp_path, alpha, ScriptedProvider("beta", delay_s=0.3))
+    for _ in range(2 * FAULTS_TO_OPEN):
+        with pytest.raises(ProviderError):
+            await served.chat(CALLER, HASTY)
+    assert not served.health.cooling(now_s=served.clock())
+    assert (await served.chat(CALLER, HELLO)).model == "alpha/small"
+
+
+async def test_time_outs_that_were_fair_do_open_it(tmp_path: Path) -> None:
+    served = gateway(tmp_path, ScriptedProvider("alpha", delay_s=FOREVER_S), ScriptedProvider("beta"))
+    answers = await asyncio.gather(*(served.chat(CALLER, PATIENT) for _ in range(FAULTS_TO_OPEN)))
+    assert {answer.model for answer in answers} == {"beta/medium"}
+    assert set(served.health.cooling(now_s=served.clock())) == {"alpha/small"}
+
+
+async def test_of_many_requests_at_once_to_a_dead_primary_few_call_it(tmp_path: Path) -> None:
+    alpha, beta = ScriptedProvider("alpha", [DOWN]), ScriptedProvider("beta")
+    served = gateway(tmp_path, alpha, beta)
+    answers = await asyncio.gather(*(served.chat(CALLER, HELLO) for _ in range(100)))
+    assert {answer.model for answer in answers} == {"beta/medium"}
+    assert max(served.health.cooling(now_s=served.clock()).values()) <= COOLDOWN_S, "one burst is one failure"
+
+
+async def test_a_model_whose_breaker_opens_while_a_request_is_under_way_is_passed_over(tmp_path: Path) -> None:
+    alpha, beta = ScriptedProvider("alpha", [DOWN], delay_s=0.1), ScriptedProvider("beta", [DOWN])
+    served = gateway(tmp_path, alpha, beta)
+    under_way = asyncio.create_task(
+        served.chat(CALLER, replace(HELLO, pinned=("alpha/small", "beta/medium", "alpha/large")))
+    )
+    await asyncio.sleep(0.02)
+    for _ in range(FAULTS_TO_OPEN):
+        served.health.begin("beta/medium").failed(DOWN, now_s=served.clock())
+    with pytest.raises(ProviderError, match=r"alpha/small.*alpha/large"):
+        await under_way
+    assert not beta.asked
+
+
+async def test_after_the_cooldown_one_of_many_requests_probes(tmp_path: Path) -> None:
+    alpha, beta = ScriptedProvider("alpha", [DOWN]), ScriptedProvider("beta")
+    served = gateway(tmp_path, alpha, beta)
+    for _ in range(FAULTS_TO_OPEN):
+        await served.chat(CALLER, HELLO)
+    later = served.clock() + COOLDOWN_S
+    served.clock = lambda: later
+    alpha.script, alpha.delay_s, asked = [OK], 0.2, len(alpha.asked)
+    answers = await asyncio.gather(*(served.chat(CALLER, HELLO) for _ in range(50)))
+    assert len(alpha.asked) == asked + 1 and sum(answer.model == "alpha/small" for answer in answers) == 1
+    assert not served.health.cooling(now_s=later), "the probe has closed the breaker"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_a_probe_whose_caller_leaves_makes_room_for_the_next(tmp_path: Path, stream: Any) -> None:
+    alpha, beta = ScriptedProvider("alpha", [DOWN]), ScriptedProvider("beta")
+    served = gateway(tmp_path, alpha, beta)
+    for _ in range(FAULTS_TO_OPEN):
+        await served.chat(CALLER, HELLO)
+    later = served.clock() + COOLDOWN_S
+    served.clock = lambda: later
+    alpha.script, alpha.delay_s = [OK], 5.0
+    leaving = asyncio.create_task(told(served, HELLO) if stream else one_answer(served))
+    await asyncio.sleep(0.05)
+    assert served.health.cooling(now_s=later), "it probes"
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert not served.health.cooling(now_s=later)
+    assert records(tmp_path)[-1].error_code == "cancelled"
+
+
+async def test_calls_whose_callers_left_open_no_breaker(tmp_path: Path) -> None:
+    served = gateway(tmp_path, ScriptedProvider("alpha", delay_s=FOREVER_S), ScriptedProvider("beta"))
+    for _ in range(2 * FAULTS_TO_OPEN):
+        leaving = asyncio.create_task(served.chat(CALLER, HELLO))
+        await asyncio.sleep(0.01)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+    assert not served.health.cooling(now_s=served.clock())
+
+
+async def test_when_every_model_says_to_slow_down_the_caller_is_told_how_long_to_wait(tmp_path: Path) -> None:
+    busy = ProviderFault(FaultKind.RATE_LIMITED, "slow down", retry_after_s=7)
+    alpha, beta = ScriptedProvider("alpha", [busy]), ScriptedProvider("beta", [busy])
+    served = gateway(tmp_path, alpha, beta)
+    for _ in range(2):
+        with pytest.raises(OmniError) as refused:
+            await served.chat(CALLER, HELLO)
+        assert (refused.value.status, refused.value.code) == (503, "provider_error")
+        assert 6 <= int(refused.value.headers["Retry-After"]) <= 7
+    assert len(alpha.asked) + len(beta.asked) == 3, "the second request called nobody"
