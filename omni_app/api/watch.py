@@ -1,0 +1,57 @@
+"""The outermost layer: every answer is told to the observer, with its status and how long it took."""
+
+import time
+from collections.abc import Sequence
+
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from omni_app.observe.observer import CURRENT, Observer, Seen
+
+OTHER = "other"
+"""What a path without a route, and a method nobody knows, is called: a caller's text is no label."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Watch:
+    """The layer. What a route is called stands in `routes`, never in a caller's path."""
+
+    def __init__(self, app: ASGIApp, observer: Observer, routes: Sequence[Route]) -> None:
+        self._app = app
+        self._observer = observer
+        paths = {route.path for route in routes}
+        self._plain = {path: path for path in paths if "{" not in path}
+        self._prefixes = [(path.partition("{")[0], path) for path in sorted(paths) if "{" in path]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began_s = time.perf_counter()
+        seen = Seen(
+            scope["method"] if scope["method"] in METHODS else OTHER, self._route(scope["path"]), _traceparent(scope)
+        )
+        CURRENT.set(seen)
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seen.status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            seen.request_id = scope.get("omni_request_id", "")
+            seen.duration_s = time.perf_counter() - began_s
+            self._observer.answered(seen)
+
+    def _route(self, path: str) -> str:
+        found = self._plain.get(path)
+        return found or next((route for prefix, route in self._prefixes if path.startswith(prefix)), OTHER)
+
+
+def _traceparent(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"traceparent":
+            return str(value[:64], "latin-1")
+    return ""

@@ -1,0 +1,1 @@
+"""What the product says of itself while it runs: figures, a line a request, traces, alerts."""
