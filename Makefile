@@ -4,7 +4,7 @@ PYTHON_ENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate train lock conformance first-token bench-pages clean
+.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate train lock conformance chaos scale soak security invariants first-token bench-pages audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,21 @@ format: install-dev ## Format the code, and mend what the linter can mend
 conformance: install-dev ## Real clients, Python and Node, against the product (ARGS="openai llm" for some; slow, installs them)
 	@$(PYTHON_ENV) -m conformance.run $(ARGS)
 
+chaos: install-dev ## End the server under load: kill -9, SIGTERM, restarts; compare provider and ledger (ARGS="--kills 20")
+	@$(PYTHON_ENV) -m tests.faults.chaos $(ARGS)
+
+security: install-dev ## Every test that docs/SECURITY.md names, and what holds by them (ARGS="-k egress")
+	@$(PYTHON_ENV) -m tests.security $(ARGS)
+
+invariants: install-dev ## The properties of money and the ledger, 10,000 cases each, with their durations
+	@scripts/invariants.sh $(ARGS)
+
+scale: install-dev ## Several gateways and two dashboards over one Postgres and Redis: what holds, throughput against N (ARGS="--seconds 8")
+	@$(PYTHON_ENV) -m tests.faults.scale $(ARGS)
+
+soak: install-dev ## Everything at once for a long time, and whether anything grows (ARGS="--minutes 10"; 180 for the whole of it)
+	@$(PYTHON_ENV) -m tests.faults.soak $(ARGS)
+
 first-token: install-dev ## The time to first token that is added to a provider's own (ARGS=requests, 200)
 	@$(PYTHON_ENV) -m conformance.first_token $(ARGS)
 
@@ -60,6 +75,9 @@ train: install ## Train the learned part of task detection again (TASKS="file ..
 
 lock: install-dev ## Write requirements*.txt from requirements*.in (ARGS=--upgrade takes newer versions)
 	@scripts/lock.sh $(ARGS)
+
+audit: install-dev ## Bill of materials (build/sbom.json) against the lock; known vulnerabilities, where there is a network
+	@scripts/audit.sh
 
 clean: ## Remove caches and build output; keeps .venv and data
 	@scripts/clean.sh

@@ -95,6 +95,9 @@
       const wish = { id: String(fields.get("id")), grace_hours: Number(fields.get("grace")) };
       tryMakeKey("/auth/keys/rotate", wish).then((made) => made && scrollTo({ top: 0 }));
     }
+    for (const field of form.querySelectorAll("[data-next]")) {
+      field.value = new URLSearchParams(location.search).get("next") || "";
+    }
     if (form.matches("[data-keep]")) keepTyped(form);
     if (form.matches("[action^='/auth/']")) forgetTab();
   });

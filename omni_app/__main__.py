@@ -4,7 +4,9 @@ serve                         migrate, build the web app when needed, serve ever
 migrate                       bring the database to this version's schema
 keys create|list|revoke       API keys, for scripts and operators
 users reset-password EMAIL    a new password, when there is no mail
+ledger verify                 hold the ledger against itself; reads only, beside a running server too
 providers check [--call]      which providers are configured; with --call, ask each one
+providers reseal              seal the orgs' own provider keys with the current OMNI_SEALING_KEY
 evaluate                      measure task detection and routing on files of examples
 """
 
@@ -13,6 +15,7 @@ import asyncio
 import getpass
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,8 +27,14 @@ from omni_app.providers.check import check_providers
 from omni_app.providers.transport import Transport
 from omni_app.serve import StartError, prepare_database, serve
 from omni_app.settings import Settings, SettingsError, load_settings
-from omni_app.storage import accounts, keys
-from omni_app.storage.database import Database, upgrade
+from omni_app.storage import accounts, keys, provider_keys
+from omni_app.storage.database import Database, sqlite_path, upgrade
+from omni_app.storage.sealing import CannotOpen, Sealer
+from omni_app.storage.tables import utc_now
+from omni_app.verify import as_json, as_text, verify_ledger
+
+DRAINED_WITHIN = timedelta(minutes=5)
+"""From a request's end to its row, with time to spare: a worker drains its spool within tenths of a second."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,12 +85,23 @@ def parser() -> argparse.ArgumentParser:
     reset.add_argument("email")
     reset.set_defaults(run=in_session(reset_password))
 
+    ledger_commands = commands.add_parser("ledger", help="the ledger").add_subparsers(required=True, metavar="ACTION")
+    verifying = ledger_commands.add_parser("verify", help="check every invariant; exit status 1 when one is violated")
+    verifying.add_argument("--json", action="store_true", help="for machines")
+    verifying.add_argument(
+        "--settled", action="store_true", help="no server runs and every spool is read: nothing can be on its way"
+    )
+    verifying.set_defaults(run=lambda settings, options: asyncio.run(check_ledger(settings, options)))
+
     provider_commands = commands.add_parser("providers", help="providers").add_subparsers(
         required=True, metavar="ACTION"
     )
     check = provider_commands.add_parser("check", help="which providers are configured")
     check.add_argument("--call", action="store_true", help="ask each configured provider for its models")
     check.set_defaults(run=lambda settings, options: asyncio.run(show_providers(settings, call=options.call)))
+
+    resealing = provider_commands.add_parser("reseal", help="seal the orgs' own keys with OMNI_SEALING_KEY")
+    resealing.set_defaults(run=in_session(reseal_provider_keys))
 
     evaluating = commands.add_parser("evaluate", help="measure task detection and routing on files of examples")
     add_options(evaluating)
@@ -132,10 +152,11 @@ async def create_key(session: AsyncSession, settings: Settings, options: argpars
 
 
 async def list_keys(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
-    """One line a key."""
+    """One line a key; its last use to the minute, UTC."""
     for org_name, key in await keys.all_keys(session):
         state = "revoked" if key.revoked_at else "active"
-        print(f"{key.id}  {key.kind:4}  {key.prefix}…{key.last4}  {state:7}  {org_name}  {key.name}")
+        used = f"{key.last_used_at:%Y-%m-%dT%H:%MZ}" if key.last_used_at else "never used"
+        print(f"{key.id}  {key.kind:4}  {key.prefix}…{key.last4}  {state:7}  {used:17}  {org_name}  {key.name}")
     return 0
 
 
@@ -158,6 +179,38 @@ async def reset_password(session: AsyncSession, settings: Settings, options: arg
         print(f"no user {options.email}", file=sys.stderr)
         return 1
     print("password set; all sessions of this user are ended")
+    return 0
+
+
+async def check_ledger(settings: Settings, options: argparse.Namespace) -> int:
+    """Prints what each invariant came to. Unlike `in_session`, writes nothing and migrates nothing."""
+    path = sqlite_path(settings.database)
+    if path is not None and not path.exists():
+        raise StartError(f"there is no database at {path}: check OMNI_DATA_DIR and DATABASE_URL")
+    database = Database(settings.database, patience_s=None)
+    on_its_way = timedelta(0) if options.settled else timedelta(seconds=settings.provider_timeout_sec) + DRAINED_WITHIN
+    try:
+        if problem := await database.ping() or await database.schema_problem():
+            raise StartError(problem)
+        async with database.consistent_reading() as session:
+            findings = await verify_ledger(session, now=utc_now(), on_its_way=on_its_way)
+    finally:
+        await database.close()
+    print(as_json(findings) if options.json else as_text(findings))
+    return int(any(one.violations for one in findings))
+
+
+async def reseal_provider_keys(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
+    """After this `OMNI_SEALING_KEY_OTHER` opens nothing any more that is needed."""
+    other = settings.omni_sealing_key_other.get_secret_value()
+    sealer = Sealer(settings.sealing_key, purpose=provider_keys.PURPOSE, other_key=other)
+    try:
+        count = await provider_keys.reseal(session, sealer)
+    except CannotOpen:
+        print("a key was sealed with neither OMNI_SEALING_KEY nor OMNI_SEALING_KEY_OTHER; nothing is changed",
+              file=sys.stderr)  # fmt: skip
+        return 1
+    print(f"{count} keys sealed anew")
     return 0
 
 

@@ -5,6 +5,7 @@ For those who outgrow one process: any number of workers, with Postgres and Redi
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from omni_app import redaction
 from omni_app.api.app import create_api
 from omni_app.services import build_services
 from omni_app.settings import load_settings
@@ -12,6 +13,7 @@ from omni_app.settings import load_settings
 
 def create() -> ASGIApp:
     """Builds the services and the API; the services start and stop with the server."""
+    redaction.install()
     services = build_services(load_settings())
     api = create_api(services)
 
@@ -21,6 +23,7 @@ def create() -> ASGIApp:
             return
         await receive()
         await services.start()
+        services.own_process()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await services.stop()

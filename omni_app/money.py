@@ -32,6 +32,18 @@ def pico_per_token(usd_per_million: Decimal | str | int) -> int:
     return pico(Decimal(usd_per_million) / 1_000_000)
 
 
+def markup_on(cost: int, basis_points: int) -> int:
+    """What is billed on top of a cost, in pico-dollars, rounded up to a whole one. 100 basis points are one percent."""
+    return -(-cost * basis_points // 10_000)
+
+
+def cost_within(billed: int, basis_points: int) -> int:
+    """The highest cost that comes to no more than `billed` with its markup."""
+    return billed * 10_000 // (10_000 + basis_points)
+
+
 def usd_text(amount_pico: int) -> str:
     """Dollars as plain decimal text for JSON and CSV: `0.000123`, `-1.5`, `0`."""
-    return format(usd(amount_pico), "f")
+    whole, part = divmod(abs(amount_pico), PICO_PER_USD)
+    text = f"{whole}.{part:012d}".rstrip("0").removesuffix(".")
+    return f"-{text}" if amount_pico < 0 else text

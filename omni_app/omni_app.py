@@ -11,6 +11,7 @@ import reflex as rx
 from reflex.utils.prerequisites import get_web_dir
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from omni_app import redaction
 from omni_app.api.app import create_api, serves
 from omni_app.services import build_services
 from omni_app.settings import load_settings
@@ -18,6 +19,7 @@ from omni_app.ui.front import Front, log_browser_error, log_event_error, read_si
 from omni_app.ui.session import backstage
 from omni_app.ui.site import GUARDED, add_pages, head
 
+redaction.install()
 settings = load_settings()
 services = build_services(settings)
 api = create_api(services)
@@ -47,6 +49,7 @@ class FastApp(rx.App):
 async def run_services() -> AsyncIterator[None]:
     """The services live as long as the server."""
     await services.start()
+    services.own_process()
     print(WELCOME, flush=True)  # noqa: T201 for the person at the terminal
     try:
         yield

@@ -11,6 +11,8 @@ from omni_app.settings import Settings
 SESSION_MAX_AGE_S = 7 * 24 * 3600
 """A session ends after this time at the latest; the cookie goes with it."""
 LOOPBACK_NAMES = ("127.0.0.1", "localhost")
+SUBSCRIBER_BITS = 64
+"""What an IPv6 provider gives one customer at the least (RFC 6177)."""
 
 
 def allowed_origins(settings: Settings) -> tuple[str, ...]:
@@ -22,6 +24,11 @@ def allowed_origins(settings: Settings) -> tuple[str, ...]:
 def is_https(settings: Settings) -> bool:
     """Whether browsers reach us over TLS."""
     return settings.origin.startswith("https://")
+
+
+def transport_security(settings: Settings) -> dict[str, str]:
+    """On https: browsers come back over TLS alone for a year (RFC 6797). Says nothing for the host's subdomains."""
+    return {"strict-transport-security": "max-age=31536000"} if is_https(settings) else {}
 
 
 def session_cookie(settings: Settings) -> str:
@@ -47,15 +54,28 @@ def cross_site_reason(headers: Mapping[str, str], settings: Settings) -> str:
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], settings: Settings) -> str:
-    """The address that counts for limits: the peer, or what a trusted proxy says about whom it speaks for.
+    """Whom limits count: the peer, or what a trusted proxy says about whom it speaks for.
 
-    Walks `X-Forwarded-For` from its end, past `TRUSTED_PROXIES` (addresses or networks, comma-separated).
+    Walks `X-Forwarded-For` from its end, past `TRUSTED_PROXIES` (addresses or networks, comma-separated). Of IPv6 the
+    network counts, since one line has 2^64 addresses.
     """
     hops = [hop.strip() for line in forwarded_for for hop in line.split(",") if hop.strip()]
     address = peer
     while hops and _is_trusted(address, settings.trusted_proxies):
         address = hops.pop()
-    return address if _is_address(address) else peer
+    return _subscriber(address if _is_address(address) else peer)
+
+
+def _subscriber(address: str) -> str:
+    """One name for all addresses that one line is given: an IPv4 address, or the first 64 bits of an IPv6 one."""
+    if not _is_address(address):
+        return address
+    parsed = ipaddress.ip_address(address)
+    if parsed.version == 4:
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, SUBSCRIBER_BITS), strict=False))
 
 
 def _is_address(text: str) -> bool:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from omni_app.open_files import raise_limit, room_for_connections, room_for_requests
 from omni_app.settings import Settings
 from omni_app.storage import database
 
@@ -23,8 +24,8 @@ WEB_SOURCES = ("omni_app", "assets", "rxconfig.py", "reflex.lock", "requirements
 """What the built pages depend on."""
 HEADER_TIMEOUT_MS = 10_000
 """A client that has not sent its headers by then is cut off."""
-DRAIN_S = 20
-"""What is in flight may take this long after a stop was asked for."""
+LAST_STEPS_S = 5
+"""After `STOP_GRACE_SEC`: for telling whose request was cut off, and for the ledger. Then the server is killed."""
 
 
 class StartError(Exception):
@@ -117,8 +118,12 @@ def _web_files() -> Iterator[Path]:
 def server_command(settings: Settings) -> list[str]:
     """granian with one worker on the whole app; `omni_app.asgi` serves the API alone with more."""
     address = ["--host", settings.host, "--port", str(settings.port)]
+    files = raise_limit()
+    in_flight = min(settings.max_in_flight, room_for_requests(files))
+    connections = str(room_for_connections(files, in_flight=in_flight))
     limits = ["--workers", "1", "--http", "1", "--http1-header-read-timeout", str(HEADER_TIMEOUT_MS)]
-    stop = ["--workers-kill-timeout", str(DRAIN_S), "--log-level", "warning"]
+    limits += ["--backpressure", connections]
+    stop = ["--workers-kill-timeout", str(settings.stop_grace_sec + LAST_STEPS_S), "--log-level", "warning"]
     target = ["--interface", "asgi", "--factory", "omni_app.omni_app:app"]
     return [sys.executable, "-m", "granian", *address, *limits, *stop, *target]
 

@@ -2,22 +2,38 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from types import FrameType
 
 from omni_app.gateway.budgets import Budgets
-from omni_app.gateway.gateway import Gateway, Limits
+from omni_app.gateway.gateway import Gateway
+from omni_app.gateway.grounds import KeyOpener
 from omni_app.gateway.latency_exchange import LatencyExchange
+from omni_app.gateway.rate_limits import Limits
 from omni_app.gateway.sessions import Sessions
-from omni_app.limits import build_limiter
+from omni_app.limits import MemoryLimiter, build_limiter
 from omni_app.limits.base import Limiter
+from omni_app.observe import families as of
+from omni_app.observe.alerts import Alerts
+from omni_app.observe.families import FAMILIES
+from omni_app.observe.metrics import Lines, Sample, exposition
+from omni_app.observe.neighbours import Neighbours
+from omni_app.observe.observer import Observer, Reporter
+from omni_app.observe.process import process_samples
+from omni_app.observe.request_log import RequestLog
+from omni_app.observe.traces import Tracer
 from omni_app.providers.base import Provider
 from omni_app.providers.catalog import build_providers
 from omni_app.providers.transport import Transport
 from omni_app.registry import packaged_registry
 from omni_app.registry.store import load_registry, record_registry, registry_version, seed_models
 from omni_app.settings import Settings
+from omni_app.storage import provider_keys
 from omni_app.storage.answer_lengths import AnswerLengths
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.keys import KeyCache, KeyHasher
@@ -27,6 +43,7 @@ from omni_app.storage.retention import Retention
 from omni_app.storage.sealing import Sealer
 from omni_app.storage.sign_in import EmbeddedSignIn, SignIn
 from omni_app.storage.spool import Drainer, Spool
+from omni_app.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +65,23 @@ class Services:
     limiter: Limiter
     providers: dict[str, Provider]
     transport: Transport
+    turns: Turns
     spool: Spool
     drainer: Drainer
     gateway: Gateway
     budgets: Budgets
     sealer: Sealer
     """For kept prompts."""
+    key_sealer: Sealer
+    """For the orgs' own provider keys."""
     prompts: PromptKeeper
     retention: Retention
     lengths: AnswerLengths
     latencies: LatencyExchange
+    observer: Observer
+    neighbours: Neighbours
+    strangers: MemoryLimiter = field(default_factory=MemoryLimiter)
+    """This worker's count of unknown API keys, by address."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -65,9 +89,38 @@ class Services:
         """Starts the background work."""
         keeping = (self.budgets.run, self.prompts.run, self.retention.run)
         measuring = (self.lengths.run, self.latencies.run)
+        for reporter in self.observer.reporters:
+            self._tasks.append(asyncio.create_task(reporter.run(self._stopping)))
+        if self.settings.metrics_token.get_secret_value():
+            self._tasks.append(asyncio.create_task(self.neighbours.run(self._stopping, self._metric_lines)))
+        if self.settings.alert_webhook_url:
+            self._tasks.append(asyncio.create_task(self._alerts().run(self._stopping)))
         for work in (self.keys.run, self.drainer.run, *keeping, *measuring, self._follow_registry):
             self._tasks.append(asyncio.create_task(work(self._stopping)))
         self._tasks.append(asyncio.create_task(self._warm_up()))
+
+    def own_process(self) -> None:
+        """To be called once, when a server's process is this product's alone, and started."""
+        self._heed_signals()
+        gc.collect()
+        gc.freeze()  # what is there by now stays: going through it again and again stops the process for 0.1 s or more
+
+    def _heed_signals(self) -> None:
+        """From the first SIGTERM or SIGINT on, what is in flight has `STOP_GRACE_SEC`.
+
+        The server drains its connections before it tells us of the stop, so the signal itself has to. The server's own
+        stop goes on as before: an event loop hears of signals by a file descriptor, and an earlier handler is called.
+        """
+        loop = asyncio.get_running_loop()
+        later = partial(loop.call_later, self.settings.stop_grace_sec, self.gateway.cut_off)
+
+        def heed(earlier: object, number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(later)
+            if callable(earlier):
+                earlier(number, frame)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, partial(heed, signal.getsignal(number)))
 
     async def stop(self) -> None:
         """Stops it again: the ledger is drained first, then everything is closed.
@@ -85,6 +138,28 @@ class Services:
         for close in closers:
             await close()
         self.spool.close()
+        self.neighbours.close()
+
+    def _alerts(self) -> Alerts:
+        secret = self.settings.alert_webhook_secret.get_secret_value()
+        url, health = self.settings.alert_webhook_url, self.gateway.health
+        return Alerts(url, secret, database=self.database, health=health)
+
+    def metrics_text(self) -> str:
+        """What this worker and the others on the machine say of themselves, for Prometheus."""
+        return exposition(FAMILIES, [self._metric_lines(), *self.neighbours.others()])
+
+    def _metric_lines(self) -> Lines:
+        return self.observer.figures.lines(self.observer.samples(), worker=self.neighbours.number)
+
+    def _samples(self) -> Iterator[Sample]:
+        """The figures of what runs here."""
+        yield of.SPOOL, (), self.drainer.waiting_bytes()
+        yield of.LAG, (), self.drainer.lag_s()
+        yield of.DRAINED, (), self.drainer.drained_requests
+        yield of.DAMAGED, (), self.drainer.damaged_lines
+        for model, is_open in self.gateway.health.breakers(now_s=self.gateway.clock()).items():
+            yield of.BREAKER, (model.partition("/")[0], model), is_open
 
     async def problems(self) -> dict[str, str]:
         """Dependency -> what is wrong with it, empty when it is well."""
@@ -93,7 +168,7 @@ class Services:
             "database": await self.database.ping() or await self.database.schema_problem(),
             "limiter": await self.limiter.ping(),
             "providers": "" if ready else "no provider is configured",
-            "ledger": self.spool.problem(),
+            "ledger": self.spool.problem() or self.drainer.problem,
         }
 
     async def _follow_registry(self, stopping: asyncio.Event) -> None:
@@ -131,19 +206,23 @@ class Services:
 def build_services(settings: Settings) -> Services:
     """Wires everything; touches neither network nor database yet."""
     database = Database(settings.database)
-    hasher = KeyHasher(settings.key_pepper)
+    hasher = KeyHasher(settings.key_pepper, settings.omni_key_pepper_other.get_secret_value())
     spool = Spool(settings.omni_data_dir / "spool")
     limiter = build_limiter(
         settings.upstash_redis_rest_url,
         settings.upstash_redis_rest_token.get_secret_value(),
         workers=settings.rate_limit_workers,
     )
-    transport = Transport()
+    turns = Turns()
+    transport = Transport(turns, max_connections=settings.max_in_flight, client=settings.http_client)
     providers = build_providers(settings, transport)
     budgets = Budgets(database)
     sealer = Sealer(settings.secret_key, purpose=PURPOSE)
+    other_key = settings.omni_sealing_key_other.get_secret_value()
+    key_sealer = Sealer(settings.sealing_key, purpose=provider_keys.PURPOSE, other_key=other_key)
     prompts = PromptKeeper(database, sealer)
     lengths = AnswerLengths(database)
+    observer = Observer(reporters=_reporters(settings))
     gateway = Gateway(
         registry=packaged_registry(),
         providers=providers,
@@ -153,14 +232,18 @@ def build_services(settings: Settings) -> Services:
             rate_max=settings.rate_limit_max,
             rate_window_s=settings.rate_limit_window_sec,
             total_s=settings.provider_timeout_sec,
+            token_max=settings.rate_limit_tokens,
         ),
         budgets=budgets,
         prompts=prompts,
         sessions=Sessions(database),
         premium_model=settings.premium_model,
+        markup_bp=settings.markup_bp,
+        open_key=KeyOpener(providers, key_sealer),
         expected_output=lengths.medians,
+        on_finished=observer.finished,
     )
-    return Services(
+    services = Services(
         settings=settings,
         database=database,
         hasher=hasher,
@@ -169,16 +252,37 @@ def build_services(settings: Settings) -> Services:
         limiter=limiter,
         providers=providers,
         transport=transport,
+        turns=turns,
         spool=spool,
         drainer=Drainer(spool, database, budgets.outstanding),
         gateway=gateway,
         budgets=budgets,
         sealer=sealer,
+        key_sealer=key_sealer,
         prompts=prompts,
         retention=Retention(database),
         lengths=lengths,
         latencies=LatencyExchange(database, gateway.latencies),
+        observer=observer,
+        neighbours=Neighbours(settings.omni_data_dir / "metrics"),
     )
+    observer.sources += [services._samples, process_samples, *(one.samples for one in observer.reporters)]
+    return services
+
+
+def _reporters(settings: Settings) -> list[Reporter]:
+    """Those that were asked for."""
+    found: list[Reporter] = [RequestLog()] if settings.log_requests == "on" else []
+    if settings.otel_exporter_otlp_endpoint:
+        found.append(
+            Tracer(
+                settings.otel_exporter_otlp_endpoint,
+                headers=settings.otlp_headers,
+                ratio=settings.otel_traces_sampler_arg,
+                service=settings.otel_service_name,
+            )
+        )
+    return found
 
 
 def _sign_in(settings: Settings) -> SignIn:

@@ -7,9 +7,11 @@ An empty variable counts as unset. A half-configured environment is refused with
 import os
 import secrets
 from collections.abc import Mapping
+from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -56,7 +58,7 @@ BaseUrl = Annotated[str, BeforeValidator(_without_slash)]
 class Settings(BaseSettings):
     """Every setting, by the name of its environment variable (case-insensitive)."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     # Where we are
     omni_env: Literal["development", "production"] = "development"
@@ -70,6 +72,13 @@ class Settings(BaseSettings):
     # Secrets of ours
     omni_secret_key: SecretStr = SecretStr("")
     omni_key_pepper: SecretStr = SecretStr("")
+    omni_key_pepper_other: SecretStr = SecretStr("")
+    """The pepper before or after `OMNI_KEY_PEPPER`: keys under it are let in, and come under that one."""
+
+    omni_sealing_key: SecretStr = SecretStr("")
+    """Seals the orgs' own provider keys; `OMNI_SECRET_KEY` when it is not set."""
+    omni_sealing_key_other: SecretStr = SecretStr("")
+    """The one before: what it sealed is opened."""
 
     # Data
     database_url: str = ""
@@ -102,12 +111,34 @@ class Settings(BaseSettings):
 
     # Routing and limits
     premium_model: str = ""
+    markup_percent: Decimal = Field(default=Decimal(0), ge=0, le=1_000, decimal_places=2)
+    """Billed on top of what providers charge."""
     rate_limit_max: int = Field(default=100, ge=1, le=1_000_000)
     rate_limit_window_sec: int = Field(default=60, ge=1, le=86_400)
+    rate_limit_tokens: int = Field(default=0, ge=0, le=1_000_000_000)
+    """Tokens per org and window; 0 = no limit."""
     rate_limit_workers: int = Field(default=1, ge=1, le=10_000)
     """How many worker processes, on all machines, share one Redis: each enforces its share while Redis is away."""
     max_body_bytes: int = Field(default=10_000_000, ge=1_000, le=100_000_000)
     provider_timeout_sec: float = Field(default=120.0, gt=0, le=3600)
+    max_in_flight: int = Field(default=4_000, ge=1, le=20_000)
+    """Requests that one worker holds at once; a long body counts as several."""
+    http_client: Literal["own", "aiohttp"] = "own"
+    """What speaks HTTP with providers (`omni_app.providers.transport.CLIENTS`)."""
+    stop_grace_sec: int = Field(default=15, ge=0, le=3600)
+    """What is in flight when a stop is asked for may take this long; then it is cut off, and told so."""
+
+    # What is seen of it while it runs
+    metrics_token: SecretStr = SecretStr("")
+    """Who holds it may read `/metrics`; unset, nobody may."""
+    log_requests: Literal["on", "off"] = "off"
+    alert_webhook_url: str = ""
+    alert_webhook_secret: SecretStr = SecretStr("")
+    otel_exporter_otlp_endpoint: BaseUrl = ""
+    otel_exporter_otlp_headers: SecretStr = SecretStr("")
+    """`name=value,name=value`, percent-encoded, as OpenTelemetry's own libraries read it."""
+    otel_traces_sampler_arg: float = Field(default=1.0, ge=0.0, le=1.0)
+    otel_service_name: str = "omni-model-router"
 
     # Mail
     smtp_url: SecretStr = SecretStr("")
@@ -135,6 +166,7 @@ class Settings(BaseSettings):
                 ("supabase_url", "supabase_service_key"),
                 ("upstash_redis_rest_url", "upstash_redis_rest_token"),
                 ("smtp_url", "mail_from"),
+                ("alert_webhook_url", "alert_webhook_secret"),
             )
             for have, lack in ((one.upper(), other.upper()), (other.upper(), one.upper()))
             if self._is_set(have.lower()) and not self._is_set(lack.lower())
@@ -147,9 +179,24 @@ class Settings(BaseSettings):
             ]
         problems += [
             f"{name.upper()} is too short: at least 32 characters"
-            for name in ("omni_secret_key", "omni_key_pepper")
+            for name in (
+                "omni_secret_key",
+                "omni_key_pepper",
+                "omni_key_pepper_other",
+                "omni_sealing_key",
+                "omni_sealing_key_other",
+            )
             if self._is_set(name) and len(getattr(self, name).get_secret_value()) < 32
         ]
+        if self._is_set("alert_webhook_url") and not self.alert_webhook_url.startswith(("https://", "http://")):
+            problems.append("ALERT_WEBHOOK_URL: must start with https:// or http://")
+        if self._is_set("metrics_token") and len(self.metrics_token.get_secret_value()) < 16:
+            problems.append("METRICS_TOKEN is too short: at least 16 characters")
+        if self._is_set("omni_key_pepper_other"):
+            if not self._is_set("omni_key_pepper"):
+                problems.append("OMNI_KEY_PEPPER_OTHER is set but OMNI_KEY_PEPPER is not: say which one new keys get")
+            elif self.omni_key_pepper == self.omni_key_pepper_other:
+                problems.append("OMNI_KEY_PEPPER_OTHER is the same as OMNI_KEY_PEPPER: unset it")
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -157,6 +204,17 @@ class Settings(BaseSettings):
     def _is_set(self, name: str) -> bool:
         value = getattr(self, name)
         return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+    @property
+    def markup_bp(self) -> int:
+        """The markup in basis points: 100 are one percent."""
+        return int(self.markup_percent * 100)
+
+    @property
+    def otlp_headers(self) -> dict[str, str]:
+        """What goes with every batch of spans."""
+        pairs = (one.partition("=") for one in self.otel_exporter_otlp_headers.get_secret_value().split(",") if one)
+        return {unquote(name).strip(): unquote(value).strip() for name, _, value in pairs}
 
     def provider_key(self, provider: str) -> str:
         """The provider's API key, or "" when it is not configured."""
@@ -185,6 +243,11 @@ class Settings(BaseSettings):
     def secret_key(self) -> str:
         """Signs and encrypts what is ours; generated once into the data directory when not set."""
         return self.omni_secret_key.get_secret_value() or _stored_secret(self.omni_data_dir / "secret_key")
+
+    @property
+    def sealing_key(self) -> str:
+        """Seals the orgs' own provider keys."""
+        return self.omni_sealing_key.get_secret_value() or self.secret_key
 
     @property
     def key_pepper(self) -> str:

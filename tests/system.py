@@ -36,9 +36,15 @@ def postgres_programs() -> Path | None:
     return None
 
 
+def libfaketime() -> Path | None:
+    """The library that gives a process another time (`LD_PRELOAD`)."""
+    places = (path for base in ("/usr/lib", "/usr/local/lib") for path in Path(base).glob("**/libfaketimeMT.so.1"))
+    return next(places, None)
+
+
 def missing_debian_packages() -> list[str]:
     """What `apt-get install` would have to bring."""
-    needs = {"chromium": chromium(), "postgresql": postgres_programs()}
+    needs = {"chromium": chromium(), "postgresql": postgres_programs(), "faketime": libfaketime()}
     return [package for package, found in needs.items() if found is None]
 
 

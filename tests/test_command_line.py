@@ -1,16 +1,23 @@
 """The operator's command line, run as a process."""
 
+import asyncio
+import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from omni_app.storage.database import hold_sqlite_lock
+from omni_app.storage.database import Database, hold_sqlite_lock
 from omni_app.storage.keys import checksum_ok
+from omni_app.storage.tables import utc_now
+from tests.migrated import migrate
 from tests.product import ROOT, unconfigured_environment
+from tests.verify.world import fill
 
 
 def omni(folder: Path, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -33,6 +40,7 @@ def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     listed = omni(tmp_path, "keys", "list").stdout
     key_id = listed.split()[0]
     assert key not in listed and f"omr_live_…{key[-4:]}" in listed and "Acme" in listed
+    assert "never used" in listed
     assert omni(tmp_path, "keys", "revoke", key_id).stdout.strip() == f"revoked {key_id}"
     assert "revoked" in omni(tmp_path, "keys", "list").stdout
     assert omni(tmp_path, "keys", "revoke", key_id).returncode == 1
@@ -82,3 +90,51 @@ def test_providers_say_what_to_set(tmp_path: Path) -> None:
 def test_resetting_an_unknown_users_password_says_so(tmp_path: Path, email: str) -> None:
     done = omni(tmp_path, "users", "reset-password", email, stdin="a wonderful horse 9\na wonderful horse 9\n")
     assert done.returncode == 1 and f"no user {email}" in done.stderr
+
+
+@pytest.fixture
+def kept_ledger(tmp_path: Path) -> Path:
+    """A data folder's database with one of everything in its ledger."""
+
+    async def work() -> None:
+        database = Database(f"sqlite:///{tmp_path / 'omni.db'}")
+        await fill(database, tmp_path, at=utc_now())
+        await database.close()
+
+    migrate(f"sqlite:///{tmp_path / 'omni.db'}")
+    asyncio.run(work())
+    return tmp_path / "omni.db"
+
+
+def test_a_ledger_is_verified_and_left_as_it_is(tmp_path: Path, kept_ledger: Path) -> None:
+    before = kept_ledger.read_bytes()
+    done = omni(tmp_path, "ledger", "verify")
+    assert done.returncode == 0 and done.stderr == ""
+    table, *_ = done.stdout.partition("\nnot checked")
+    assert all(line.split()[-1] == "0" for line in table.splitlines()[1:])
+    assert "a request costs what its attempts cost" in table
+    assert "an attempt keeps no cached tokens" in done.stdout
+    assert kept_ledger.read_bytes() == before
+
+
+def test_a_tampered_ledger_is_told_with_status_1(tmp_path: Path, kept_ledger: Path) -> None:
+    with closing(sqlite3.connect(kept_ledger)) as database, database:
+        database.execute("UPDATE requests SET cost = cost + 1 WHERE error_code = 'unknown_outcome'")
+    done = omni(tmp_path, "ledger", "verify")
+    assert done.returncode == 1
+    assert (
+        "a request of unknown outcome costs what its attempts cost: req_dead: 8 is kept, 7 is computed" in done.stdout
+    )
+    machine = omni(tmp_path, "ledger", "verify", "--json", "--settled")
+    told = json.loads(machine.stdout)
+    assert machine.returncode == 1 and told["ok"] is False
+    broken = {one["invariant"]: one for one in told["invariants"] if one["violations"]}
+    assert broken["a request of unknown outcome costs what its attempts cost"]["examples"] == [
+        "req_dead: 8 is kept, 7 is computed"
+    ]
+
+
+def test_verifying_makes_no_database(tmp_path: Path) -> None:
+    done = omni(tmp_path, "ledger", "verify")
+    assert done.returncode == 1 and "there is no database at" in done.stderr
+    assert not (tmp_path / "omni.db").exists()

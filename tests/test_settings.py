@@ -74,6 +74,17 @@ def test_production_asks_for_its_secrets_and_a_database(monkeypatch: pytest.Monk
     assert [line.split()[0] for line in lines] == ["OMNI_SECRET_KEY", "OMNI_KEY_PEPPER", "PUBLIC_URL", "DATABASE_URL"]
 
 
+@pytest.mark.parametrize(
+    ("pepper", "other", "says"),
+    [("", "b" * 40, "OMNI_KEY_PEPPER is not"), ("a" * 40, "a" * 40, "the same"), ("a" * 40, "b", "too short")],
+)
+def test_the_other_pepper_is_a_whole_and_another_one(
+    monkeypatch: pytest.MonkeyPatch, pepper: str, other: str, says: str
+) -> None:
+    (line,) = problems(monkeypatch, OMNI_KEY_PEPPER=pepper, OMNI_KEY_PEPPER_OTHER=other)
+    assert "OMNI_KEY_PEPPER_OTHER" in line and says in line
+
+
 def test_secrets_are_made_once_and_readable_by_the_owner_alone(tmp_path: Path) -> None:
     settings = Settings(omni_data_dir=tmp_path)
     assert settings.key_pepper == settings.key_pepper != settings.secret_key

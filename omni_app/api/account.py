@@ -18,12 +18,14 @@ from omni_app.api.forms import (
     read_form,
     refuse_cross_site,
     safe_next,
+    session_token,
     sign_in_at,
     signed_in,
 )
 from omni_app.api.json_body import read_json_object
 from omni_app.api.responses import json_response
 from omni_app.errors import InvalidRequest, OmniError, RateLimited
+from omni_app.limits.base import Quota
 from omni_app.origin import is_https, session_cookie
 from omni_app.routing.types import KeyKind
 from omni_app.services import Services
@@ -55,7 +57,8 @@ def routes(services: Services) -> list[Route]:
                     password=form.get("password", ""),
                     org_name=_org_name(form),
                 )
-                token = await accounts.open_session(session, user_id=who.user_id)
+                before = session_token(request, settings)
+                token = await accounts.open_session(session, user_id=who.user_id, instead_of=before)
                 await session.commit()
         except OmniError as error:
             return back("/signup/", error_code(error), after=form.get("next", ""))
@@ -71,7 +74,8 @@ def routes(services: Services) -> list[Route]:
                 who = await services.sign_in.verify_password(session, email=email, password=form.get("password", ""))
                 if who is None:
                     return back("/login/", "wrong", after=after)
-                token = await accounts.open_session(session, user_id=who.user_id)
+                before = session_token(request, settings)
+                token = await accounts.open_session(session, user_id=who.user_id, instead_of=before)
                 await session.commit()
         except OmniError as error:
             return back("/login/", error_code(error), after=after)
@@ -79,8 +83,7 @@ def routes(services: Services) -> list[Route]:
 
     async def logout(request: Request) -> Response:
         refuse_cross_site(request, settings)
-        token = request.cookies.get(session_cookie(settings), "")
-        if token:
+        if token := session_token(request, settings):
             async with services.database.reading() as session:
                 await accounts.close_session(session, token=token)
                 await session.commit()
@@ -115,7 +118,7 @@ def routes(services: Services) -> list[Route]:
 
 
 async def _limit(services: Services, subject: str, limit: int) -> None:
-    verdict = await services.limiter.hit(subject, limit=limit, window_s=LOGIN_WINDOW_S)
+    verdict = await services.limiter.take(Quota(subject, limit, LOGIN_WINDOW_S))
     if not verdict.allowed:
         wait_s = -int(-verdict.reset_s // 1)
         raise RateLimited(f"too many new keys: try again in {wait_s} s", headers={"Retry-After": str(wait_s)})

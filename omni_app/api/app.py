@@ -19,25 +19,34 @@ from omni_app.api import (
     health,
     key_routes,
     messages,
+    metrics,
     models,
+    request_export,
     router_debug,
     team,
     usage,
 )
+from omni_app.api.dispatch import Dispatch
 from omni_app.api.idempotency import Idempotency
+from omni_app.api.load_shedding import LoadShedding
 from omni_app.api.responses import on_http_error, on_omni_error, on_unexpected_error
+from omni_app.api.watch import Watch
 from omni_app.errors import OmniError
 from omni_app.gateway.types import new_request_id
+from omni_app.open_files import raise_limit, room_for_requests
+from omni_app.origin import transport_security
 from omni_app.services import Services
+from omni_app.settings import Settings
 
 PREFIXES = ("/v1/", "/auth/")
-EXACT = frozenset({"/v1", "/auth", "/health", "/ready", "/openapi.json", "/docs", "/estimate"})
+EXACT = frozenset({"/v1", "/auth", "/health", "/ready", "/openapi.json", "/docs", "/metrics", "/estimate"})
 
 ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
     (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
 )
 
 
@@ -57,10 +66,12 @@ def create_api(services: Services) -> ASGIApp:
         *models.routes(services),
         *router_debug.routes(services),
         *health.routes(services),
+        *metrics.routes(services),
         *documents.routes(services),
         *account.routes(services),
         *key_routes.routes(services),
         *exports.routes(services),
+        *request_export.routes(services),
         *team.routes(services),
         *estimate.routes(services),
     ]
@@ -73,25 +84,31 @@ def create_api(services: Services) -> ASGIApp:
         },
     )
     app.router.redirect_slashes = False
-    return Envelope(Idempotency(app, services), cors_origin=services.settings.cors_origin)
+    most = min(services.settings.max_in_flight, room_for_requests(raise_limit()))
+    served = Idempotency(Dispatch(routes, otherwise=app), services)
+    shedding = LoadShedding(served, services.turns, most_in_flight=most)
+    services.observer.sources.append(shedding.samples)
+    return Watch(Envelope(shedding, services.settings), services.observer, routes)
 
 
 class Envelope:
-    """Outermost layer: gives the request its id, and every answer its id, security and CORS headers.
+    """Gives the request its id, and every answer its id, security and CORS headers.
 
     `scope["omni_headers"]` is where endpoints leave further headers, so that errors carry them too.
     """
 
-    def __init__(self, app: ASGIApp, *, cors_origin: str) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._cors_origin = cors_origin.encode()
+        self._cors_origin = settings.cors_origin.encode()
+        transport = transport_security(settings).items()
+        self._always = (*ALWAYS, *((name.encode(), value.encode()) for name, value in transport))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         scope["omni_request_id"] = new_request_id()
-        scope["omni_headers"] = [(b"x-request-id", scope["omni_request_id"].encode()), *ALWAYS]
+        scope["omni_headers"] = [(b"x-request-id", scope["omni_request_id"].encode()), *self._always]
         if scope["path"].startswith("/v1"):
             scope["omni_headers"] += self._cors(scope)
             if scope["method"] == "OPTIONS":

@@ -4,23 +4,31 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from omni_app.errors import InvalidApiKey, InvalidRequest, ProviderError
-from omni_app.gateway.gateway import Gateway
+from omni_app.errors import InvalidApiKey, InvalidRequest, ProviderError, RateLimited
+from omni_app.gateway.rate_limits import rate_limit_headers
 from omni_app.gateway.types import Caller
-from omni_app.limits.base import Verdict
+from omni_app.limits.base import Quota
+from omni_app.origin import client_address
 from omni_app.providers.base import HOP_HEADER
-from omni_app.storage.keys import KeyCache
+from omni_app.services import Services
+from omni_app.settings import Settings
+from omni_app.storage.keys import ApiKey, checksum_ok
 
 OWN_PROVIDER = "this server is configured as its own provider: check the provider's base URL"
 NO_KEY = "no API key: send `Authorization: Bearer omr_…` or `X-API-Key: omr_…`"
+
+
+UNKNOWN_KEYS_A_MINUTE = 100
+"""Keys that one address may present and nobody knows, before the database is asked no more. Stated: a program with an
+old key that tries again every second stays below; to guess a key is hopeless at any rate (190 bits)."""
+STRANGERS = (UNKNOWN_KEYS_A_MINUTE, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Doorkeeper:
     """Authenticates and limits every `/v1` call."""
 
-    keys: KeyCache
-    gateway: Gateway
+    services: Services
 
     async def admit(self, request: Request) -> Caller:
         """Who is calling. Raises `InvalidApiKey`, `InvalidRequest` or `RateLimited`; sets the rate-limit headers.
@@ -29,37 +37,59 @@ class Doorkeeper:
         """
         if HOP_HEADER in request.headers:
             raise ProviderError(OWN_PROVIDER, status=508)
-        key = await self.keys.authenticate(presented_key(request))
-        caller = Caller.with_key(key)
-        verdict = await self.gateway.admit(caller)
-        request.scope["omni_headers"].extend(rate_limit_headers(verdict))
+        caller = Caller.with_key(await self.identify(request))
+        verdict = await self.services.gateway.admit(caller)
+        headers = rate_limit_headers(verdict).items()
+        request.scope["omni_headers"].extend((name.encode(), value.encode()) for name, value in headers)
         if "omni_refusal" in request.scope:  # of a layer before the routes
             raise request.scope["omni_refusal"]
         return caller
 
+    async def identify(self, request: Request) -> ApiKey:
+        """Whose key was presented. Raises `InvalidApiKey`, `InvalidRequest`, or `RateLimited` to an address that keeps
+        presenting keys which nobody knows; a key that this worker has seen to be good passes from anywhere.
+        """
+        presented, keys = presented_key(request), self.services.keys
+        known = keys.known(presented)
+        if known is not None:
+            return known
+        if not checksum_ok(presented):
+            return await keys.authenticate(presented)  # refuses it without a look-up
+        strangers = self.services.strangers
+        verdict = strangers.count(Quota(address_of(request, self.services.settings), *STRANGERS))
+        if not verdict.allowed:
+            wait_s = max(1, -int(-verdict.reset_s // 1))
+            raise RateLimited(
+                f"too many unknown API keys from this address; try again in {wait_s} s",
+                headers={"Retry-After": str(wait_s)},
+            )
+        key = await keys.authenticate(presented)
+        strangers.settle(verdict, 0)
+        return key
+
 
 def presented_key(request: Request) -> str:
-    """The key in either header. Raises `InvalidApiKey` without one, `InvalidRequest` with two that differ."""
-    presented = {key for key in (_bearer(request), request.headers.get("x-api-key", "").strip()) if key}
+    """The key in either header, in however many lines. Raises `InvalidApiKey` without one, `InvalidRequest` with two
+    that differ.
+    """
+    bearers = map(_bearer, request.headers.getlist("authorization"))
+    plain = (line.strip() for line in request.headers.getlist("x-api-key"))
+    presented = {key for key in (*bearers, *plain) if key}
     if not presented:
         raise InvalidApiKey(NO_KEY, headers={"WWW-Authenticate": "Bearer"})
     if len(presented) > 1:
-        raise InvalidRequest("Authorization and X-API-Key hold two different keys: send one")
+        raise InvalidRequest("this request holds two different keys: send one, in Authorization or in X-API-Key")
     return presented.pop()
 
 
-def _bearer(request: Request) -> str:
-    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+def _bearer(line: str) -> str:
+    scheme, _, value = line.partition(" ")
     if scheme and scheme.lower() != "bearer":
         raise InvalidApiKey("Authorization: must be `Bearer <key>`", headers={"WWW-Authenticate": "Bearer"})
     return value.strip()
 
 
-def rate_limit_headers(verdict: Verdict) -> list[tuple[bytes, bytes]]:
-    """`x-ratelimit-limit`, `-remaining`, `-reset` (whole seconds, rounded up) and the limiter's mode."""
-    return [
-        (b"x-ratelimit-limit", str(verdict.limit).encode()),
-        (b"x-ratelimit-remaining", str(verdict.remaining).encode()),
-        (b"x-ratelimit-reset", str(-int(-verdict.reset_s // 1)).encode()),
-        (b"x-ratelimit-mode", verdict.mode.encode()),
-    ]
+def address_of(request: Request, settings: Settings) -> str:
+    """Whom limits by address count this request for."""
+    peer = request.client.host if request.client else ""
+    return client_address(peer, request.headers.getlist("x-forwarded-for"), settings)

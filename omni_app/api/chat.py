@@ -15,7 +15,9 @@ from omni_app.api.json_body import read_json_object
 from omni_app.api.responses import error_body, json_response, money, request_id
 from omni_app.api.sse import EventStream, event
 from omni_app.errors import InvalidRequest
+from omni_app.gateway.rate_limits import rate_limit_headers
 from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened
+from omni_app.limits.base import Verdict
 from omni_app.money import usd_text
 from omni_app.providers.base import Delta
 from omni_app.routing.staying import Staying
@@ -27,7 +29,7 @@ MAX_TIMEOUT_MS = 3_600_000
 
 def routes(services: Services) -> list[Route]:
     """The two chat endpoints; they differ in their fields and in the task."""
-    door = Doorkeeper(services.keys, services.gateway)
+    door = Doorkeeper(services)
     max_bytes = services.settings.max_body_bytes
 
     async def read(request: Request, *, endpoint: str) -> tuple[Caller, ChatRequest]:
@@ -100,7 +102,9 @@ async def streamed(services: Services, caller: Caller, chat_request: ChatRequest
 
 def opened_headers(opened: Opened) -> dict[str, str]:
     """What is known of a stream when it begins; its cost is in its last event."""
-    return {"x-omni-model": opened.deployment.id, "x-omni-fallbacks": str(opened.fallbacks)}
+    return {"x-omni-model": opened.deployment.id, "x-omni-fallbacks": str(opened.fallbacks)} | token_headers(
+        opened.tokens_left
+    )
 
 
 def delta_body(delta: Delta) -> dict[str, Any]:
@@ -109,13 +113,14 @@ def delta_body(delta: Delta) -> dict[str, Any]:
 
 
 def deadline_s(request: Request) -> float | None:
-    """The client's own deadline, from `x-omni-timeout-ms`."""
+    """What is left of the client's own deadline, from `x-omni-timeout-ms`; standing in line counts."""
     text = request.headers.get("x-omni-timeout-ms")
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= MAX_TIMEOUT_MS):
         raise InvalidRequest(f"x-omni-timeout-ms: must be a whole number between 1 and {MAX_TIMEOUT_MS}")
-    return int(text) / 1000
+    waited_s: float = request.scope.get("omni_waited_s", 0.0)
+    return max(0.001, int(text) / 1000 - waited_s)
 
 
 def answer_body(answer: Answer) -> dict[str, Any]:
@@ -137,6 +142,7 @@ def answer_body(answer: Answer) -> dict[str, Any]:
         "request_id": answer.request_id,
         "decision_id": answer.request_id,
     }
+    body |= billed_body(answer)
     if answer.tool_calls:
         body["tool_calls"] = [dict(call) for call in answer.tool_calls]
     if answer.images:
@@ -144,16 +150,36 @@ def answer_body(answer: Answer) -> dict[str, Any]:
     return body
 
 
+def billed_body(answer: Answer) -> dict[str, Any]:
+    """The cost with its markup; nothing where there is no markup."""
+    return {} if answer.billed is None else {"billed": money(answer.billed)}
+
+
 def attempt_body(attempt: Attempt) -> dict[str, Any]:
     """One attempt as callers see it."""
-    return {"model": attempt.model, "outcome": attempt.outcome, "latency_ms": attempt.latency_ms}
+    told = {"model": attempt.model, "outcome": attempt.outcome, "latency_ms": attempt.latency_ms}
+    return told | ({"byok": True} if attempt.byok else {})
 
 
 def answer_headers(answer: Answer) -> dict[str, str]:
     """What a proxy or a log wants without reading the body. The overhead is what we added to the models' own time."""
-    return {
-        "x-omni-model": answer.model,
-        "x-omni-cost-usd": usd_text(answer.cost),
-        "x-omni-overhead-ms": str(max(0, answer.latency_ms - sum(one.latency_ms for one in answer.attempts))),
-        "x-omni-fallbacks": str(len(answer.attempts) - 1),
-    }
+    return (
+        {
+            "x-omni-model": answer.model,
+            "x-omni-cost-usd": usd_text(answer.cost),
+            "x-omni-overhead-ms": str(max(0, answer.latency_ms - sum(one.latency_ms for one in answer.attempts))),
+            "x-omni-fallbacks": str(len(answer.attempts) - 1),
+        }
+        | token_headers(answer.tokens_left)
+        | billed_headers(answer)
+    )
+
+
+def billed_headers(answer: Answer) -> dict[str, str]:
+    """As `billed_body`."""
+    return {} if answer.billed is None else {"x-omni-billed-usd": usd_text(answer.billed)}
+
+
+def token_headers(left: Verdict | None) -> dict[str, str]:
+    """`x-ratelimit-limit-tokens` and so on, as OpenAI names them; nothing without such a limit."""
+    return {} if left is None else rate_limit_headers(left, of="-tokens")

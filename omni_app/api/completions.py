@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from omni_app.api.auth import Doorkeeper
-from omni_app.api.chat import answer_headers, attempt_body, deadline_s, opened_headers, session_body
+from omni_app.api.chat import answer_headers, attempt_body, billed_body, deadline_s, opened_headers, session_body
 from omni_app.api.checks import check_choice, check_string, check_whole, wrong
 from omni_app.api.json_body import read_json_object
 from omni_app.api.openai_schema import check_omni, own_options, parse_completions, parse_model
@@ -37,7 +37,7 @@ ERROR_TYPES: Mapping[int, str] = {
 
 def routes(services: Services) -> list[Route]:
     """The OpenAI-compatible endpoints."""
-    door = Doorkeeper(services.keys, services.gateway)
+    door = Doorkeeper(services)
     max_bytes = services.settings.max_body_bytes
 
     async def completions(request: Request) -> Response:
@@ -123,19 +123,23 @@ def omni_body(answer: Answer) -> dict[str, Any]:
     """What the router did, beside OpenAI's own fields; `session` from the second step of an agent session on."""
     session = session_body(answer.decision.staying)
     told = {} if session is None else {"session": session}
-    return told | {
-        "task": answer.task,
-        "provider": answer.provider,
-        "cost": money(answer.cost),
-        "savings": None if answer.savings is None else money(answer.savings),
-        "premium_model": answer.premium_model or None,
-        "latency_ms": answer.latency_ms,
-        "attempts": [attempt_body(attempt) for attempt in answer.attempts],
-        "simulated": answer.simulated,
-        "estimated": answer.usage.estimated,
-        "warnings": list(answer.warnings),
-        "decision_id": answer.request_id,
-    }
+    return (
+        told
+        | {
+            "task": answer.task,
+            "provider": answer.provider,
+            "cost": money(answer.cost),
+            "savings": None if answer.savings is None else money(answer.savings),
+            "premium_model": answer.premium_model or None,
+            "latency_ms": answer.latency_ms,
+            "attempts": [attempt_body(attempt) for attempt in answer.attempts],
+            "simulated": answer.simulated,
+            "estimated": answer.usage.estimated,
+            "warnings": list(answer.warnings),
+            "decision_id": answer.request_id,
+        }
+        | billed_body(answer)
+    )
 
 
 def usage_body(usage: Usage) -> dict[str, Any]:

@@ -71,7 +71,8 @@ def _operation(path: str, method: str, operation: dict[str, Any], specification:
 
 
 def _schema(holder: dict[str, Any], specification: dict[str, Any]) -> dict[str, Any]:
-    return _resolve(holder["content"]["application/json"]["schema"], specification)
+    (content,) = holder["content"].values()
+    return _resolve(content["schema"], specification)
 
 
 def _resolve(schema: dict[str, Any], specification: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ FEW = 16
 
 def routes(services: Services) -> list[Route]:
     """The one endpoint."""
-    door = Doorkeeper(services.keys, services.gateway)
+    door = Doorkeeper(services)
     embedder = Embedder(services.gateway, services.database)
 
     async def embeddings(request: Request) -> Response:

@@ -23,6 +23,7 @@ from omni_app.api.responses import json_response
 from omni_app.errors import InvalidRequest, PermissionDenied, RateLimited, Unavailable
 from omni_app.gateway.estimate import Estimator, Tally
 from omni_app.gateway.gateway import Gateway
+from omni_app.limits.base import Quota
 from omni_app.origin import client_address, cross_site_reason
 from omni_app.registry.registry import packaged_file
 from omni_app.routing.types import Priority, Task
@@ -82,7 +83,7 @@ def routes(services: Services) -> list[Route]:
             raise PermissionDenied(reason)
         peer = request.client.host if request.client else ""
         address = client_address(peer, request.headers.getlist("x-forwarded-for"), settings)
-        verdict = await services.limiter.hit(f"estimate:{address}", limit=PARTS_LIMIT, window_s=PARTS_WINDOW_S)
+        verdict = await services.limiter.take(Quota(f"estimate:{address}", PARTS_LIMIT, PARTS_WINDOW_S))
         if not verdict.allowed:
             wait_s = str(max(1, -int(-verdict.reset_s // 1)))
             raise RateLimited("too many parts at once: go on in a moment", headers={"Retry-After": wait_s})

@@ -34,6 +34,7 @@ HEADINGS = (
     "baseline_cost_usd",
     "saved_usd",
     "failed_attempts_cost_usd",
+    "billed_usd",
 )
 BREAKDOWNS = ("model", "task", "key", "provider")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -45,8 +46,7 @@ def routes(services: Services) -> list[Route]:
     """The one export."""
 
     async def usage_csv(request: Request) -> Response:
-        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            raise PermissionDenied("this request came from another site")
+        refuse_other_sites(request)
         who = await signed_in(request, services)
         values = query_values(request, known=("mode", "by", "bucket", "from", "to"))
         mode = check_choice(values.get("mode", "live"), "mode", ("live", "test"))
@@ -66,6 +66,12 @@ def routes(services: Services) -> list[Route]:
         )
 
     return [Route("/auth/usage.csv", usage_csv, methods=["GET"])]
+
+
+def refuse_other_sites(request: Request) -> None:
+    """Raises `PermissionDenied` for a download that another site's page began."""
+    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise PermissionDenied("this request came from another site")
 
 
 def file_name(start: datetime, end: datetime, *, mode: str, by: str) -> str:
@@ -93,6 +99,7 @@ def as_csv(lines: Iterable[Line], *, by: str) -> str:
                 usd_text(group.premium_cost),
                 usd_text(group.savings),
                 usd_text(group.overhead.failed_cost),
+                usd_text(group.cost + group.markup),
             )
         )
     return out.getvalue()

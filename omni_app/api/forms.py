@@ -7,8 +7,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from omni_app.errors import BodyTooLarge, InvalidRequest, PermissionDenied
-from omni_app.origin import SESSION_MAX_AGE_S, client_address, cross_site_reason, is_https, session_cookie
+from omni_app.api.auth import address_of
+from omni_app.api.json_body import receive_body
+from omni_app.errors import InvalidRequest, PermissionDenied
+from omni_app.limits.base import Quota
+from omni_app.origin import SESSION_MAX_AGE_S, cross_site_reason, is_https, session_cookie
 from omni_app.services import Services
 from omni_app.settings import Settings
 from omni_app.storage import accounts
@@ -17,10 +20,12 @@ from omni_app.storage.accounts import Identity
 MAX_FORM_BYTES = 8_192
 MAX_FORM_FIELDS = 8
 MAX_NEXT = 500
-ADDRESS_LIMIT = 30
-ACCOUNT_LIMIT = 8
 LOGIN_WINDOW_S = 300.0
-"""Tries per address, and per address and account together, in this window; nobody can lock out someone else."""
+ADDRESS_TRIES = ((30, LOGIN_WINDOW_S), (300, 86_400.0))
+ACCOUNT_TRIES = ((5, 30.0), (8, LOGIN_WINDOW_S), (16, 3_600.0), (32, 86_400.0))
+"""Tries in so many seconds: of one address, and of one address at one account. The more tries, the longer the wait;
+nobody can lock out someone else.
+"""
 
 AFTER_LOGIN = frozenset(
     {
@@ -65,11 +70,7 @@ async def read_form(request: Request, settings: Settings) -> Mapping[str, str]:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/x-www-form-urlencoded":
         raise InvalidRequest("Content-Type: must be application/x-www-form-urlencoded")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            raise BodyTooLarge(f"the form is larger than {MAX_FORM_BYTES} bytes", headers={"Connection": "close"})
+    body = await receive_body(request, max_bytes=MAX_FORM_BYTES)
     if not body:
         return {}
     try:
@@ -82,21 +83,25 @@ async def read_form(request: Request, settings: Settings) -> Mapping[str, str]:
 
 
 async def may_try(request: Request, services: Services, *, account: str) -> bool:
-    """Counts one try of an address, and of an address at an account."""
-    peer = request.client.host if request.client else ""
-    address = client_address(peer, request.headers.getlist("x-forwarded-for"), services.settings)
+    """Counts one try of an address, and of an address at an account. What is refused counts to no longer window."""
+    address = address_of(request, services.settings)
     who = hashlib.sha256(account.strip().casefold().encode()).hexdigest()[:32]
-    for subject, limit in ((f"login:{address}", ADDRESS_LIMIT), (f"login:{address}:{who}", ACCOUNT_LIMIT)):
-        verdict = await services.limiter.hit(subject, limit=limit, window_s=LOGIN_WINDOW_S)
-        if not verdict.allowed:
-            return False
+    for subject, tries in ((f"login:{address}:{who}", ACCOUNT_TRIES), (f"login:{address}", ADDRESS_TRIES)):
+        for limit, window_s in tries:
+            verdict = await services.limiter.take(Quota(f"{subject}:{window_s:g}", limit, window_s))
+            if not verdict.allowed:
+                return False
     return True
+
+
+def session_token(request: Request, settings: Settings) -> str:
+    """What the session cookie holds; "" without one."""
+    return request.cookies.get(session_cookie(settings), "")
 
 
 async def signed_in(request: Request, services: Services) -> Identity:
     """Who the cookie says. Raises `PermissionDenied` (401) without a living session."""
-    token = request.cookies.get(session_cookie(services.settings), "")
-    if token:
+    if token := session_token(request, services.settings):
         async with services.database.reading() as session:
             who = await accounts.read_session(session, token=token)
         if who is not None:

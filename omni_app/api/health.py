@@ -16,7 +16,10 @@ def routes(services: Services) -> list[Route]:
 
     async def ready(request: Request) -> Response:
         problems = await services.problems()
-        checks = {name: {"ok": not problem, "detail": problem or "ok"} for name, problem in problems.items()}
+        checks: dict[str, dict[str, bool | str | float]] = {
+            name: {"ok": not problem, "detail": problem or "ok"} for name, problem in problems.items()
+        }
+        checks["ledger"]["waiting_mb"] = round(services.drainer.waiting_bytes() / 1e6, 1)
         is_ready = not any(problems.values())
         body = {"status": "ready" if is_ready else "not ready", "checks": checks}
         return json_response(body, status=200 if is_ready else 503, headers={} if is_ready else {"Retry-After": "2"})

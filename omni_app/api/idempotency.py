@@ -2,7 +2,8 @@
 
 A layer between the envelope and the routes: it sees whole answers, plain and streamed, as they leave. Only whole,
 successful answers are kept; after an error or a broken stream the request may be sent again. What is to be refused is
-left for `Doorkeeper.admit` to raise, so that each route words it in its own shape.
+left for `Doorkeeper.admit` to raise, so that each route words it in its own shape. An answer is given again to the API
+key alone that got it.
 """
 
 import hashlib
@@ -10,18 +11,19 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from uuid import UUID
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from omni_app.api.auth import presented_key
+from omni_app.api.auth import Doorkeeper
 from omni_app.api.json_body import read_body
 from omni_app.errors import Conflict, IdempotencyMismatch, InvalidRequest, OmniError
 from omni_app.gateway.types import Caller
 from omni_app.services import Services
 from omni_app.storage import idempotency
 from omni_app.storage.idempotency import Claim, InFlight, KeptAnswer, OtherRequest
+from omni_app.storage.keys import ApiKey
 from omni_app.storage.sealing import Sealer
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,10 @@ MAX_KEPT_BYTES = 20_000_000
 """A larger answer is not kept: the same request would be served again."""
 LAPSE_MARGIN = timedelta(seconds=60)
 """A claim lapses this long after its request must have ended: then its process is gone."""
-NOT_KEPT = frozenset({b"content-length", b"x-request-id"})
+NEVER = timedelta(days=36_500)
+"""A claim that this process serves itself: whatever the wall clock is set to meanwhile."""
+NOT_KEPT = (b"content-length", b"x-request-id", b"x-ratelimit-")
+"""Beginnings of the headers that each answer has anew."""
 
 
 class Idempotency:
@@ -42,8 +47,10 @@ class Idempotency:
     def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app
         self._services = services
+        self._door = Doorkeeper(services)
         self._sealer = Sealer(services.settings.secret_key, purpose="idempotent answers")
         self._lapses_after = timedelta(seconds=services.settings.provider_timeout_sec) + LAPSE_MARGIN
+        self._serving: set[tuple[UUID, str]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = header_of(scope) if scope["type"] == "http" and scope["method"] == "POST" else None
@@ -53,9 +60,9 @@ class Idempotency:
         request = Request(scope, receive)
         body = b""
         try:
-            key = await self._services.keys.authenticate(presented_key(request))
+            key = await self._door.identify(request)
             body = await read_body(request, max_bytes=self._services.settings.max_body_bytes)
-            found = await self._claim(key.org_id, name, fingerprint(scope, body))
+            found = await self._claim(key, name, fingerprint(scope, body))
             if isinstance(found, KeptAnswer):
                 await self._services.gateway.admit(Caller.with_key(key))
         except OmniError as refusal:
@@ -67,17 +74,18 @@ class Idempotency:
         else:
             await self._serve(found, scope, with_body(body, receive), send)
 
-    async def _claim(self, org_id: Any, name: str, mark: str) -> Claim | KeptAnswer:
+    async def _claim(self, key: ApiKey, name: str, mark: str) -> Claim | KeptAnswer:
         if not (0 < len(name) <= MAX_KEY_LENGTH and name.isascii() and name.isprintable()):
             raise InvalidRequest(f"Idempotency-Key: must be 1 to {MAX_KEY_LENGTH} printable ASCII characters")
+        whose = key.org_id, name_of(key, name)
         try:
             async with self._services.database.reading() as session:
                 found = await idempotency.claim(
                     session,
-                    org_id=org_id,
-                    key=name,
+                    org_id=whose[0],
+                    key=whose[1],
                     fingerprint=mark,
-                    lapses_after=self._lapses_after,
+                    lapses_after=NEVER if whose in self._serving else self._lapses_after,
                     sealer=self._sealer,
                 )
                 await session.commit()
@@ -91,9 +99,11 @@ class Idempotency:
 
     async def _serve(self, claim: Claim, scope: Scope, receive: Receive, send: Send) -> None:
         recorder = Recorder(send, scope, keep=lambda answer: self._end(claim, answer))
+        self._serving.add((claim.org_id, claim.key))
         try:
             await self._app(scope, receive, recorder.send)
         finally:
+            self._serving.discard((claim.org_id, claim.key))
             if not recorder.kept:
                 await self._end(claim, None)
 
@@ -125,7 +135,9 @@ class Recorder:
         """One message of the answer."""
         if message["type"] == "http.response.start" and message["status"] == 200:
             pairs = [(name.lower(), value) for name, value in message["headers"]]
-            self._headers = {name.decode(): value.decode("latin-1") for name, value in pairs if name not in NOT_KEPT}
+            self._headers = {
+                name.decode(): value.decode("latin-1") for name, value in pairs if not name.startswith(NOT_KEPT)
+            }
         elif message["type"] == "http.response.body" and self._headers is not None:
             self._body += message.get("body", b"")
             if not message.get("more_body", False):
@@ -145,6 +157,11 @@ def header_of(scope: Scope) -> str | None:
         if name == HEADER:
             return str(value.decode("latin-1")).strip()
     return None
+
+
+def name_of(key: ApiKey, name: str) -> str:
+    """What the claim is kept under: another API key of the org may stand for other models and limits."""
+    return hashlib.sha256(f"{key.id}\n{name}".encode()).hexdigest()
 
 
 def fingerprint(scope: Scope, body: bytes) -> str:

@@ -3,12 +3,19 @@
 Refused with 400: duplicate keys, NaN, bad UTF-8, lone surrogates, nesting over 200 levels, integers over 4,300 digits.
 """
 
+import asyncio
 from typing import Any
 
 import jiter
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
+from omni_app.deadline import Deadline
 from omni_app.errors import BodyTooLarge, InvalidRequest
+
+BODY_S = 10.0
+"""A body may take this long, and"""
+SLOWEST_BYTES_S = 50_000
+"""a second more for so many bytes that have come: 400 kbit/s, a bad mobile line."""
 
 
 async def read_json_object(request: Request, *, max_bytes: int) -> dict[str, Any]:
@@ -31,18 +38,40 @@ async def read_body(request: Request, *, max_bytes: int) -> bytes:
     length = request.headers.get("content-length", "0")
     if not (length.isascii() and length.isdigit()):
         raise InvalidRequest("Content-Length: must be a whole number")
-    too_large = BodyTooLarge(f"the body is larger than {max_bytes} bytes", headers={"Connection": "close"})
     if len(length) > 18 or int(length) > max_bytes:
-        raise too_large
-    body = bytearray()
+        raise too_large(max_bytes)
+    return await receive_body(request, max_bytes=max_bytes)
+
+
+async def receive_body(request: Request, *, max_bytes: int) -> bytes:
+    """What comes, while it comes fast enough. Raises `BodyTooLarge`, or `InvalidRequest` (408 for a slow one)."""
+    parts: list[bytes] = []
+    size = 0
+    began_s = asyncio.get_running_loop().time()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
-                raise too_large
-    except ClientDisconnect:
-        raise InvalidRequest("the connection was closed before the body was complete") from None
-    return bytes(body)
+        with Deadline(BODY_S) as deadline:
+            while (message := await request.receive())["type"] == "http.request":
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > max_bytes:
+                    raise too_large(max_bytes)
+                if not message.get("more_body", False):
+                    return b"".join(parts)
+                deadline.extend(began_s + allowed_s(size))
+    except TimeoutError:
+        slow = f"the body came too slowly: {size} bytes in {allowed_s(size):.0f} s"
+        raise InvalidRequest(slow, status=408, headers={"Connection": "close"}) from None
+    raise InvalidRequest("the connection was closed before the body was complete")
+
+
+def allowed_s(size: int) -> float:
+    """How long so many bytes may take to come."""
+    return BODY_S + size / SLOWEST_BYTES_S
+
+
+def too_large(max_bytes: int) -> BodyTooLarge:
+    """The refusal of a longer body; the rest of it is not read."""
+    return BodyTooLarge(f"the body is larger than {max_bytes} bytes", headers={"Connection": "close"})
 
 
 def _refuse_foreign_forms(request: Request) -> None:

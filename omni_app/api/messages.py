@@ -44,7 +44,7 @@ ERROR_TYPES: Mapping[int, str] = {
 
 def routes(services: Services) -> list[Route]:
     """The Anthropic-compatible endpoint."""
-    door = Doorkeeper(services.keys, services.gateway)
+    door = Doorkeeper(services)
 
     async def answered(request: Request) -> Response:
         caller = await door.admit(request)

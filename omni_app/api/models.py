@@ -40,7 +40,7 @@ UNTOLD = (
 
 def routes(services: Services) -> list[Route]:
     """The list and the single model."""
-    door = Doorkeeper(services.keys, services.gateway)
+    door = Doorkeeper(services)
 
     def listed(caller: Caller) -> list[Deployment]:
         return [*services.gateway.visible(caller), *services.gateway.embedders(caller)]

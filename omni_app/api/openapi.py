@@ -10,6 +10,7 @@ ERRORS = {
     "402": "budget_exceeded",
     "404": "not_found",
     "405": "method_not_allowed",
+    "408": "invalid_request: the body came too slowly",
     "413": "invalid_request: the body is too large",
     "422": "no_eligible_model: nothing can do this within its limits; says which limit excluded which models",
     "429": "rate_limited, with Retry-After and x-ratelimit-*",
@@ -34,10 +35,11 @@ def _operation(
     body: Schema | None = None,
     parameters: tuple[Schema, ...] = (),
     secured: bool = True,
+    media_type: str = "application/json",
 ) -> Schema:
     operation: Schema = {
         "summary": summary,
-        "responses": {"200": {"description": "OK", "content": _json(answer)}}
+        "responses": {"200": {"description": "OK", "content": {media_type: {"schema": answer}}}}
         | {status: {"description": ERRORS[status], "content": _json(ref("Error"))} for status in errors},
     }
     if body is not None:
@@ -54,7 +56,7 @@ def _query(name: str, description: str, schema: Schema | None = None) -> Schema:
 
 
 COMMON = ("400", "401", "429", "500", "503")
-CHATTING = ("400", "401", "402", "413", "422", "429", "500", "502", "503", "504")
+CHATTING = ("400", "401", "402", "408", "413", "422", "429", "500", "502", "503", "504")
 
 
 def document() -> Schema:
@@ -153,7 +155,7 @@ def document() -> Schema:
                 ref("Decision"),
                 body={"anyOf": [ref("ChatRequest"), ref("AgentStepRequest")]},
                 parameters=(deadline,),
-                errors=(*COMMON, "413"),
+                errors=(*COMMON, "408", "413"),
             )
         },
         "/v1/usage": {
@@ -164,6 +166,25 @@ def document() -> Schema:
                     _query("from", "ISO date or timestamp, inclusive, UTC; default: 30 days before `to`"),
                     _query("to", "ISO date or timestamp, exclusive, UTC; default: now"),
                     _query("mode", "Default: the key's own", {"enum": ["live", "test"]}),
+                ),
+                errors=COMMON,
+            )
+        },
+        "/v1/requests.csv": {
+            "get": _operation(
+                "Your org's requests one by one, newest first, with what is needed to compute each cost again",
+                described("string", "CSV with a line of headings; money and prices are whole pico-dollars"),
+                media_type="text/csv",
+                parameters=(
+                    _query("mode", "Default: the key's own", {"enum": ["live", "test"]}),
+                    _query("from", "ISO date or timestamp, inclusive, UTC; default: the oldest that is kept"),
+                    _query("to", "ISO date or timestamp, exclusive, UTC; default: the newest"),
+                    _query("task", "Only this task's"),
+                    _query("model", "Only what this model answered"),
+                    _query("key", "Only this key's, by its id", {"type": "string", "format": "uuid"}),
+                    _query("outcome", "Only these", {"enum": ["answered", "rescued", "failed"]}),
+                    _query("session", "Only this agent session's"),
+                    _query("id", "Only ids that begin so"),
                 ),
                 errors=COMMON,
             )

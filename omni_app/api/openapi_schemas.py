@@ -114,6 +114,7 @@ CHAT_ANSWER_PROPERTIES: Schema = {
     "model_used": described("string", "provider/model_name"),
     "provider": {"type": "string"},
     "cost": MONEY,
+    "billed": described("number", "US dollars, exact: cost with the installation's markup; missing without one"),
     "latency_ms": described("integer", "Our side of the round trip"),
     "savings_estimate": described(
         ["number", "null"], "The premium model's cost for the same tokens minus cost; negative when this cost more"
@@ -127,6 +128,7 @@ CHAT_ANSWER_PROPERTIES: Schema = {
                 "model": {"type": "string"},
                 "outcome": described("string", "ok, or what went wrong"),
                 "latency_ms": {"type": "integer"},
+                "byok": described("boolean", "true when the team's own provider key was used; missing otherwise"),
             }
         )
     ),
@@ -225,6 +227,7 @@ def usage_group(name: str) -> Schema:
                 name: {"type": "string"},
                 "requests": {"type": "integer"},
                 "cost": MONEY,
+                "billed": described("number", "US dollars, exact: cost with the installation's markup"),
                 "savings": MONEY,
                 "tokens": TOKENS,
                 "avg_latency_ms": {"type": ["integer", "null"]},
@@ -246,6 +249,7 @@ USAGE = object_of(
         "total_requests": {"type": "integer"},
         "successful_requests": {"type": "integer"},
         "total_cost": MONEY,
+        "total_billed": described("number", "US dollars, exact: total_cost with the installation's markup"),
         "premium_cost": MONEY,
         "premium_models": list_of({"type": "string"}),
         "estimated_savings": described(

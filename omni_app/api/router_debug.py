@@ -23,7 +23,7 @@ from omni_app.services import Services
 
 def routes(services: Services) -> list[Route]:
     """The debug endpoint. A body with `session_id` or `step_id` is read as `/v1/agent-step` would."""
-    door = Doorkeeper(services.keys, services.gateway)
+    door = Doorkeeper(services)
 
     async def debug(request: Request) -> Response:
         caller = await door.admit(request)

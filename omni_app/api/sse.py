@@ -11,6 +11,7 @@ from contextlib import aclosing, suppress
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from omni_app.deadline import Deadline
 from omni_app.errors import OmniError
 
 KEEP_ALIVE_S = 5.0
@@ -20,6 +21,53 @@ QUEUED_EVENTS = 64
 HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no"))
 
 Events = AsyncGenerator[bytes, None]
+
+
+class Line:
+    """The events between the task that makes them and the one that sends them.
+
+    What is there when the sender looks goes out in one piece: each piece costs the server more than an event costs us.
+    Nothing is held back for it.
+    """
+
+    __slots__ = ("_news", "_room", "ended", "error", "events")
+
+    def __init__(self) -> None:
+        self.events: list[bytes] = []
+        self.ended = False
+        self.error: OmniError | None = None
+        """What broke it off, when it has ended."""
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def fill(self, events: Events) -> None:
+        """Puts every event in the line, as fast as they are taken."""
+        try:
+            async with aclosing(events) as made:
+                async for one in made:
+                    self.events.append(one)
+                    self._news.set()
+                    if len(self.events) >= QUEUED_EVENTS:
+                        self._room.clear()
+                        await self._room.wait()
+        except OmniError as error:
+            self.error = error
+        self.ended = True
+        self._news.set()
+
+    async def filled(self, within_s: float) -> None:
+        """Returns when there is an event to take, at the end, or when the time is over."""
+        if not self.events and not self.ended:
+            self._news.clear()
+            with suppress(TimeoutError), Deadline(within_s):
+                await self._news.wait()
+
+    def take(self) -> bytes:
+        """All that is there."""
+        taken = b"".join(self.events)
+        self.events.clear()
+        self._room.set()
+        return taken
 
 
 class EventStream(Response):
@@ -40,38 +88,22 @@ class EventStream(Response):
         self._on_error = on_error
         self._headers_of = headers_of
         self._keep_alive_s = keep_alive_s
-        self._queue: asyncio.Queue[bytes | OmniError | None] = asyncio.Queue(QUEUED_EVENTS)
+        self._line = Line()
         self._producer: asyncio.Task[None] | None = None
-        self._first: bytes | None = KEEP_ALIVE
         self.background = None
 
     async def opened(self) -> "EventStream":
         """Itself, once the first event is there or has kept waiting too long. Raises an error that comes first."""
-        self._producer = asyncio.create_task(self._produce())
+        self._producer = asyncio.create_task(self._line.fill(self._events))
         try:
-            async with asyncio.timeout(self._keep_alive_s):
-                first = await self._queue.get()
-        except TimeoutError:
-            return self
+            await self._line.filled(self._keep_alive_s)
         except asyncio.CancelledError:
             self._producer.cancel()
             raise
-        if isinstance(first, OmniError):
+        if self._line.error is not None and not self._line.events:
             await self._producer
-            raise first
-        self._first = first
+            raise self._line.error
         return self
-
-    async def _produce(self) -> None:
-        """Makes every event in one task of its own; None is the end."""
-        try:
-            async with aclosing(self._events) as events:
-                async for event in events:
-                    await self._queue.put(event)
-        except OmniError as error:
-            await self._queue.put(error)
-        else:
-            await self._queue.put(None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sender = asyncio.create_task(self._send(scope, send))
@@ -90,20 +122,13 @@ class EventStream(Response):
     async def _send(self, scope: Scope, send: Send) -> None:
         headers = [*HEADERS, *((name.encode(), value.encode()) for name, value in self._headers_of().items())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        event: bytes | OmniError | None = self._first
-        while isinstance(event, bytes):
-            await send({"type": "http.response.body", "body": event, "more_body": True})
-            event = await self._next()
-        scope["omni_broken"] = event is not None
-        last = self._on_error(event) if event is not None else b""
+        line = self._line
+        while line.events or not line.ended:
+            await send({"type": "http.response.body", "body": line.take() or KEEP_ALIVE, "more_body": True})
+            await line.filled(self._keep_alive_s)
+        scope["omni_broken"] = line.error is not None
+        last = self._on_error(line.error) if line.error is not None else b""
         await send({"type": "http.response.body", "body": last})
-
-    async def _next(self) -> bytes | OmniError | None:
-        try:
-            async with asyncio.timeout(self._keep_alive_s):
-                return await self._queue.get()
-        except TimeoutError:
-            return KEEP_ALIVE
 
 
 async def _gone(receive: Receive) -> None:

@@ -14,8 +14,9 @@ from starlette.routing import Route
 from omni_app.api.forms import may_try, read_form, sign_in_at, signed_in
 from omni_app.errors import Conflict, InvalidRequest, NotFound, OmniError, PermissionDenied
 from omni_app.origin import is_https, session_cookie
+from omni_app.providers.catalog import base_url_of
 from omni_app.services import Services
-from omni_app.storage import accounts, teams
+from omni_app.storage import accounts, provider_keys, teams
 from omni_app.storage.accounts import EmailTaken, Identity, WeakPassword
 
 SETTINGS = "/settings/"
@@ -32,6 +33,7 @@ def routes(services: Services) -> list[Route]:
         "/auth/invitations": invite,
         "/auth/join": join,
         "/auth/delete": delete_org,
+        "/auth/provider-keys": set_provider_key,
     }
     return [form_route(path, work, services) for path, work in works.items()]
 
@@ -106,6 +108,22 @@ async def delete_org(services: Services, who: Identity, form: Form) -> Response:
         await teams.delete_org(session, who=who)
         await session.commit()
     return _signed_out("/login/?error=deleted", services)
+
+
+async def set_provider_key(services: Services, who: Identity, form: Form) -> Response:
+    """A provider's key of the team's own; for the address at which this server reaches that provider now."""
+    teams.refuse_all_but_owners(who)
+    name = form.get("provider", "")
+    base_url = base_url_of(services.providers[name]) if name in services.providers else ""
+    if not base_url:
+        raise InvalidRequest("provider: must be one that wants a key", param="provider")
+    async with services.database.reading() as session:
+        await provider_keys.set_provider_key(
+            session, org_id=who.org_id, provider=name, base_url=base_url, secret=form.get("key", "").strip(),
+            entered_by=who.email, sealer=services.key_sealer,
+        )  # fmt: skip
+        await session.commit()
+    return said("provider_key")
 
 
 def _signed_out(path: str, services: Services) -> Response:

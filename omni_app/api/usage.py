@@ -23,7 +23,7 @@ from omni_app.storage.tables import utc_now
 
 def routes(services: Services) -> list[Route]:
     """The usage endpoint."""
-    door = Doorkeeper(services.keys, services.gateway)
+    door = Doorkeeper(services)
 
     async def usage(request: Request) -> Response:
         caller = await door.admit(request)
@@ -64,6 +64,7 @@ def usage_body(
         "total_requests": report.total_requests,
         "successful_requests": report.successful_requests,
         "total_cost": money(report.total_cost),
+        "total_billed": money(report.total_cost + report.markup),
         "premium_cost": money(report.premium_cost),
         "premium_models": list(report.premium_models),
         "estimated_savings": money(report.estimated_savings),
@@ -113,6 +114,7 @@ def groups(rows: Sequence[reports.UsageGroup], name: str) -> list[dict[str, Any]
             name: row.key,
             "requests": row.requests,
             "cost": money(row.cost),
+            "billed": money(row.cost + row.markup),
             "savings": money(row.savings),
             "tokens": {"input": row.tokens_input, "output": row.tokens_output},
             "avg_latency_ms": row.avg_latency_ms,

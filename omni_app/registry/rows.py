@@ -68,6 +68,8 @@ def from_row(row: Row) -> Deployment:
     tasks, ends = row["tasks"], row["deprecated_on"]
     if not row["max_output_tokens"] and not row.get("vector_size", 0):
         raise ValueError("a model that writes nothing must make embeddings")
+    if row["makes_images"] and not row["price"]["image"]:
+        raise ValueError("makes images, but has no price per image")  # its images would cost nothing
     return Deployment(
         id=_text(row["id"]),
         provider=_text(row["provider"]),

@@ -6,6 +6,8 @@ from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from omni_app.records import record
+
 if TYPE_CHECKING:
     from omni_app.routing.explain import Explanation
     from omni_app.routing.staying import Staying
@@ -169,7 +171,7 @@ class AgentSession:
     """Deployment id -> how many tokens of the conversation its prompt cache may hold; 0 = known to hold nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RouteRequest:
     """Everything routing needs to know of a request; holds no prompt text, so it may be stored and replayed."""
 
@@ -303,7 +305,7 @@ class Case(NamedTuple):
     snapshot: Snapshot
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Terms:
     """The four terms of a score, each in [0, 1], higher is better; the weighted sum is the score."""
 
@@ -313,7 +315,7 @@ class Terms:
     quality: float
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Candidate:
     """One deployment as the router saw it for one request."""
 
@@ -332,7 +334,7 @@ class Candidate:
     """Why an eligible model stands behind the others: it is rated below what the request asks for."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Step:
     """One link of the fallback chain: what to call, and what it can cost at most, by itself."""
 
@@ -343,7 +345,7 @@ class Step:
     """Pico-dollars, with that `max_tokens`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Decision:
     """The one value behind every answer about a choice: headers, debug route, ledger, pages.
 

@@ -30,7 +30,16 @@ def cost_rows(record: RequestRecord, attempts: Sequence[AttemptRecord], deployme
     rest = record.cost - sum(attempt.cost for attempt in attempts)
     if rest:
         rows += _part("Attempts that were not kept", rest, None)
-    return [*rows, _row("total", "Recorded cost", amount=record.cost)]
+    return [*rows, _row("total", "Recorded cost", amount=record.cost), *_billed_rows(record)]
+
+
+def _billed_rows(record: RequestRecord) -> list[Row]:
+    """What is billed on top; nothing without a markup."""
+    own = [_row("rest", "Of it charged to your own provider keys", amount=record.byok_cost)] if record.byok_cost else []
+    if not record.markup_bp:
+        return own
+    rate = f"Markup of {record.markup_bp / 100:g} %"
+    return [*own, _row("less", rate, amount=record.markup), _row("total", "Billed", amount=record.billed)]
 
 
 def baseline_rows(record: RequestRecord, deployments: Deployments) -> list[Row]:

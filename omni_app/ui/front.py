@@ -18,7 +18,7 @@ from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from omni_app.origin import allowed_origins, is_https, session_cookie
+from omni_app.origin import allowed_origins, session_cookie, transport_security
 from omni_app.settings import Settings
 from omni_app.ui.session import log_unexpected
 
@@ -81,6 +81,7 @@ def content_security_policy(site: Site, settings: Settings) -> str:
         "connect-src": f"'self' {sockets}",
         "img-src": "'self' data:",
         "font-src": "'self'",
+        "object-src": "'none'",
         "form-action": "'self'",
         "base-uri": "'none'",
         "frame-ancestors": "'none'",
@@ -105,7 +106,7 @@ class Front:
                 "cross-origin-opener-policy": "same-origin",
                 "content-security-policy": content_security_policy(site, settings),
             }
-            | ({"strict-transport-security": "max-age=31536000"} if is_https(settings) else {})
+            | transport_security(settings)
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,6 +17,7 @@ from omni_app.ui import text
 from omni_app.ui.components.basics import Row
 
 PATH = "/requests/"
+CSV_PATH = "/auth/requests.csv"
 MAX_LENGTH = 200
 OUTCOMES: Sequence[tuple[Outcome, str]] = (
     ("", "All"),
@@ -64,10 +65,10 @@ def values_of(wanted: LogFilter) -> Row:
     }
 
 
-def address(values: Mapping[str, str], **changes: str) -> str:
+def address(values: Mapping[str, str], *, path: str = PATH, **changes: str) -> str:
     """The page's address with these filters; empty ones are left out."""
     merged = {**values, **changes}
-    return f"{PATH}?{urlencode({name: value for name, value in merged.items() if value})}"
+    return f"{path}?{urlencode({name: value for name, value in merged.items() if value})}"
 
 
 def outcome_links(values: Mapping[str, str]) -> list[Row]:

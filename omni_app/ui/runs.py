@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal
 
-from omni_app.errors import OmniError
+from omni_app.errors import InvalidRequest, OmniError, RateLimited
 from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened, new_request_id
 from omni_app.providers.base import Delta
 from omni_app.ui.session import UNEXPECTED, backstage, log_unexpected
@@ -121,6 +121,7 @@ class Run:
         except OmniError as error:
             reply.status, reply.code = "failed", error.code
             reply.problem = error.message[:1].upper() + error.message[1:]
+            reply.recorded &= bool(reply.attempts) or not isinstance(error, RateLimited | InvalidRequest)
         except Exception as error:  # noqa: BLE001 the outermost edge of this task
             log_unexpected("a playground answer", error)
             reply.status, reply.problem = "failed", UNEXPECTED

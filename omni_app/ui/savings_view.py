@@ -56,6 +56,11 @@ def failed_note(overhead: Overhead, requests: int) -> str:
     return f"{text.money(overhead.failed_cost) if overhead.failed_cost else 'none'} of it for failed attempts"
 
 
+def billed_note(cost: int, markup: int) -> str:
+    """The cost with its markup; empty without one."""
+    return f"{text.money(cost + markup)} billed" if markup else ""
+
+
 def routing_note(overhead: Overhead) -> str:
     """What routing added to a request, on average; empty when it was not measured."""
     return "" if overhead.routing_ms is None else f"routing took {precise_ms(overhead.routing_ms)} on average"

@@ -6,7 +6,7 @@ Any client of the websocket can call any event handler with any argument. So eac
   argument, the other arguments are checked against their annotations. Without a session nothing runs.
 - `@public`: runs for everybody; its arguments are checked the same way.
 
-`tests/ui/test_handlers.py` walks the registry of handlers and fails on one without a verdict.
+`tests/security` walks the registry of handlers and fails on one without a line in its table of who may do what.
 """
 
 import inspect
@@ -21,6 +21,10 @@ from urllib.parse import urlencode
 import reflex as rx
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from reflex.istate.proxy import StateProxy
+from reflex.middleware.middleware import Middleware
+from reflex.state import BaseState
+from reflex_base.event import Event
+from reflex_base.utils.format import format_event_handler
 
 from omni_app.errors import OmniError
 from omni_app.origin import client_address, session_cookie
@@ -32,6 +36,8 @@ log = logging.getLogger(__name__)
 
 MAX_COOKIE_LENGTH = 8_192
 UNEXPECTED = "Something went wrong on our side. Try again; if it stays, tell whoever runs this server."
+HYDRATIONS = frozenset(format_event_handler(rx.State.event_handlers[name]) for name in ("hydrate", "hydrate_and_load"))
+"""Reflex's own events that send a tab everything it holds."""
 Handler = Callable[..., Awaitable[Any]]
 
 
@@ -84,6 +90,27 @@ class AppState(rx.State):
         root._owner = str(who.user_id)
         root.email, root.org_name = who.email, who.org_name
         root.origin = backstage.services.settings.origin
+
+
+class TabOwner(Middleware):
+    """Before a tab is sent all that it holds, as at each connection: to nobody but whoever it was filled for.
+
+    The tab's token stands in the socket's address, and outlives a log-out; so it opens nothing by itself.
+    """
+
+    async def preprocess(self, app: Any, state: BaseState, event: Event) -> None:
+        """Empties the tab when another person, or nobody, is signed in; or when that cannot be told."""
+        if event.name not in HYDRATIONS:
+            return
+        root = await state.get_state(AppState)
+        if not root._owner:
+            return
+        try:
+            who = await identity(root)
+        except OmniError:
+            who = None
+        if who is None or root._owner != str(who.user_id):
+            root.reset()
 
 
 async def identity(state: rx.State) -> Identity | None:

@@ -27,6 +27,7 @@ from omni_app.ui.pages import (
     usage,
 )
 from omni_app.ui.pages.request_state import RequestState
+from omni_app.ui.session import TabOwner
 
 ASSETS = Path(__file__).resolve().parent.parent.parent / "assets"
 NAME = "Omni-Model Router"
@@ -50,7 +51,8 @@ def _versioned(name: str) -> str:
 
 
 def add_pages(app: rx.App) -> None:
-    """Adds every page to the app."""
+    """Adds every page to the app, and the guard of what their tabs hold."""
+    app.add_middleware(TabOwner())
     _add(app, landing.landing, "/", title=NAME, on_load=landing.LandingState.load)
     _add(app, auth.signup, "/signup", title="Sign up", on_load=auth.AuthState.load)
     _add(app, auth.login, "/login", title="Log in", on_load=auth.AuthState.load)

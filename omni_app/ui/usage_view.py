@@ -96,6 +96,7 @@ def _sum(name: str, groups: Sequence[UsageGroup]) -> UsageGroup:
         tokens_output=sum(group.tokens_output for group in groups),
         avg_latency_ms=round(waited / answered) if answered else None,
         successful=answered,
+        markup=sum(group.markup for group in groups),
         overhead=sum((group.overhead for group in groups), Overhead()),
     )
 

@@ -1,6 +1,7 @@
 """`/auth/*`: native forms, the cookie, cross-site requests, and the one hand-over of a new key."""
 
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import httpx
 import pytest
 
 from omni_app.api.account import MAX_KEYS
-from omni_app.api.forms import ACCOUNT_LIMIT
+from omni_app.api.forms import ACCOUNT_TRIES
+from omni_app.limits.memory import MemoryLimiter
 from omni_app.storage import accounts, keys
 from tests.api.conftest import HELLO, ORIGIN, Running, run, settings_for
 
@@ -99,11 +101,34 @@ async def test_log_in_leads_back_to_own_pages_only(product: Running, after: str,
     assert (answer.status_code, answer.headers["location"]) == (303, location)
 
 
-async def test_tries_at_one_account_are_limited_and_others_are_not_locked_out(product: Running) -> None:
-    for _ in range(ACCOUNT_LIMIT):
-        await post(product, "/auth/login", email=EMAIL, password="wrong password!")
-    answer = await post(product, "/auth/login", email=EMAIL, password="wrong password!")
-    assert answer.headers["location"] == "/login/?error=slow_down"
+async def tries_until_refused(product: Running) -> int:
+    """How many wrong passwords are looked at before the form says to slow down."""
+    for count in range(100):
+        answer = await post(product, "/auth/login", email=EMAIL, password="wrong password!")
+        if answer.headers["location"] == "/login/?error=slow_down":
+            return count
+    raise AssertionError("nobody was slowed down")
+
+
+async def test_the_more_tries_at_one_account_the_longer_the_wait_and_others_are_not_locked_out(
+    product: Running,
+) -> None:
+    limiter, now_s = product.services.limiter, 0.0
+    assert isinstance(limiter, MemoryLimiter)
+    limiter.clock = lambda: now_s
+    looked_at = await tries_until_refused(product)
+    assert looked_at == ACCOUNT_TRIES[0][0] == 5
+    for (_, waited_s), (so_far, _) in pairwise(ACCOUNT_TRIES):
+        now_s += waited_s / 2
+        assert await tries_until_refused(product) == 0
+        while looked_at < so_far:
+            now_s += waited_s
+            tries = await tries_until_refused(product)
+            assert 0 < tries <= ACCOUNT_TRIES[0][0]
+            looked_at += tries
+        assert looked_at == so_far
+    now_s += ACCOUNT_TRIES[-2][1]
+    assert await tries_until_refused(product) == 0
     other = await sign_up(product, "bob@example.com")
     assert other.headers["location"] == "/start/"
 
@@ -115,6 +140,24 @@ async def test_log_out_ends_the_session_for_good(product: Running) -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     product.client.cookies.set("omr_session", token, domain="127.0.0.1")
     assert (await new_key(product)).status_code == 401
+
+
+async def test_a_log_in_ends_the_session_that_the_browser_had(product: Running) -> None:
+    await sign_up(product)
+    first = product.client.cookies["omr_session"]
+    await post(product, "/auth/login", email=EMAIL, password=PASSWORD)
+    second = product.client.cookies["omr_session"]
+    assert second != first
+    for token, status in ((first, 401), (second, 201)):
+        product.client.cookies.clear()
+        product.client.cookies.set("omr_session", token, domain="127.0.0.1")
+        assert (await new_key(product)).status_code == status
+
+
+async def test_a_wrong_log_in_leaves_the_session_alone(product: Running) -> None:
+    await sign_up(product)
+    await post(product, "/auth/login", email=EMAIL, password="wrong password!")
+    assert (await new_key(product)).status_code == 201
 
 
 @pytest.mark.parametrize(

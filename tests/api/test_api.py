@@ -376,11 +376,37 @@ async def test_over_the_limit_is_429_with_its_headers(tmp_path: Path) -> None:
         assert (await limited.get("/v1/usage", key=await limited.new_key(org="Other"))).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/v1/chat", "/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("options", [{}, {"stream": True}])
+async def test_a_limit_of_tokens_is_told_on_every_door_and_refuses_with_the_time_to_wait(
+    tmp_path: Path, path: str, options: Any
+) -> None:
+    body = {**HELLO, "max_tokens": 40, **options} | ({} if path == "/v1/chat" else {"model": "auto"})
+    async for limited in run(settings_for(tmp_path, rate_limit_tokens=60)):
+        once = {"Authorization": f"Bearer {limited.key}", "Idempotency-Key": "once"}
+        first = await limited.client.post(path, json=body, headers=once)
+        assert first.status_code == 200
+        assert first.headers["x-ratelimit-limit-tokens"] == "60"
+        assert 0 < int(first.headers["x-ratelimit-remaining-tokens"]) < 20
+        assert first.headers["x-ratelimit-remaining"] == "99"
+        again = await limited.client.post(path, json=body, headers=once)
+        assert again.status_code == 200 and "x-ratelimit-remaining-tokens" not in again.headers
+        answers = [await limited.post(path, body) for _ in range(6)]
+        refused = next(answer for answer in answers if answer.status_code != 200)
+        assert refused.status_code == 429 and refused.json()["error"]["message"].startswith("over the limit of 60 tok")
+        assert refused.headers["retry-after"] == refused.headers["x-ratelimit-reset-tokens"]
+        assert int(refused.headers["x-ratelimit-remaining-tokens"]) < 50
+        assert "x-ratelimit-remaining" in refused.headers
+        larger = await limited.post(path, body | {"max_tokens": 61})
+        assert larger.status_code == 400 and "the limit is 60 in 60 seconds" in larger.json()["error"]["message"]
+
+
 async def test_health_and_readiness(product: Running) -> None:
     assert (await product.client.get("/health")).json() == {"status": "ok"}
     ready = await product.client.get("/ready")
     assert ready.status_code == 200
     assert set(ready.json()["checks"]) == {"database", "limiter", "providers", "ledger"}
+    assert ready.json()["checks"]["ledger"] == {"ok": True, "detail": "ok", "waiting_mb": 0.0}
 
 
 async def test_without_a_database_we_live_but_are_not_ready_and_known_keys_work(tmp_path: Path) -> None:

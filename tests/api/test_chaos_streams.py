@@ -222,7 +222,8 @@ async def check(scene: Scene, door: Door, twin: Heard, *, tools: bool) -> bool:
         assert row.cost > 0 or not any(heard.said), f"what was produced was not billed: {where}"
         assert any(heard.said) == (heard.status == 200), f"an error before the first piece has its status: {where}"
     assert row.success == heard.whole, where
-    assert attempts == row.attempts <= MAX_ATTEMPTS, where
+    assert attempts <= row.attempts <= MAX_ATTEMPTS, where
+    assert attempts == row.attempts or scene.upstream.cut == "hang", f"only a deadline ends a call on its way: {where}"
     models = [call.body["model"] for call in scene.upstream.calls]
     assert len(models) == len(set(models)), f"a model was asked twice: {where}, {models}"
     return heard.whole

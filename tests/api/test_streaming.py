@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from omni_app.api.app import create_api
-from omni_app.api.sse import EventStream
+from omni_app.api.sse import QUEUED_EVENTS, EventStream, Line
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.storage import ledger
 from tests.api.conftest import HELLO, Running, run, settings_for
@@ -161,6 +161,51 @@ async def test_a_slow_first_piece_is_bridged_by_comments() -> None:
     await (await answer.opened())({"type": "http"}, receive, send)
     assert b"".join(sent).startswith(b": keep-alive\n\n: keep-alive\n\n")
     assert b"".join(sent).endswith(b"data: late\n\n")
+
+
+async def test_events_that_are_ready_go_out_together_and_none_is_held_back_for_another() -> None:
+    sent: list[bytes] = []
+    came = asyncio.Event()
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        for one in (b"a", b"b", b"c"):
+            yield one
+        await came.wait()
+        yield b"d"
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+        if message.get("body") == b"abc":
+            came.set()  # only now: whoever waited for more would wait for ever
+
+    async def receive() -> Any:
+        await asyncio.sleep(10)
+
+    answer = EventStream(events(), on_error=lambda error: b"", headers_of=dict)
+    async with asyncio.timeout(5):
+        await (await answer.opened())({"type": "http"}, receive, send)
+    assert sent == [b"", b"abc", b"d", b""]
+
+
+async def test_a_reader_that_stands_still_stops_the_events() -> None:
+    made = 0
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        nonlocal made
+        while True:
+            made += 1
+            yield b"x"
+
+    line = Line()
+    filling = asyncio.create_task(line.fill(events()))
+    for taken in range(1, 4):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert made == taken * QUEUED_EVENTS
+        assert line.take() == b"x" * QUEUED_EVENTS
+    filling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await filling
 
 
 async def test_fifty_streams_at_once_are_whole_and_counted(product: Running) -> None:

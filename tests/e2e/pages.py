@@ -22,6 +22,9 @@ class _Recorder:
         path = "/" + route.strip("/")
         self.paths.append(MISSING if route == "404" else path if path == "/" else path + "/")
 
+    def add_middleware(self, _middleware: Any) -> None:
+        """Stands before events, and is no page."""
+
 
 def _recorded() -> list[str]:
     recorder = _Recorder()

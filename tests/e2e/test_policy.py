@@ -1,5 +1,8 @@
 """A policy in a real browser: tried on past requests, saved, obeyed by the next request, and taken back."""
 
+import time
+
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -19,6 +22,7 @@ def test_from_what_if_to_another_choice_and_back(page: Page, address: str) -> No
     key = sign_up(page, address, "policy@example.com")
     before = {model_of(address, key) for _ in range(3)}
     assert len(before) == 1
+    wait_for_rows(address, key, 3)
 
     open_page(page, f"{address}/policy/?mode=test")
     flips = page.locator(".stat", has_text="Decisions that flip")
@@ -47,3 +51,14 @@ def next_model(address: str, key: str, *, other_than: set[str]) -> str:
         if found not in other_than:
             return found
     raise AssertionError(f"still {other_than}")
+
+
+def wait_for_rows(address: str, key: str, count: int) -> None:
+    """The ledger takes its rows in batches, a moment after the answers."""
+    deadline_s = time.monotonic() + 10
+    while True:
+        usage = httpx.get(f"{address}/v1/usage", headers={"Authorization": f"Bearer {key}"}, timeout=10).json()
+        if usage["total_requests"] >= count:
+            return
+        assert time.monotonic() < deadline_s, usage
+        time.sleep(0.05)

@@ -153,6 +153,7 @@ def test_a_catalogue_with_a_model_that_is_about_to_end_is_refused() -> None:
         {"supports_vision": "yes"},
         {"provider": None},
         {"tasks": ["cooking"]},
+        {"makes_images": True},  # at no price per image
         {"overall": {"percentile": 1.5, "measure": "x", "value": None, "date": "", "prior": True}},
     ],
 )

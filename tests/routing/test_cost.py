@@ -1,10 +1,12 @@
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_app.routing.cost import actual_cost, expected_cost, output_that_fits, savings, worst_cost
 from omni_app.routing.types import Price
+from tests.cases import cases
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Billed:
     images: int = 0
 
 
-MONEY = settings(max_examples=1000, deadline=None)
+MONEY = cases(1_000)
 PICO = st.integers(min_value=0, max_value=10**9)
 TOKENS = st.integers(min_value=0, max_value=10**7)
 PRICES = st.builds(
@@ -64,6 +66,7 @@ def test_an_image_has_no_baseline_among_models_that_make_none() -> None:
     assert savings(Price(10, 10, image=100), Billed(images=1), cost=40) == 60
 
 
+@pytest.mark.invariants
 @MONEY
 @given(PRICES, USAGES)
 def test_the_actual_cost_is_never_above_the_worst_case_of_the_same_tokens(price: Price, usage: Billed) -> None:
@@ -71,6 +74,7 @@ def test_the_actual_cost_is_never_above_the_worst_case_of_the_same_tokens(price:
     assert 0 <= actual_cost(price, usage) <= worst_cost(price, given_tokens, usage.output, images=usage.images)
 
 
+@pytest.mark.invariants
 @MONEY
 @given(PRICES, USAGES, st.integers(0, 10**6))
 def test_more_tokens_never_cost_less(price: Price, usage: Billed, more: int) -> None:
@@ -78,6 +82,7 @@ def test_more_tokens_never_cost_less(price: Price, usage: Billed, more: int) -> 
     assert actual_cost(price, grown) >= actual_cost(price, usage)
 
 
+@pytest.mark.invariants
 @MONEY
 @given(PRICES, USAGES, USAGES)
 def test_costs_add_up_exactly(price: Price, one: Billed, other: Billed) -> None:

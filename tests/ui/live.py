@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import reflex as rx
+from reflex.app_mixins.middleware import MiddlewareMixin
 from reflex.istate.manager.memory import StateManagerMemory
 from reflex.istate.manager.token import BaseStateToken
 from reflex_base.event import Event
 from reflex_base.event.processor import BaseStateEventProcessor
 from reflex_base.utils.format import format_event_handler
 
+from omni_app.ui.session import TabOwner
 from tests.ui.conftest import Tab
 
 
@@ -70,7 +72,9 @@ class LiveTab:
 async def running_tabs() -> AsyncIterator[Any]:
     """Opens tabs on one running event processor: `open_tab(name, tab)`."""
     states, updates = StateManagerMemory(), Updates()  # type: ignore[abstract]
-    processor = BaseStateEventProcessor()
+    guards = MiddlewareMixin()
+    guards.add_middleware(TabOwner())
+    processor = BaseStateEventProcessor(middleware=guards)
     processor.configure(state_manager=states, event_namespace=updates)  # type: ignore[arg-type]
 
     async def open_tab(token: str, tab: Tab) -> LiveTab:

@@ -1,68 +1,24 @@
-"""Every event handler that a socket client can call has a verdict, and keeps to it."""
+"""Every event handler that a socket client can call: without a session and with arguments of any kind it does nothing.
+
+Who may call which one is in `tests/security`.
+"""
 
 from typing import Any
 
 import pytest
 from reflex_base.registry import RegistrationContext
 
-import omni_app.ui.site  # noqa: F401 brings in every page and its handlers
 from omni_app.ui.pages.landing import LandingState
-from omni_app.ui.session import verdict
+from tests.security.knocks import ARGUMENTS
+from tests.security.registry import VERDICTS, handlers
 from tests.ui.conftest import Tab
 
-PUBLIC = {"auth_state.load", "join_state.load", "landing_state.load", "landing_state.preview"}
-"""Handlers that anybody may call. A new one is a decision: add it here."""
-
-ARGUMENTS: dict[str, Any] = {
-    "key_id": "00000000-0000-0000-0000-000000000000",
-    "prompt": "hello",
-    "priority": "cheap",
-    "latency_pref": "fast",
-    "model_id": "sandbox/coder",
-    "form": {"prompt": "hello"},
-    "system": "Be brief.",
-    "amount": "1",
-    "broken": "yes",
-    "column": "auto",
-    "preset": "cheapest",
-    "which": "quality",
-    "number": "1",
-    "model": "openai/gpt-x",
-    "place": "0",
-    "days": "30",
-    "role": "member",
-    "user_id": "00000000-0000-0000-0000-000000000000",
-    "org_id": "00000000-0000-0000-0000-000000000000",
-    "invitation_id": "00000000-0000-0000-0000-000000000000",
-}
-"""A good value for every argument that a handler takes."""
-
-# Whoever looks at the app's handlers in the registry sees Reflex's own beside them: hydration, client storage (we have
-# none) and error reports, which reach no data of ours, and `setvar`, which finds no setter (auto setters are off).
-
-
-def handlers() -> dict[str, tuple[Any, Any]]:
-    """`page_state.handler` -> (state class, handler), for all of ours."""
-    found = {}
-    for registered in RegistrationContext.ensure_context().event_handlers.values():
-        for state in registered.states:
-            if state.__module__.startswith("omni_app.") and registered.handler.fn.__name__ != "setvar":
-                name = f"{state.get_name().rpartition('___')[2]}.{registered.handler.fn.__name__}"
-                found[name] = (state, registered.handler)
-    return found
-
-
 HANDLERS = handlers()
+PUBLIC = {name for name, verdict in VERDICTS["handlers"].items() if verdict == "anybody"}
 
 
 def test_there_are_handlers_to_look_at() -> None:
     assert len(HANDLERS) > 15
-
-
-@pytest.mark.parametrize("name", sorted(HANDLERS))
-def test_the_handler_has_a_verdict(name: str) -> None:
-    expected = "public" if name in PUBLIC else "authed"
-    assert verdict(HANDLERS[name][1].fn) == expected
 
 
 @pytest.mark.parametrize("name", sorted(HANDLERS))

@@ -77,16 +77,19 @@ async def test_name_expiry_rate_limit_and_models_are_saved(services: Services, s
     key, state = await opened(services, person)
     model = state.models[0]["id"]
     await person.tab.fire(KeysState, "tick", model=model)
-    form = {"name": "Billing", "expires": "30", "date": "", "rate_limit": "12"}
+    form = {"name": "Billing", "expires": "30", "date": "", "rate_limit": "12", "token_limit": "90000"}
     await person.tab.fire(KeysState, "save", form=form)
     assert (state.wrong, state.said) == ("", "Saved. It holds within a second.")
     found = await stored(services, key)
-    assert (found.name, found.rate_limit, found.allowed_models) == ("Billing", 12, frozenset({model}))
+    assert (found.name, found.rate_limit, found.token_limit) == ("Billing", 12, 90_000)
+    assert found.allowed_models == frozenset({model})
+    assert (state.key["rate"], state.key["tokens"]) == ("12", "90000")
     assert found.expires_at is not None and timedelta(days=29) < found.expires_at - utc_now() <= 30 * DAY
     await person.tab.fire(KeysState, "allow_all")
-    await person.tab.fire(KeysState, "save", form=form | {"expires": "keep", "rate_limit": ""})
+    await person.tab.fire(KeysState, "save", form=form | {"expires": "keep", "rate_limit": "", "token_limit": ""})
     again = await stored(services, key)
-    assert (again.rate_limit, again.allowed_models, again.expires_at) == (None, None, found.expires_at)
+    assert (again.rate_limit, again.token_limit, again.allowed_models) == (None, None, None)
+    assert again.expires_at == found.expires_at
 
 
 @pytest.mark.parametrize(
@@ -95,6 +98,8 @@ async def test_name_expiry_rate_limit_and_models_are_saved(services: Services, s
         ({"name": ""}, "name"),
         ({"rate_limit": "many"}, "rate_limit"),
         ({"rate_limit": "0"}, "rate_limit"),
+        ({"token_limit": "1e9"}, "token_limit"),
+        ({"token_limit": "9999999999"}, "token_limit"),
         ({"expires": "date", "date": "2020-01-01"}, "expires"),
         ({"expires": "date", "date": "soon"}, "expires"),
     ],

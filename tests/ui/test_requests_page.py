@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from sqlalchemy import event
 
+from omni_app.api.request_export import filter_of
 from omni_app.services import Services
 from omni_app.storage import accounts
 from omni_app.storage.database import Database
+from omni_app.ui import log_view
 from omni_app.ui.pages.requests import LOOK_EVERY_S, MAX_SHOWN, PAGE_SIZE, RequestsState, held_text, merged
 from omni_app.ui.session import AppState
 from tests.ui.conftest import Person, Tab
@@ -234,3 +237,14 @@ def test_a_followed_page_stays_bounded() -> None:
 
 def test_the_count_of_what_is_held_back_is_honest_where_it_ends() -> None:
     assert [held_text(count) for count in (0, 3, PAGE_SIZE)] == ["", "3 new", "50+ new"]
+
+
+async def test_the_page_offers_what_it_shows_as_a_file(services: Services, sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    await write(services, record(person.who.org_id, 1))
+    state = await opened(person, mode="live", task="chat", outcome="failed", **{"from": "2026-01-01T10:00"})
+    path, _, query = state.csv.partition("?")
+    assert path == "/auth/requests.csv"
+    wanted = filter_of(dict(parse_qsl(query)), default="test")
+    assert wanted == log_view.filter_of(dict(parse_qsl(query)), mode="live")
+    assert (wanted.task, wanted.outcome, wanted.start) == ("chat", "failed", datetime(2026, 1, 1, 10, tzinfo=UTC))

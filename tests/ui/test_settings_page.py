@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from omni_app.providers.catalog import base_url_of
 from omni_app.services import Services
-from omni_app.storage import accounts, org_settings, teams
+from omni_app.storage import accounts, org_settings, provider_keys, teams
 from omni_app.ui.pages.settings_state import SettingsState
 from omni_app.ui.session import AppState
 from tests.ui.conftest import Person, Tab
@@ -154,3 +155,32 @@ async def test_switching_teams_empties_the_tab_and_shows_the_other(services: Ser
 
 async def test_no_password_field_is_bound_to_the_state() -> None:
     assert not {name for name in SettingsState.vars if "password" in name or "token" in name}
+
+
+async def test_a_provider_key_is_shown_by_its_end_alone_and_an_owner_deletes_it(
+    services: Services, sign_up: Any
+) -> None:
+    ada, secret = await sign_up("ada@example.com"), "sk-a-key-of-their-own-9876"
+    guest = await joined(services, ada, await sign_up("grace@example.com"))
+    base_url = base_url_of(services.providers["openai"])
+    async with services.database.session() as session:
+        for provider, address in (("openai", base_url), ("groq", "https://elsewhere.example")):
+            await provider_keys.set_provider_key(
+                session, org_id=ada.who.org_id, provider=provider, base_url=address, secret=secret,
+                entered_by="ada@example.com", sealer=services.key_sealer,
+            )  # fmt: skip
+        await session.commit()
+    for person in (ada, guest):
+        await person.tab.at("/settings/").fire(SettingsState, "load")
+        state = person.tab.state(SettingsState)
+        shown = [(row["provider"], row["last4"], row["state"].partition(":")[0]) for row in state.provider_keys]
+        assert shown == [("groq", "…9876", "entered for https"), ("openai", "…9876", "in use")]
+        assert {"openai", "anthropic", "gemini"} <= set(state.keyed_providers)
+        assert not {"local", "sandbox"} & set(state.keyed_providers)
+        assert secret not in repr(state.dict())
+    await guest.tab.fire(SettingsState, "forget_provider_key", provider="openai")
+    assert guest.tab.state(SettingsState).problem
+    await ada.tab.fire(SettingsState, "forget_provider_key", provider="openai")
+    assert [row["provider"] for row in ada.tab.state(SettingsState).provider_keys] == ["groq"]
+    await ada.tab.fire(SettingsState, "forget_provider_key", provider="openai")
+    assert "no key of your own" in ada.tab.state(SettingsState).problem

@@ -13,7 +13,7 @@ ERRORS = {
     "taken": "There is an account with this e-mail address already. Log in instead.",
     "weak": "Choose a longer password: 12 to 128 characters, not a common one, not your e-mail address.",
     "email": "This does not look like an e-mail address. It should be like you@example.com.",
-    "slow_down": "Too many tries from here. Wait five minutes, then try again.",
+    "slow_down": "Too many tries from here. Wait a minute, then try again; after many tries the wait grows.",
     "confirm": "Open the link in the e-mail that was sent to you, then log in.",
     "everywhere": "You are logged out everywhere.",
     "deleted": "The team is deleted: its keys open nothing any more, and its data goes within a week.",
@@ -23,14 +23,10 @@ ERRORS = {
 """Error code of the form's answer -> what to say."""
 
 
-MAX_NEXT = 500
-
-
 class AuthState(AppState):
     """What the forms show besides their fields."""
 
     error: str = ""
-    after: str = ""
 
     @rx.event
     @public
@@ -38,7 +34,6 @@ class AuthState(AppState):
         """Reads the answer of the last try from the address."""
         query = self.router.url.query_parameters
         self.error = ERRORS.get(query.get("error", ""), "")
-        self.after = query.get("next", "")[:MAX_NEXT]
 
 
 def _field(label: str, name: str, *, kind: str, autocomplete: str, hint: str = "", **attrs: Any) -> rx.Component:
@@ -61,6 +56,11 @@ def _field(label: str, name: str, *, kind: str, autocomplete: str, hint: str = "
 
 def _email() -> rx.Component:
     return _field("E-mail", "email", kind="email", autocomplete="username", required=True, max_length=254)
+
+
+def _after() -> rx.Component:
+    """Where to go on afterwards: filled from the page's address when the form is sent, however soon that is."""
+    return rx.el.input(type="hidden", name="next", value="", read_only=True, custom_attrs={"data-next": ""})
 
 
 def _form(action: str, title: str, lead: str, *fields: rx.Component, submit: str) -> rx.Component:
@@ -94,7 +94,7 @@ def signup() -> rx.Component:
             "Team name", "org_name", kind="text", autocomplete="organization",
             hint="Optional. Keys and figures belong to the team.", max_length=60,
         ),
-        rx.el.input(type="hidden", name="next", value=AuthState.after, read_only=True),
+        _after(),
         submit="Create account",
     )  # fmt: skip
     other = rx.el.p("You have an account? ", rx.el.a("Log in", href="/login/"), class_name="soft")
@@ -109,7 +109,7 @@ def login() -> rx.Component:
         "Welcome back.",
         _email(),
         _field("Password", "password", kind="password", autocomplete="current-password", required=True, max_length=128),
-        rx.el.input(type="hidden", name="next", value=AuthState.after, read_only=True),
+        _after(),
         submit="Log in",
     )
     other = rx.el.p("New here? ", rx.el.a("Create an account", href="/signup/"), class_name="soft")

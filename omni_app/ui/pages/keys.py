@@ -108,6 +108,13 @@ def _labelled(label: str, name: str, field: rx.Component, hint: Any = "") -> rx.
     return rx.el.div(rx.el.label(label, html_for=name), field, rx.el.span(hint, class_name="hint"), class_name="field")
 
 
+def _limit(element: str, name: str, value: Any, *, digits: int) -> rx.Component:
+    return rx.el.input(
+        id=element, name=name, class_name="input", default_value=value, max_length=digits,
+        placeholder="the team's limit only", input_mode="numeric", auto_complete="off",
+    )  # fmt: skip
+
+
 def _settings() -> rx.Component:
     key = KeysState.key
     name = rx.el.input(
@@ -125,10 +132,8 @@ def _settings() -> rx.Component:
     date = rx.el.input(
         type="date", id="set-date", name="date", class_name="input", custom_attrs={"aria-label": "Last day (UTC)"}
     )
-    rate = rx.el.input(
-        id="set-rate", name="rate_limit", class_name="input", default_value=key["rate"], max_length=9,
-        placeholder="the team's limit only", input_mode="numeric", auto_complete="off",
-    )  # fmt: skip
+    rate = _limit("set-rate", "rate_limit", key["rate"], digits=9)
+    tokens = _limit("set-tokens", "token_limit", key["tokens"], digits=12)
     form = rx.el.form(
         _labelled("Name", "set-name", name),
         _wrong("name"),
@@ -138,6 +143,8 @@ def _settings() -> rx.Component:
         _wrong("expires"),
         _labelled("Rate limit", "set-rate", rate, "Requests per window of this key alone, beside the team's limit."),
         _wrong("rate_limit"),
+        _labelled("Token limit", "set-tokens", tokens, "Tokens per window, read and written together."),
+        _wrong("token_limit"),
         _models(),
         _wrong("models"),
         rx.el.button("Save", type="submit", class_name="button primary"),

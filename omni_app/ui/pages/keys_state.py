@@ -88,7 +88,7 @@ class KeysState(AppState):
     @rx.event
     @authed
     async def save(self, who: Identity, /, form: dict[str, FieldText]) -> None:
-        """The open key's name, expiry and rate limit; its models stay."""
+        """The open key's name, expiry and rate limits; its models stay."""
         if form and self.key:
             await self._set(who, form, allowed=_ticked(self.models))
 
@@ -155,7 +155,7 @@ class KeysState(AppState):
                     raise NotFound(GONE)
                 settings = KeySettings(
                     form.get("name", ""), _expiry(form, had=had.expires_at, now=now),
-                    _rate(form.get("rate_limit", "")), allowed,
+                    _limit(form, "rate_limit"), allowed, _limit(form, "token_limit"),
                 )  # fmt: skip
                 await key_changes.change_key(session, org_id=who.org_id, key_id=key_id, settings=settings, now=now)
                 await session.commit()
@@ -208,12 +208,13 @@ def _amount(typed: str) -> int:
     raise InvalidRequest(f"budget: must be dollars above 0 and up to {MAX_BUDGET_USD:,}, such as 5 or 0.50")
 
 
-def _rate(typed: str) -> int | None:
-    if not typed.strip():
+def _limit(form: Mapping[str, str], field: str) -> int | None:
+    typed = form.get(field, "").strip()
+    if not typed:
         return None
-    if typed.strip().isascii() and typed.strip().isdigit():
+    if typed.isascii() and typed.isdigit():
         return int(typed)
-    raise InvalidRequest("rate_limit: must be a whole number, or empty", param="rate_limit")
+    raise InvalidRequest(f"{field}: must be a whole number, or empty", param=field)
 
 
 def _expiry(form: Mapping[str, str], *, had: datetime | None, now: datetime) -> datetime | None:
@@ -263,6 +264,7 @@ def _row(key: keys.ApiKey, standing: Standing | None, *, old_ends: datetime | No
         "used": text.instant(key.last_used_at),
         "used_text": text.utc_text(key.last_used_at),
         "rate": "" if key.rate_limit is None else str(key.rate_limit),
+        "tokens": "" if key.token_limit is None else str(key.token_limit),
         "models": "all" if key.allowed_models is None else str(len(key.allowed_models)),
     } | _budget(standing, now=now)
 

@@ -8,6 +8,7 @@ from pydantic import StringConstraints
 
 from omni_app.gateway.gateway import route_request
 from omni_app.gateway.types import Caller, ChatRequest
+from omni_app.limits.base import Quota
 from omni_app.routing.decide import decide
 from omni_app.routing.types import Decision, Priority, Snapshot
 from omni_app.ui.components.basics import DocumentLink, Row, badge
@@ -62,7 +63,7 @@ class LandingState(AppState):
     async def preview(self, prompt: Prompt) -> None:
         """Routes what was typed over the whole catalogue; no provider is called."""
         subject = f"preview:{address_of(self)}"
-        verdict = await backstage.services.limiter.hit(subject, limit=PREVIEW_LIMIT, window_s=PREVIEW_WINDOW_S)
+        verdict = await backstage.services.limiter.take(Quota(subject, PREVIEW_LIMIT, PREVIEW_WINDOW_S))
         if not verdict.allowed:
             self.hint = "That was a lot of typing. The preview is back in a minute."
             return

@@ -15,7 +15,16 @@ from omni_app.ui.components.requests import request_table
 from omni_app.ui.components.shell import MODES, RANGES, app_page, days_form, switch
 from omni_app.ui.components.table import Column, data_table
 from omni_app.ui.records import request_row
-from omni_app.ui.savings_view import LESS, MORE, between, comparison_rows, failed_note, recorded_row, routing_note
+from omni_app.ui.savings_view import (
+    LESS,
+    MORE,
+    between,
+    billed_note,
+    comparison_rows,
+    failed_note,
+    recorded_row,
+    routing_note,
+)
 from omni_app.ui.session import AppState, authed, backstage
 from omni_app.ui.view import View, buckets, view_of
 
@@ -83,6 +92,7 @@ def figures(now: Totals, before: Totals, band: Band) -> Row:
         "spend": text.money(now.cost),
         "spend_exact": text.exact_money(now.cost),
         "spend_note": failed_note(now.overhead, now.requests),
+        "billed_note": billed_note(now.cost, now.markup),
         "spend_change": text.change(now.cost, before.cost),
         "saved": text.money(now.savings),
         "saved_exact": text.exact_money(now.savings),
@@ -154,7 +164,13 @@ def page() -> rx.Component:
 def _stats() -> rx.Component:
     figure = OverviewState.figures
     return rx.el.dl(
-        stat("Spend", money(figure["spend"], figure["spend_exact"]), figure["spend_note"], figure["spend_change"]),
+        stat(
+            "Spend",
+            money(figure["spend"], figure["spend_exact"]),
+            figure["billed_note"],
+            figure["spend_note"],
+            figure["spend_change"],
+        ),
         stat(
             "Saved",
             money(figure["saved"], figure["saved_exact"]),

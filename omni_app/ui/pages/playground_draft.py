@@ -7,6 +7,7 @@ from pydantic import StringConstraints
 
 from omni_app.errors import OmniError
 from omni_app.gateway.types import Caller, ChatRequest
+from omni_app.limits.base import Quota
 from omni_app.routing.types import Decision
 from omni_app.storage.accounts import Identity
 from omni_app.ui.asking import caller_of
@@ -129,7 +130,7 @@ class DraftMixin(rx.State, mixin=True):
 
     async def _may_preview(self, who: Identity) -> bool:
         subject = f"preview:{who.user_id}"
-        verdict = await backstage.services.limiter.hit(subject, limit=PREVIEW_LIMIT, window_s=PREVIEW_WINDOW_S)
+        verdict = await backstage.services.limiter.take(Quota(subject, PREVIEW_LIMIT, PREVIEW_WINDOW_S))
         self.hint = "" if verdict.allowed else "That was a lot of typing. The preview is back in a minute."
         return verdict.allowed
 

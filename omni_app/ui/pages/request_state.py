@@ -1,5 +1,7 @@
 """One request as its page shows it: read, put into words, and sent once more."""
 
+import asyncio
+import re
 from collections.abc import Callable
 
 import reflex as rx
@@ -28,6 +30,10 @@ from omni_app.ui.savings_view import band_of_one
 from omni_app.ui.session import AppState, authed, backstage
 from omni_app.ui.time_line import precise_ms, ticks, time_rows, timed
 from omni_app.ui.view import key_kind
+
+ARRIVES_WITHIN_S = (0, 0.1, 0.2, 0.4, 0.8, 1)
+"""How long to wait before each look for a request that is not in the database."""
+REQUEST_ID = re.compile("req_[0-9a-f]{32}")
 
 
 class RequestState(AppState):
@@ -64,10 +70,10 @@ class RequestState(AppState):
         """Reads it by the id in the address. Another team's id is answered as one that does not exist."""
         self.loaded = False
         request_id = typed(self.router.url.query_parameters.get("id", ""), most=ID_LENGTH)
+        found = await arriving(who, request_id)
+        if found is None:
+            raise NotFound("there is no such request; it may belong to another team")
         async with backstage.services.database.reading() as session:
-            found = await ledger.request_detail(session, org_id=who.org_id, request_id=request_id)
-            if found is None:
-                raise NotFound("there is no such request; it may belong to another team")
             then = await registry_then(session, found.request)
             decision = await stored_decision(session, org_id=who.org_id, request_id=request_id)
             mine = await keys.list_keys(session, org_id=who.org_id, include_hidden=True)
@@ -129,6 +135,17 @@ class RequestState(AppState):
         finally:
             async with self:
                 self.running = False
+
+
+async def arriving(who: Identity, request_id: str) -> RequestDetail | None:
+    """The org's request. One that is missing is looked for again: the ledger takes what just happened in batches."""
+    for pause_s in ARRIVES_WITHIN_S:
+        await asyncio.sleep(pause_s)
+        async with backstage.services.database.reading() as session:
+            found = await ledger.request_detail(session, org_id=who.org_id, request_id=request_id)
+        if found is not None or not REQUEST_ID.fullmatch(request_id):
+            return found
+    return None
 
 
 async def asked_again(who: Identity, request_id: str) -> Answer:

@@ -13,7 +13,18 @@ from omni_app.storage import keys, ledger
 from omni_app.storage.accounts import Identity
 from omni_app.storage.log_pages import ID_LENGTH, LogFilter, LogPage, log_page
 from omni_app.ui import log_view
-from omni_app.ui.components.basics import NativeForm, Row, Text, badge, button, button_link, card, empty, test_note
+from omni_app.ui.components.basics import (
+    DocumentLink,
+    NativeForm,
+    Row,
+    Text,
+    badge,
+    button,
+    button_link,
+    card,
+    empty,
+    test_note,
+)
 from omni_app.ui.components.requests import choice_links, request_table
 from omni_app.ui.components.shell import app_page
 from omni_app.ui.log_view import PATH
@@ -38,6 +49,8 @@ class RequestsState(AppState):
     shown_at: str = ""
     """The address of these filters: another one makes the form anew, for its fields begin with what they are given."""
     narrowed: bool = False
+    csv: str = ""
+    """The address of all of them as a file."""
     typed: int = 0
     """How many filters of the form are set."""
     newer_href: str = ""
@@ -77,6 +90,7 @@ class RequestsState(AppState):
         values = self.values = log_view.values_of(wanted)
         self.rows = [request_row(record) for record in page.records]
         self.shown_at = log_view.address(values)
+        self.csv = log_view.address(values, path=log_view.CSV_PATH)
         self.typed = sum(1 for name in log_view.NARROWING if values[name] and name != "outcome")
         self.narrowed = self.typed > 0 or values["outcome"] != ""
         self.newer_href = log_view.address(values, before=page.newer) if page.newer else ""
@@ -239,7 +253,15 @@ def _filters() -> rx.Component:
         custom_attrs={"data-tidy": ""},
     )
     label = rx.cond(RequestsState.typed > 0, f"Filters ({RequestsState.typed} set)", "Filters")
-    return rx.el.details(rx.el.summary(label), form, class_name="card filters", open=RequestsState.typed > 0)
+    filters = rx.el.details(rx.el.summary(label), form, class_name="card filters", open=RequestsState.typed > 0)
+    return rx.el.div(filters, _download(), class_name="stack tight")
+
+
+def _download() -> rx.Component:
+    link = DocumentLink.create(
+        "Download as CSV", href=RequestsState.csv, class_name="button small", custom_attrs={"download": ""}
+    )
+    return rx.cond(RequestsState.rows.length() > 0, rx.el.div(link, class_name="row"))
 
 
 def _choose(label: str, name: str, everything: str, options: rx.Var[list[Row]]) -> rx.Component:

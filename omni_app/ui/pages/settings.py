@@ -24,6 +24,7 @@ def page() -> rx.Component:
         ),
         rx.el.div(rx.el.div(_team(), _baseline(), class_name="stack"), _prompts(), class_name="two"),
         _members(),
+        _provider_keys(),
         rx.cond(SettingsState.orgs.length() > 0, _other_teams()),
         rx.el.div(_password(), _email(), class_name="two"),
         _danger(),
@@ -209,6 +210,58 @@ def _invitations() -> rx.Component:
             ),
         ],
         caption="Open invitations",
+    )  # fmt: skip
+
+
+def _provider_keys() -> rx.Component:
+    key = rx.el.input(
+        id="provider-key", name="key", type="password", class_name="input", auto_complete="off", required=True,
+        min_length=8, max_length=512, disabled=~SettingsState.owner,
+    )  # fmt: skip
+    provider = rx.el.select(
+        rx.foreach(SettingsState.keyed_providers, lambda name: rx.el.option(name, value=name)),
+        id="key-provider",
+        name="provider",
+        disabled=~SettingsState.owner,
+    )
+    hint = (
+        "Live requests of your team to that provider go out with this key, and it bills you for them. The key is kept "
+        "sealed, for this team and this server's address of the provider alone, and is never shown again."
+    )
+    form = NativeForm.create(
+        _labelled("Provider", provider, name="key-provider"),
+        _labelled("Key", key, name="provider-key", hint=hint),
+        rx.el.button("Keep this key", type="submit", class_name="button", disabled=~SettingsState.owner),
+        action="/auth/provider-keys",
+        method="post",
+        class_name="form",
+    )
+    return card(
+        rx.cond(SettingsState.provider_keys.length() > 0, _kept_provider_keys()),
+        form,
+        title="Provider keys of your own",
+        class_name="stack tight",
+    )
+
+
+def _kept_provider_keys() -> rx.Component:
+    return data_table(
+        SettingsState.provider_keys,
+        [
+            ("Provider", lambda row: row["provider"]),
+            ("Key", lambda row: rx.el.code(row["last4"])),
+            ("State", lambda row: row["state"]),
+            ("Entered by", lambda row: row["by"]),
+            ("Since", lambda row: moment(row["since"], row["since_text"])),
+            (
+                "#Change",
+                lambda row: rx.el.button(
+                    "Delete", type="button", class_name="button small",
+                    on_click=SettingsState.forget_provider_key(row["provider"]), disabled=~SettingsState.owner,
+                ),
+            ),
+        ],
+        caption="Provider keys of your own",
     )  # fmt: skip
 
 

@@ -12,8 +12,10 @@ from pydantic import StringConstraints
 
 from omni_app.errors import InvalidRequest
 from omni_app.gateway.comparison import MOST_COMPARISONS, check_comparisons, comparable_models
-from omni_app.storage import org_settings, teams
+from omni_app.providers.catalog import base_url_of
+from omni_app.storage import org_settings, provider_keys, teams
 from omni_app.storage.accounts import MEMBER, OWNER, Identity
+from omni_app.storage.provider_keys import ShownKey
 from omni_app.ui import text
 from omni_app.ui.components.basics import Row
 from omni_app.ui.session import AppState, authed, backstage
@@ -22,6 +24,7 @@ PATH = "/settings/"
 SAID = {
     "password": "Your password is changed. Every other browser is logged out.",
     "email_changed": "Your e-mail address is changed. Log in with it from now on.",
+    "provider_key": "Your key is kept, sealed. The next live request to that provider goes out with it.",
     "invited": "The link below lets one person join. It is shown only now, and works for a week.",
 }
 WRONG = {
@@ -32,12 +35,13 @@ WRONG = {
     "conflict": "That is not possible: the last owner has to stay, and accounts at Supabase are changed there.",
     "gone": "That link or person is not there any more. Ask for another invitation.",
     "name": "The team's name was not typed as it is. Nothing was deleted.",
-    "slow_down": "Too many tries. Wait five minutes, then try again.",
+    "slow_down": "Too many tries. Wait a minute, then try again; after many tries the wait grows.",
     "wrong_input": "That could not be read. Check what you typed.",
 }
 DAYS = {"0": "Do not store them", "7": "For 7 days", "30": "For 30 days", "90": "For 90 days"}
 Name = Annotated[str, StringConstraints(max_length=60)]
 ModelId = Annotated[str, StringConstraints(max_length=200)]
+ProviderName = Annotated[str, StringConstraints(max_length=50)]
 Id = Annotated[str, StringConstraints(pattern="^[0-9a-f-]{36}$")]
 Place = Literal["0", "1", "2"]
 """Of a model to compare with."""
@@ -60,6 +64,9 @@ class SettingsState(AppState):
     people: list[Row] = []
     invitations: list[Row] = []
     orgs: list[Row] = []
+    provider_keys: list[Row] = []
+    keyed_providers: list[str] = []
+    """Those that a key can be entered for."""
     done: str = ""
     leaving: str = ""
     """Id of the person who is about to be taken out."""
@@ -169,6 +176,17 @@ class SettingsState(AppState):
 
     @rx.event
     @authed
+    async def forget_provider_key(self, who: Identity, /, provider: ProviderName) -> None:
+        """Requests to that provider go out with the server's key again."""
+        teams.refuse_all_but_owners(who)
+        async with backstage.services.database.reading() as session:
+            await provider_keys.forget_provider_key(session, org_id=who.org_id, provider=provider)
+            await session.commit()
+        await self._read(who)
+        self.done = "Your key is deleted."
+
+    @rx.event
+    @authed
     async def take_back(self, who: Identity, /, invitation_id: Id) -> None:
         """Ends an open invitation."""
         async with backstage.services.database.reading() as session:
@@ -192,10 +210,14 @@ class SettingsState(AppState):
             people = await teams.members(session, org_id=who.org_id)
             invitations = await teams.open_invitations(session, org_id=who.org_id)
             orgs = await teams.orgs_of(session, user_id=who.user_id)
+            own_keys = await provider_keys.shown_keys(session, org_id=who.org_id)
         self.owner = who.is_owner
         self.name, self.baseline, self.days = now.name, now.premium_model, str(now.keep_prompts_days)
         self.models = _baselines()
         self.others, self.comparable = _places(now.comparisons), _comparable()
+        reached = {name: base_url_of(one) for name, one in backstage.services.providers.items()}
+        self.provider_keys = [_provider_key(one, reached.get(one.provider, "")) for one in own_keys]
+        self.keyed_providers = [name for name, base_url in reached.items() if base_url]
         self.people = [_person(one, who) for one in people]
         self.invitations = [_invitation(one) for one in invitations]
         others = [(org_id, name) for org_id, name in orgs if org_id != who.org_id]
@@ -229,6 +251,17 @@ def _person(member: teams.Member, who: Identity) -> Row:
         "other_role": MEMBER if member.role == OWNER else OWNER,
         "joined": text.instant(member.joined_at),
         "joined_text": text.utc_text(member.joined_at),
+    }
+
+
+def _provider_key(one: ShownKey, base_url: str) -> Row:
+    return {
+        "provider": one.provider,
+        "last4": f"…{one.last4}",
+        "by": one.entered_by,
+        "since": text.instant(one.created_at),
+        "since_text": text.utc_text(one.created_at),
+        "state": "in use" if one.base_url == base_url else f"entered for {one.base_url}: not used",
     }
 
 

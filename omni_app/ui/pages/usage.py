@@ -10,7 +10,7 @@ from omni_app.ui.components.basics import DocumentLink, Row, Text, button_link, 
 from omni_app.ui.components.chart import labels_of
 from omni_app.ui.components.shell import MODES, RANGES, app_page, days_form, switch
 from omni_app.ui.components.table import Column, data_table
-from omni_app.ui.savings_view import failed_note, routing_note
+from omni_app.ui.savings_view import billed_note, failed_note, routing_note
 from omni_app.ui.session import AppState, authed, backstage
 from omni_app.ui.usage_view import (
     BREAKDOWNS,
@@ -114,6 +114,7 @@ def figures(groups: list[UsageGroup]) -> Row:
         "cost": text.money(cost),
         "cost_exact": text.exact_money(cost),
         "failed": failed_note(overhead, requests),
+        "billed": billed_note(cost, sum(one.markup for one in groups)),
         "saved": text.money(premium - cost),
         "saved_exact": text.exact_money(premium - cost),
         "premium": f"of {text.money(premium)} at the baseline",
@@ -189,7 +190,7 @@ def _stats() -> rx.Component:
     figure = UsageState.figures
     return rx.el.dl(
         stat("Requests", figure["requests"], figure["answered"], figure["routing"]),
-        stat("Cost", money(figure["cost"], figure["cost_exact"]), figure["failed"]),
+        stat("Cost", money(figure["cost"], figure["cost_exact"]), figure["billed"], figure["failed"]),
         stat("Saved", money(figure["saved"], figure["saved_exact"]), figure["premium"], tone="good"),
         stat("Tokens", figure["tokens"], figure["tokens_note"]),
         class_name="stats",
