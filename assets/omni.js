@@ -98,6 +98,7 @@
     for (const field of form.querySelectorAll("[data-next]")) {
       field.value = new URLSearchParams(location.search).get("next") || "";
     }
+    showInvitation(); // a form that the web app has just made anew is empty
     if (form.matches("[data-keep]")) keepTyped(form);
     if (form.matches("[action^='/auth/']")) forgetTab();
   });
