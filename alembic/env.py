@@ -55,14 +55,18 @@ def note_oldest_code(*, ctx: Any, heads: set[str], **_step: object) -> None:
     ctx.connection.execute(sa.insert(meta).values(key=OLDEST_CODE, value=oldest))
 
 
+def wait_for_locks_briefly(connection: sa.Connection) -> None:
+    """In this transaction alone: behind a transaction pooler the next one may have another server connection."""
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+
+
 def run_once(url: str) -> None:
     """Runs the migrations over one connection."""
     engine = sa.create_engine(url, poolclass=NullPool)
     try:
         with engine.connect() as connection:
             if connection.dialect.name == "postgresql":
-                connection.execute(sa.text(f"SET lock_timeout = {LOCK_TIMEOUT_MS}"))
-                connection.commit()
+                sa.event.listen(connection, "begin", wait_for_locks_briefly)
             context.configure(
                 connection=connection,
                 target_metadata=SQLModel.metadata,

@@ -205,7 +205,7 @@ class Services:
 
 def build_services(settings: Settings) -> Services:
     """Wires everything; touches neither network nor database yet."""
-    database = Database(settings.database)
+    database = Database(settings.database, pool_size=settings.database_pool_size)
     hasher = KeyHasher(settings.key_pepper, settings.omni_key_pepper_other.get_secret_value())
     spool = Spool(settings.omni_data_dir / "spool")
     limiter = build_limiter(

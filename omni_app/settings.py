@@ -82,6 +82,8 @@ class Settings(BaseSettings):
 
     # Data
     database_url: str = ""
+    database_pool_size: int = Field(default=15, ge=2, le=200)
+    """Connections to Postgres that one process opens at most."""
     supabase_url: BaseUrl = ""
     supabase_service_key: SecretStr = SecretStr("")
     upstash_redis_rest_url: BaseUrl = ""

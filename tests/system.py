@@ -42,9 +42,20 @@ def libfaketime() -> Path | None:
     return next(places, None)
 
 
+def pgbouncer() -> Path | None:
+    """A connection pooler for Postgres; Debian puts it where only root looks."""
+    found = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
+    return Path(found) if found else None
+
+
 def missing_debian_packages() -> list[str]:
     """What `apt-get install` would have to bring."""
-    needs = {"chromium": chromium(), "postgresql": postgres_programs(), "faketime": libfaketime()}
+    needs = {
+        "chromium": chromium(),
+        "postgresql": postgres_programs(),
+        "faketime": libfaketime(),
+        "pgbouncer": pgbouncer(),
+    }
     return [package for package, found in needs.items() if found is None]
 
 

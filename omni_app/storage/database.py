@@ -30,7 +30,12 @@ BACKUPS_KEPT = 5
 BUSY_TIMEOUT_MS = 5_000
 PATIENCE_S = 10.0
 PING_S = 2.0
+POOL_SIZE = 15
 POOL_TIMEOUT_S = 5.0
+KEPT_BACK = 3
+"""Connections of a pool that readers leave to the work behind them: ledger, leases, revocations."""
+LINE_PER_CONNECTION = 100
+"""How many readers may wait for each connection: at 20 ms a reading the last one waits for 2 s."""
 CONNECT_TIMEOUT_S = 3
 
 DATABASE_ERRORS = (SQLAlchemyError, OSError)
@@ -38,6 +43,7 @@ DATABASE_ERRORS = (SQLAlchemyError, OSError)
 
 
 AWAY = "the database does not answer; try again in a moment"
+BUSY = "the database has more to do than it can; try again in a moment"
 
 
 OLDEST_CODE = "oldest_code"
@@ -67,13 +73,15 @@ def async_url(url: str) -> str:
 class Database:
     """The engine and its sessions. Made without touching the database, which may come up later.
 
-    `patience_s`: how long the work of one session may take; None = as long as it takes.
+    `patience_s`: how long the work of one session may take; None = as long as it takes. `pool_size`: connections at
+    most, of which readers leave some to the work behind them, whatever their number.
     """
 
-    def __init__(self, url: str, *, patience_s: float | None = PATIENCE_S) -> None:
+    def __init__(self, url: str, *, patience_s: float | None = PATIENCE_S, pool_size: int = POOL_SIZE) -> None:
         self.url = url
         self.patience_s = patience_s
-        self.engine = _engine(url)
+        self.engine = _engine(url, pool_size)
+        self._readers = Line(at_once=max(1, pool_size - KEPT_BACK), waiting=LINE_PER_CONNECTION * pool_size)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._pinging: asyncio.Task[str] | None = None
 
@@ -89,10 +97,16 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A session in whose name somebody waits for an answer: a database that is away becomes `Unavailable`."""
+        """A session in whose name somebody waits for an answer: a database that is away becomes `Unavailable`.
+
+        Readers that are too many wait in line, and are told so when it is long. One reading holds one connection: not
+        to be opened within another one.
+        """
         try:
-            async with self.session() as session:
+            async with self._readers.place(), self.session() as session:
                 yield session
+        except LineTooLong as error:
+            raise Unavailable(BUSY, headers={"Retry-After": "1"}) from error
         except DATABASE_ERRORS as error:
             raise Unavailable(AWAY, headers={"Retry-After": "2"}) from error
 
@@ -143,6 +157,42 @@ class Database:
         await self.engine.dispose()
 
 
+class LineTooLong(Exception):
+    """More wait than may, or for longer than they should."""
+
+
+class Line:
+    """Lets `at_once` in at a time; `waiting` more stand in line, for `POOL_TIMEOUT_S` at most."""
+
+    def __init__(self, *, at_once: int, waiting: int) -> None:
+        self._free = asyncio.Semaphore(at_once)
+        self._room = waiting
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Raises `LineTooLong`, at once when there is no room to wait."""
+        if self._free.locked():
+            await self._wait()
+        else:
+            await self._free.acquire()
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    async def _wait(self) -> None:
+        if self._room <= 0:
+            raise LineTooLong
+        self._room -= 1
+        try:
+            async with asyncio.timeout(POOL_TIMEOUT_S):
+                await self._free.acquire()
+        except TimeoutError:
+            raise LineTooLong from None
+        finally:
+            self._room += 1
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """What a database says of its schema: its revision, and the oldest one whose code may serve it. None = nothing."""
@@ -189,13 +239,13 @@ def _json_text(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _engine(url: str) -> AsyncEngine:
+def _engine(url: str, pool_size: int) -> AsyncEngine:
     if not is_sqlite(url):
         return create_async_engine(
             async_url(url),
             json_serializer=_json_text,
-            pool_size=5,
-            max_overflow=10,
+            pool_size=max(1, pool_size // 3),  # stay open; the others are opened when they are needed
+            max_overflow=pool_size - max(1, pool_size // 3),
             pool_timeout=POOL_TIMEOUT_S,
             pool_pre_ping=True,
             pool_recycle=1800,

@@ -23,10 +23,10 @@ from sqlalchemy import CursorResult, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from omni_app.errors import InvalidApiKey, Unavailable
+from omni_app.errors import InvalidApiKey
 from omni_app.routing.types import KeyKind, Policy
 from omni_app.storage.budgets import BudgetTerms, budgets_of, that_hold
-from omni_app.storage.database import AWAY, DATABASE_ERRORS, Database
+from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.meta import REVOCATIONS, bump, read_meta
 from omni_app.storage.pause import pause
 from omni_app.storage.policies import active_policies
@@ -331,15 +331,12 @@ class KeyCache:
 
     async def _read(self, digest: str, other: str) -> ApiKey | None:
         version = self._version
-        try:
-            async with self._database.session() as session:
-                found = await find_keys(session, digests=[one for one in (digest, other) if one])
-                key = found.get(digest) or found.get(other)
-                if key is not None and digest not in found:
-                    await move_secret(session, digest=other, to=digest)
-                    await session.commit()
-        except DATABASE_ERRORS:
-            raise Unavailable(AWAY, headers={"Retry-After": "2"}) from None
+        async with self._database.reading() as session:
+            found = await find_keys(session, digests=[one for one in (digest, other) if one])
+            key = found.get(digest) or found.get(other)
+            if key is not None and digest not in found:
+                await move_secret(session, digest=other, to=digest)
+                await session.commit()
         self._known.pop(digest, None)
         if key is not None and version == self._version:  # else it may have been revoked after it was read
             self._known[digest] = (key, time.monotonic())

@@ -7,7 +7,7 @@ dies in between. A lease that nobody renews lapses, and what its worker had spen
 spool (docs/decisions/0010-budgets.md).
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -209,7 +209,10 @@ async def book(
                 spent[terms.id, starts_at] += record.billed
         for lease in outstanding.leases.get(record.request_id, ()):
             used[lease] += record.billed
-    for budget_id, starts_at in sorted(spent, key=_in_order):
-        await _add(session, budget_id, starts_at, spent=spent[budget_id, starts_at])
-    for lease in sorted(used, key=lambda one: _in_order((one.budget_id, one.starts_at))):
-        await give_back(session, lease, amount=used[lease])
+    by_window: defaultdict[tuple[UUID, datetime], list[LeaseRef]] = defaultdict(list)
+    for lease in used:
+        by_window[lease.budget_id, lease.starts_at].append(lease)
+    for window in sorted({*spent, *by_window}, key=_in_order):
+        await _add(session, *window, spent=spent[window])
+        for lease in by_window[window]:
+            await give_back(session, lease, amount=used[lease])

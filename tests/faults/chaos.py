@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.faults import clock, disk, hangups, migrations, outage, overload, process, providers
+from tests.faults import clock, connections, disk, hangups, migrations, outage, overload, process, providers
 
 Play = Callable[[Path, argparse.Namespace], Awaitable[bool]]
 """What goes wrong, in a folder of its own; says its figures, and gives whether every promise was kept."""
@@ -25,6 +25,9 @@ PLAYS: Mapping[str, Play] = {
     "outage": outage.crash,
     "stall": outage.stall,
     "late": outage.late,
+    "pooler": connections.pooler,
+    "failover": connections.failover,
+    "exhausted": connections.exhausted,
     "migrations": migrations.play,
     "providers": providers.play,
     "overload": overload.play,
