@@ -2,6 +2,7 @@
 
 serve                         migrate, build the web app when needed, serve everything
 migrate                       bring the database to this version's schema
+build                         build the web app when its sources changed
 keys create|list|revoke       API keys, for scripts and operators
 users reset-password EMAIL    a new password, when there is no mail
 ledger verify                 hold the ledger against itself; reads only, beside a running server too
@@ -25,7 +26,7 @@ from omni_app.evaluate.report import add_options, evaluate
 from omni_app.providers.catalog import build_providers
 from omni_app.providers.check import check_providers
 from omni_app.providers.transport import Transport
-from omni_app.serve import StartError, prepare_database, serve
+from omni_app.serve import StartError, build_web_app, migrate, serve
 from omni_app.settings import Settings, SettingsError, load_settings
 from omni_app.storage import accounts, keys, provider_keys
 from omni_app.storage.database import Database, sqlite_path, upgrade
@@ -62,7 +63,10 @@ def parser() -> argparse.ArgumentParser:
     serving.set_defaults(run=lambda settings, options: serve(settings, dev=options.dev))
 
     migrating = commands.add_parser("migrate", help="bring the database to this version's schema")
-    migrating.set_defaults(run=lambda settings, _options: prepare_database(settings))
+    migrating.set_defaults(run=lambda settings, _options: migrate(settings))
+
+    building = commands.add_parser("build", help="build the web app when its sources changed")
+    building.set_defaults(run=lambda settings, _options: build_web_app(settings))
 
     key_commands = commands.add_parser("keys", help="API keys").add_subparsers(required=True, metavar="ACTION")
     create = key_commands.add_parser("create", help="make a key and print it once")

@@ -1,6 +1,8 @@
 """`python -m omni_app serve`: from a checkout to a served product, one step after the other, each saying what it does.
 
 Port free → one process per SQLite → backup and migrations → web app built when its sources changed → server.
+In production the migrations are a step of their own (`migrate`), and so may the build be (`build`): then serving writes
+to the data directory alone.
 """
 
 import hashlib
@@ -64,14 +66,23 @@ def check_port(host: str, port: int) -> None:
 
 
 def prepare_database(settings: Settings) -> None:
-    """Backs up and migrates. Raises `StartError` for a newer schema or a second process on one SQLite."""
+    """Makes this process the only one on its SQLite, and migrates outside production. Raises `StartError`."""
     settings.omni_data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         database.hold_sqlite_lock(settings.database)
-        if settings.omni_env != "production":
-            say("Migrating the database …")
-            database.backup_before_upgrade(settings.database, settings.omni_data_dir)
-            database.upgrade(settings.database)
+    except database.DatabaseError as error:
+        raise StartError(str(error)) from None
+    if settings.omni_env != "production":
+        migrate(settings)
+
+
+def migrate(settings: Settings) -> None:
+    """Backs an SQLite file up and brings the schema to this version's. Raises `StartError` for a newer schema."""
+    say("Migrating the database …")
+    settings.omni_data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        database.backup_before_upgrade(settings.database, settings.omni_data_dir)
+        database.upgrade(settings.database)
     except database.DatabaseError as error:
         raise StartError(str(error)) from None
 

@@ -50,6 +50,15 @@ def test_a_test_key_is_the_default(tmp_path: Path) -> None:
     assert omni(tmp_path, "keys", "create", "--org", "Acme").stdout.startswith("omr_test_")
 
 
+def test_migrate_is_production_s_own_step(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'omni.db'}"
+    secrets = {"OMNI_SECRET_KEY": "s" * 40, "OMNI_KEY_PEPPER": "p" * 40}
+    production = {"OMNI_ENV": "production", "PUBLIC_URL": "https://omni.example", "DATABASE_URL": url, **secrets}
+    assert "older than this version" in omni(tmp_path, "keys", "list", **production).stderr
+    assert omni(tmp_path, "migrate", **production).returncode == 0
+    assert omni(tmp_path, "keys", "list", **production).returncode == 0
+
+
 def test_a_wrong_environment_ends_with_2_and_a_line_each(tmp_path: Path) -> None:
     done = omni(tmp_path, "keys", "list", SUPABASE_URL="https://x.example", PORT="8001", SMTP_URL="smtp://x")
     assert done.returncode == 2

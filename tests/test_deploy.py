@@ -1,0 +1,129 @@
+"""The files in which others run the product: they parse, agree with the code, and give away no rights."""
+
+import configparser
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from omni_app.serve import LAST_STEPS_S, WEB_SOURCES
+from omni_app.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+KUBERNETES: dict[str, dict[str, Any]] = {
+    one["kind"]: one for one in yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text())
+}
+FLY: dict[str, Any] = tomllib.loads((ROOT / "fly.toml").read_text())
+POD: dict[str, Any] = KUBERNETES["StatefulSet"]["spec"]["template"]["spec"]
+OURS = ("app", "migrate")
+NOT_SETTINGS = {"PATH", "PYTHONDONTWRITEBYTECODE"}
+MIGRATE = ["python", "-m", "omni_app", "migrate"]
+
+
+def unit() -> dict[str, list[str]]:
+    """The service's section: a name -> its values."""
+    values: dict[str, list[str]] = {}
+    for line in (ROOT / "deploy/omni-model-router.service").read_text().splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            values.setdefault(name, []).append(value)
+    return values
+
+
+def stated_variables() -> set[str]:
+    """Every variable that one of the files sets."""
+    docker = re.findall(r"\b([A-Z][A-Z_]+)=", " ".join(re.findall(r"^ENV (.*)$", DOCKERFILE, re.MULTILINE)))
+    compose = [name for one in OURS for name in COMPOSE["services"][one]["environment"]]
+    systemd = [value.partition("=")[0] for value in unit()["Environment"]]
+    return {*docker, *compose, *systemd, *FLY["env"], *KUBERNETES["ConfigMap"]["data"]} - NOT_SETTINGS
+
+
+def images() -> list[str]:
+    compose = [one["image"] for one in COMPOSE["services"].values()]
+    kubernetes = [one["image"] for one in (*POD["initContainers"], *POD["containers"])]
+    return [*re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE), *compose, *kubernetes]
+
+
+def test_every_variable_that_is_set_is_a_setting() -> None:
+    assert len(stated_variables()) > 10
+    assert {name.lower() for name in stated_variables()} <= Settings.model_fields.keys()
+
+
+def test_every_image_has_a_version() -> None:
+    assert len(images()) == 9
+    for one in images():
+        name, _, tag = one.rpartition(":")
+        assert name and tag != "latest", one
+
+
+def test_a_stop_has_time_for_what_is_in_flight_and_for_the_last_steps() -> None:
+    needed_s = Settings.model_fields["stop_grace_sec"].default + LAST_STEPS_S
+    given = [
+        COMPOSE["services"]["app"]["stop_grace_period"],
+        FLY["kill_timeout"],
+        f"{POD['terminationGracePeriodSeconds']}s",
+        f"{unit()['TimeoutStopSec'][0]}s",
+    ]
+    assert all(int(one.removesuffix("s")) > needed_s for one in given), given
+    stated = [COMPOSE["services"]["app"]["environment"]["STOP_GRACE_SEC"], FLY["env"]["STOP_GRACE_SEC"]]
+    stated += [KUBERNETES["ConfigMap"]["data"]["STOP_GRACE_SEC"]]
+    assert {int(one) + LAST_STEPS_S for one in stated} == {needed_s}
+
+
+def test_every_port_is_the_one_that_the_image_listens_on() -> None:
+    (port,) = re.findall(r"PORT=(\d+)", DOCKERFILE)
+    assert re.findall(r"^EXPOSE (\d+)", DOCKERFILE, re.MULTILINE) == [port]
+    assert COMPOSE["services"]["app"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert str(FLY["http_service"]["internal_port"]) == port
+    assert [str(one["containerPort"]) for one in POD["containers"][0]["ports"]] == [port]
+
+
+def test_nothing_runs_as_root_or_writes_beside_its_data() -> None:
+    (uid,) = re.findall(r"^USER (\d+):\d+", DOCKERFILE, re.MULTILINE)
+    assert int(uid) > 0 and POD["securityContext"]["runAsUser"] == int(uid) and POD["securityContext"]["runAsNonRoot"]
+    for name in OURS:
+        service = COMPOSE["services"][name]
+        assert service["read_only"] and service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+    for container in (*POD["initContainers"], *POD["containers"]):
+        context = container["securityContext"]
+        assert context["readOnlyRootFilesystem"] and not context["allowPrivilegeEscalation"]
+        assert context["capabilities"] == {"drop": ["ALL"]}
+    assert unit()["ProtectSystem"] == ["strict"] and unit()["DynamicUser"] == ["yes"]
+
+
+def test_the_database_is_migrated_before_anything_is_served() -> None:
+    assert COMPOSE["services"]["migrate"]["command"] == MIGRATE
+    assert COMPOSE["services"]["app"]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+    assert POD["initContainers"][0]["command"] == MIGRATE
+    assert FLY["deploy"]["release_command"].split() == MIGRATE
+    assert unit()["ExecStartPre"][0].endswith("-m omni_app migrate")
+
+
+def test_no_secret_is_in_a_file() -> None:
+    secrets = {name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    assert not secrets & (FLY["env"].keys() | KUBERNETES["ConfigMap"]["data"].keys())
+    for name, value in COMPOSE["services"]["app"]["environment"].items():
+        assert name not in secrets or value.startswith("${"), name
+
+
+def test_the_image_is_built_from_all_that_the_pages_depend_on() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {name for line in re.findall(r"^COPY (?!--)(.*) \S+$", DOCKERFILE, re.MULTILINE) for name in line.split()}
+    assert copied == kept
+    assert {*WEB_SOURCES, "alembic", "alembic.ini"} <= kept
+
+
+def test_the_image_has_a_python_that_the_project_supports() -> None:
+    (version,) = {one.split(":")[1].split("-")[0] for one in images() if one.startswith("python:")}
+    assert "3.11" <= version.rpartition(".")[0] <= "3.13"
+
+
+def test_the_unit_parses() -> None:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.read(ROOT / "deploy/omni-model-router.service")
+    assert set(parser.sections()) == {"Unit", "Service", "Install"}
