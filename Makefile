@@ -4,7 +4,7 @@ PYTHON_ENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate train lock conformance chaos scale soak security invariants first-token bench-pages audit clean
+.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate train lock conformance chaos scale soak security invariants first-token bench bench-pages audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ soak: install-dev ## Everything at once for a long time, and whether anything gr
 
 first-token: install-dev ## The time to first token that is added to a provider's own (ARGS=requests, 200)
 	@$(PYTHON_ENV) -m conformance.first_token $(ARGS)
+
+bench: install-dev ## The product, a bare forwarder and LiteLLM's proxy side by side, into docs/benchmarks.md (ARGS="--no-peers")
+	@$(PYTHON_ENV) -m bench.gateways $(ARGS)
 
 bench-pages: install ## Query times of the pages over many ledger rows (ROWS=1000000)
 	@$(PYTHON_ENV) -m bench.pages --rows $(or $(ROWS),1000000)
