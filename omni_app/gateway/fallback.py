@@ -326,7 +326,8 @@ def all_cooling(wait_s: float) -> ProviderError:
 
 def chain_failed(attempts: tuple[Attempt, ...], fault: ProviderFault) -> OmniError:
     """The error of a chain that gave no answer: the caller's own fault, or what each attempt met."""
-    if attempts and fault.kind in CALLERS_FAULTS:
+    refused = attempts and all(attempt.outcome == FaultKind.UNSUPPORTED_PARAMETER for attempt in attempts)
+    if refused or (attempts and fault.kind in CALLERS_FAULTS):
         return InvalidRequest(f"{attempts[-1].provider} refused the request: {fault.detail}")
     met = "; ".join(f"{attempt.model}: {attempt.outcome} ({attempt.detail})" for attempt in attempts)
     timed_out = all(attempt.outcome in TIMEOUTS for attempt in attempts)

@@ -181,3 +181,16 @@ async def test_when_every_model_says_to_slow_down_the_caller_is_told_how_long_to
         assert (refused.value.status, refused.value.code) == (503, "provider_error")
         assert 6 <= int(refused.value.headers["Retry-After"]) <= 7
     assert len(alpha.asked) + len(beta.asked) == 3, "the second request called nobody"
+
+
+async def test_a_parameter_that_every_model_refuses_is_the_callers_to_mend_and_others_are_not(tmp_path: Path) -> None:
+    refusal = ProviderFault(FaultKind.UNSUPPORTED_PARAMETER, "temperature does not support 0.2 with this model")
+    refusing = ScriptedProvider("alpha", [refusal] * 5), ScriptedProvider("beta", [refusal] * 5)
+    with pytest.raises(OmniError, match="temperature does not support") as met:
+        await gateway(tmp_path, *refusing).chat(CALLER, HELLO)
+    assert met.value.status == 400
+
+    one_is_down = ScriptedProvider("alpha", [DOWN] * 5), ScriptedProvider("beta", [refusal] * 5)
+    with pytest.raises(ProviderError) as met:
+        await gateway(tmp_path / "again", *one_is_down).chat(CALLER, HELLO)
+    assert met.value.status == 502
