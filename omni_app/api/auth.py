@@ -53,8 +53,8 @@ class Doorkeeper:
         known = keys.known(presented)
         if known is not None:
             return known
-        if not checksum_ok(presented):
-            return await keys.authenticate(presented)  # refuses it without a look-up
+        if not checksum_ok(presented) or keys.is_asked_for(presented):
+            return await keys.authenticate(presented)  # refuses it, or shares the look-up that was counted
         strangers = self.services.strangers
         verdict = strangers.count(Quota(address_of(request, self.services.settings), *STRANGERS))
         if not verdict.allowed:

@@ -298,6 +298,8 @@ class KeyCache:
         self._known: OrderedDict[str, tuple[ApiKey, float]] = OrderedDict()
         self._version: str | None = None
         self._used: dict[UUID, datetime] = {}
+        self._reads: dict[str, asyncio.Task[ApiKey | None]] = {}
+        self._polling = asyncio.Lock()
         self._noted_at_s = 0.0
         self._confirmed_at_s = -CACHE_S
 
@@ -307,10 +309,14 @@ class KeyCache:
         if found is not None:
             return found
         if checksum_ok(presented):
-            found = await self._read(self._hasher.digest(presented), self._hasher.other_digest(presented))
+            found = await self._read_once(self._hasher.digest(presented), self._hasher.other_digest(presented))
         if found is None or not self._good(found):
             raise InvalidApiKey("this API key is not valid", headers={"WWW-Authenticate": "Bearer"})
         return found
+
+    def is_asked_for(self, presented: str) -> bool:
+        """Whether the database is being asked about this very key now."""
+        return self._hasher.digest(presented) in self._reads
 
     def known(self, presented: str) -> ApiKey | None:
         """The key when it is good and nothing has to be asked; None says nothing."""
@@ -328,6 +334,19 @@ class KeyCache:
     def _fresh(self, digest: str) -> ApiKey | None:
         key, read_at_s = self._known.get(digest, (None, 0.0))
         return key if time.monotonic() - max(read_at_s, self._confirmed_at_s) < CACHE_S else None
+
+    async def _read_once(self, digest: str, other: str) -> ApiKey | None:
+        """As `_read`; those who present the same key at the same time share the look-up."""
+        task = self._reads.get(digest)
+        if task is None:
+            task = self._reads[digest] = asyncio.create_task(self._read(digest, other))
+            task.add_done_callback(lambda done: self._read_ended(digest, done))
+        return await asyncio.shield(task)
+
+    def _read_ended(self, digest: str, task: "asyncio.Task[ApiKey | None]") -> None:
+        self._reads.pop(digest, None)
+        if not task.cancelled():
+            task.exception()  # seen, though whoever asked may have gone
 
     async def _read(self, digest: str, other: str) -> ApiKey | None:
         version = self._version
@@ -352,8 +371,8 @@ class KeyCache:
             await pause(stopping, POLL_S)
 
     async def poll(self) -> None:
-        """One look at the revocation version; raises what the database raises."""
-        async with self._database.session() as session:
+        """One look at the revocation version, after one that is under way; raises what the database raises."""
+        async with self._polling, self._database.session() as session:
             asked_at_s = time.monotonic()
             version = await read_meta(session, REVOCATIONS)
             if version != self._version:

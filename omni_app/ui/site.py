@@ -40,7 +40,8 @@ def head() -> list[rx.Component]:
     """The stylesheet, the scripts and the icon; their addresses change with their content."""
     return [
         rx.el.link(rel="stylesheet", href=_versioned("omni.css")),
-        rx.el.script(src=_versioned("omni.js"), defer=True),
+        # Not deferred: it takes an invitation's secret out of the address before the web app starts and tells it.
+        rx.el.script(src=_versioned("omni.js")),
         rx.el.script(src=_versioned("estimate.js"), defer=True),
         rx.el.link(rel="icon", href=_versioned("favicon.svg"), type="image/svg+xml"),
     ]

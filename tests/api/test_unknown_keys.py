@@ -1,5 +1,6 @@
 """Keys that nobody knows: who keeps presenting them is told to wait, and the database is left in peace."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,6 +56,15 @@ async def test_good_keys_count_for_nothing_however_many(product: Running, statem
     keys = [await product.new_key("test") for _ in range(FEW + 2)]
     assert [(await ask(product, key)).status_code for key in keys] == [200] * len(keys)
     assert len(statements) == len(keys)
+
+
+async def test_a_new_key_that_is_used_many_times_at_once_is_looked_up_once(
+    product: Running, statements: list[str]
+) -> None:
+    key = await product.new_key("test")
+    answers = await asyncio.gather(*(ask(product, key) for _ in range(FEW * 5)))
+    assert {one.status_code for one in answers} == {200}
+    assert len(statements) == 1
 
 
 async def test_a_typing_error_is_no_stranger(product: Running, statements: list[str]) -> None:

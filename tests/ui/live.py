@@ -54,7 +54,7 @@ class LiveTab:
         root: Any = await self.states.get_state(BaseStateToken(ident=self.token, cls=cls))
         return root.get_substate(cls.get_full_name().split("."))
 
-    async def until(self, cls: type[rx.State], wanted: Any, *, within_s: float = 5.0) -> Any:
+    async def until(self, cls: type[rx.State], wanted: Any, *, within_s: float = 15.0) -> Any:
         """The state, once `wanted(state)` holds."""
         async with asyncio.timeout(within_s):
             while True:
