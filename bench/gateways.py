@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -217,7 +217,8 @@ def cpu_s(pid: int) -> float:
     total = 0
     for one in family(pid):
         for thread in Path(f"/proc/{one}/task").iterdir():
-            total += int((thread / "schedstat").read_text().split()[0])
+            with suppress(OSError):  # a thread may end meanwhile
+                total += int((thread / "schedstat").read_text().split()[0])
     return total / 1e9
 
 
@@ -228,7 +229,8 @@ def family(pid: int) -> list[int]:
         one = waiting.pop()
         found.append(one)
         for thread in Path(f"/proc/{one}/task").iterdir():
-            waiting += map(int, (thread / "children").read_text().split())
+            with suppress(OSError):
+                waiting += map(int, (thread / "children").read_text().split())
     return found
 
 
