@@ -14,6 +14,9 @@ RUN OMNI_DATA_DIR=/tmp/build .venv/bin/python -m omni_app build \
     && find .web -mindepth 1 -maxdepth 1 ! -name build ! -name backend ! -name omni-build -exec rm -rf {} +
 
 FROM python:3.13.1-slim-bookworm
+# The library that llama.cpp (the model on this machine) is linked to and that the slim base leaves out.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home omni && install -d -o omni -g omni -m 0700 /data
 WORKDIR /app
 COPY --from=build /app /app

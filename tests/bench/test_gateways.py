@@ -7,7 +7,7 @@ from bench.gateways import Case, bare, ledger_rows, mocked, product, rounds, tab
 
 AT_ONCE = 16
 LIMIT = 110
-"""CPU a request, as a multiple of the bare forwarder's. Measured: 40 to 55 on two cores; twice the work fails."""
+"""CPU a request, as a multiple of the bare forwarder's. Measured: 40 to 55 on two cores; thrice the work fails."""
 
 
 def test_a_request_costs_no_more_than_so_many_bare_forwards_and_each_one_is_in_the_ledger(tmp_path: Path) -> None:
