@@ -285,6 +285,10 @@ def _key(row: ApiKeyRow) -> ApiKey:
     )
 
 
+Asked = tuple[str, str | None]
+"""A digest that the database is asked about, and the version of revocations when it was."""
+
+
 class KeyCache:
     """Keys in memory, by HMAC. A change anywhere empties every worker's cache within `POLL_S` seconds.
 
@@ -298,7 +302,7 @@ class KeyCache:
         self._known: OrderedDict[str, tuple[ApiKey, float]] = OrderedDict()
         self._version: str | None = None
         self._used: dict[UUID, datetime] = {}
-        self._reads: dict[str, asyncio.Task[ApiKey | None]] = {}
+        self._reads: dict[Asked, asyncio.Task[ApiKey | None]] = {}
         self._polling = asyncio.Lock()
         self._noted_at_s = 0.0
         self._confirmed_at_s = -CACHE_S
@@ -316,7 +320,7 @@ class KeyCache:
 
     def is_asked_for(self, presented: str) -> bool:
         """Whether the database is being asked about this very key now."""
-        return self._hasher.digest(presented) in self._reads
+        return (self._hasher.digest(presented), self._version) in self._reads
 
     def known(self, presented: str) -> ApiKey | None:
         """The key when it is good and nothing has to be asked; None says nothing."""
@@ -336,15 +340,16 @@ class KeyCache:
         return key if time.monotonic() - max(read_at_s, self._confirmed_at_s) < CACHE_S else None
 
     async def _read_once(self, digest: str, other: str) -> ApiKey | None:
-        """As `_read`; those who present the same key at the same time share the look-up."""
-        task = self._reads.get(digest)
+        """As `_read`; those who present the same key at the same time share the look-up, until something is revoked."""
+        asked = digest, self._version
+        task = self._reads.get(asked)
         if task is None:
-            task = self._reads[digest] = asyncio.create_task(self._read(digest, other))
-            task.add_done_callback(lambda done: self._read_ended(digest, done))
+            task = self._reads[asked] = asyncio.create_task(self._read(digest, other))
+            task.add_done_callback(lambda done: self._read_ended(asked, done))
         return await asyncio.shield(task)
 
-    def _read_ended(self, digest: str, task: "asyncio.Task[ApiKey | None]") -> None:
-        self._reads.pop(digest, None)
+    def _read_ended(self, asked: Asked, task: "asyncio.Task[ApiKey | None]") -> None:
+        self._reads.pop(asked, None)
         if not task.cancelled():
             task.exception()  # seen, though whoever asked may have gone
 
