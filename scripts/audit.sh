@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes a bill of materials of requirements.txt, compares it with the lock, and asks for known vulnerabilities.
-# The tools have an environment of their own (.audit), from requirements-audit.txt.
+# What asks has an environment of its own (.audit), from requirements-audit.txt.
 set -euo pipefail
 cd -P "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ if ! cmp -s requirements-audit.txt .audit/installed; then
 fi
 
 mkdir -p build
-.audit/bin/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom.json requirements.txt
+.venv/bin/python -m cyclonedx_py requirements --output-reproducible --of JSON -o build/sbom.json requirements.txt
 .venv/bin/python -m tests.locks build/sbom.json
 
 # Asks a public database. Strict: without a network, or for a package that the database does not know, this fails.

@@ -27,10 +27,14 @@ def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def components(bill: str) -> set[tuple[str, str]]:
+    """(package, version) of a bill of materials in CycloneDX's JSON."""
+    return {(plain(one["name"]), one["version"]) for one in json.loads(bill)["components"]}
+
+
 def main() -> int:
     """0 when the CycloneDX file names exactly what requirements.txt locks."""
-    bill = json.loads(Path(sys.argv[1]).read_text())
-    listed = {(plain(one["name"]), one["version"]) for one in bill["components"]}
+    listed = components(Path(sys.argv[1]).read_text())
     wanted = versions_of("requirements.txt")
     for package, version in sorted(listed ^ wanted):
         where = "bill of materials" if (package, version) in listed else "lock"

@@ -102,7 +102,7 @@ def test_lock_files_name_no_address_and_no_option_but_hashes(name: str) -> None:
 def test_a_lock_holds_everything_that_was_asked_for_at_the_version_asked_for(name: str) -> None:
     versions = {package.name.lower(): str(package.specifier).removeprefix("==") for package in locked(name)}
     wanted = asked_for(name.replace(".txt", ".in"))
-    assert len(wanted) > 1
+    assert wanted
     for one in wanted:
         assert one.name.lower() in versions, one
         assert one.specifier.contains(versions[one.name.lower()], prereleases=True), one
@@ -285,7 +285,7 @@ def test_a_skipped_test_fails_the_run_in_ci_only(tmp_path: Path, ci: str, status
     (tmp_path / "test_one.py").write_text(
         "import pytest\n\ndef test_a(): pass\n\ndef test_b(): pytest.skip('no browser here')\n"
     )
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -rs -p no:cacheprovider\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -rs -p no:cacheprovider -p no:schemathesis\n")
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-c", "pytest.ini", "--rootdir", "."],
         cwd=tmp_path,

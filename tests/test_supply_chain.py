@@ -1,5 +1,7 @@
 """The locked packages against the faults that are known of them. `make audit` asks the public databases as well."""
 
+import subprocess
+import sys
 import tomllib
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +10,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from tests.locks import ROOT, plain, versions_of
+from tests.locks import ROOT, components, plain, versions_of
 
 LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-audit.txt")
 ADVISORIES: list[Mapping[str, str]] = tomllib.loads((ROOT / "security/advisories.toml").read_text())["advisory"]
@@ -44,3 +46,11 @@ def test_every_advisory_says_what_it_is_and_where_that_was_read(advisory: Mappin
     assert advisory.keys() == {"package", "affected", "id", "kind", "here", "source"}
     assert all(advisory.values()) and advisory["source"].startswith("https://")
     assert plain(advisory["package"]) in {name for name, _ in versions_of("requirements.txt")}
+
+
+def test_the_bill_of_materials_names_what_is_locked_and_nothing_else() -> None:
+    command = [sys.executable, "-m", "cyclonedx_py", "requirements", "--of", "JSON", "requirements.txt"]
+    bill = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = components(bill)
+    assert len(listed) > 100
+    assert listed ^ versions_of("requirements.txt") == set()
