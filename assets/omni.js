@@ -87,6 +87,7 @@
       event.preventDefault();
       const fields = new FormData(form);
       const wish = { name: String(fields.get("name")).trim(), kind: String(fields.get("kind")) };
+      if (fields.has("scope")) wish.scopes = fields.getAll("scope").map(String);
       tryMakeKey("/auth/keys", wish).then((made) => made && form.reset());
     }
     if (form.matches("[data-rotate-form]")) {

@@ -30,6 +30,7 @@ from omni_app.serve import StartError, build_web_app, migrate, serve
 from omni_app.settings import Settings, SettingsError, load_settings
 from omni_app.storage import accounts, keys, provider_keys
 from omni_app.storage.database import Database, sqlite_path, upgrade
+from omni_app.storage.scopes import Scope, checked_scopes, in_words
 from omni_app.storage.sealing import CannotOpen, Sealer
 from omni_app.storage.tables import utc_now
 from omni_app.verify import as_json, as_text, verify_ledger
@@ -77,6 +78,10 @@ def parser() -> argparse.ArgumentParser:
     kind.add_argument(
         "--test", dest="kind", action="store_const", const="test", help="sandbox and local model (default)"
     )
+    create.add_argument(
+        "--scope", dest="scopes", action="append", choices=list(map(str, Scope)),
+        help="what it may be used for, once for each; without one, everything",
+    )  # fmt: skip
     create.set_defaults(kind="test", run=in_session(create_key))
     listing = key_commands.add_parser("list", help="all keys, by prefix and last four characters")
     listing.set_defaults(run=in_session(list_keys))
@@ -149,7 +154,10 @@ async def create_key(session: AsyncSession, settings: Settings, options: argpars
     """Makes a key in the named org and prints it: the only time it is seen."""
     org_id = await accounts.org_named(session, options.org)
     hasher = keys.KeyHasher(settings.key_pepper)
-    key, secret = await keys.create_key(session, org_id=org_id, name=options.name, kind=options.kind, hasher=hasher)
+    scopes = checked_scopes(options.scopes) if options.scopes else None
+    key, secret = await keys.create_key(
+        session, org_id=org_id, name=options.name, kind=options.kind, hasher=hasher, scopes=scopes
+    )
     print(secret)
     print(f"{key.kind} key {key.id} of {options.org}; it is not shown again", file=sys.stderr)
     return 0
@@ -160,7 +168,8 @@ async def list_keys(session: AsyncSession, settings: Settings, options: argparse
     for org_name, key in await keys.all_keys(session):
         state = "revoked" if key.revoked_at else "active"
         used = f"{key.last_used_at:%Y-%m-%dT%H:%MZ}" if key.last_used_at else "never used"
-        print(f"{key.id}  {key.kind:4}  {key.prefix}…{key.last4}  {state:7}  {used:17}  {org_name}  {key.name}")
+        shown = f"{key.prefix}…{key.last4}"
+        print(f"{key.id}  {key.kind:4}  {shown}  {state:7}  {used:17}  {in_words(key.scopes)}  {org_name}  {key.name}")
     return 0
 
 

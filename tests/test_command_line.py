@@ -46,6 +46,13 @@ def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     assert omni(tmp_path, "keys", "revoke", key_id).returncode == 1
 
 
+def test_a_key_is_made_for_some_uses_only(tmp_path: Path) -> None:
+    assert omni(tmp_path, "keys", "create", "--org", "Acme", "--scope", "usage", "--scope", "chat").returncode == 0
+    assert "  chat, usage  Acme" in omni(tmp_path, "keys", "list").stdout
+    refused = omni(tmp_path, "keys", "create", "--org", "Acme", "--scope", "everything")
+    assert refused.returncode == 2 and "embeddings" in refused.stderr
+
+
 def test_a_test_key_is_the_default(tmp_path: Path) -> None:
     assert omni(tmp_path, "keys", "create", "--org", "Acme").stdout.startswith("omr_test_")
 

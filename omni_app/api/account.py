@@ -31,6 +31,7 @@ from omni_app.routing.types import KeyKind
 from omni_app.services import Services
 from omni_app.storage import accounts, keys
 from omni_app.storage.accounts import EmailTaken, WeakPassword
+from omni_app.storage.scopes import Scope, checked_scopes
 from omni_app.storage.sign_in import ConfirmEmail
 
 MAX_KEY_BODY_BYTES = 2_048
@@ -97,13 +98,13 @@ def routes(services: Services) -> list[Route]:
         refuse_cross_site(request, settings)
         who = await signed_in(request, services)
         body = await read_json_object(request, max_bytes=MAX_KEY_BODY_BYTES)
-        name, kind = _key_fields(body)
+        name, kind, scopes = _key_fields(body)
         await _limit(services, f"new-key:{who.org_id}", KEY_LIMIT)
         async with services.database.reading() as session:
             if len(await keys.list_keys(session, org_id=who.org_id)) >= MAX_KEYS:
                 raise InvalidRequest(f"an org holds at most {MAX_KEYS} keys: revoke one first")
             key, plaintext = await keys.create_key(
-                session, org_id=who.org_id, name=name, kind=kind, hasher=services.hasher
+                session, org_id=who.org_id, name=name, kind=kind, hasher=services.hasher, scopes=scopes
             )
             await session.commit()
         made = {"id": str(key.id), "name": key.name, "kind": key.kind, "key": plaintext}
@@ -124,15 +125,21 @@ async def _limit(services: Services, subject: str, limit: int) -> None:
         raise RateLimited(f"too many new keys: try again in {wait_s} s", headers={"Retry-After": str(wait_s)})
 
 
-def _key_fields(body: Mapping[str, object]) -> tuple[str, KeyKind]:
-    for field in body.keys() - {"name", "kind"}:
+def _key_fields(body: Mapping[str, object]) -> tuple[str, KeyKind, frozenset[Scope] | None]:
+    for field in body.keys() - {"name", "kind", "scopes"}:
         raise InvalidRequest(f"{field[:80]}: unknown field", param=field[:80])
     name, kind = body.get("name"), body.get("kind", "test")
     if not isinstance(name, str) or not (0 < len(name.strip()) <= MAX_NAME) or not name.isprintable():
         raise InvalidRequest(f"name: must be 1 to {MAX_NAME} printable characters", param="name")
     if kind == "live" or kind == "test":
-        return name.strip(), kind
+        return name.strip(), kind, _scopes(body.get("scopes"))
     raise InvalidRequest("kind: must be live or test", param="kind")
+
+
+def _scopes(value: object) -> frozenset[Scope] | None:
+    if value is None or isinstance(value, list):
+        return None if value is None else checked_scopes(value)
+    raise InvalidRequest("scopes: must be a list of scopes", param="scopes")
 
 
 def _org_name(form: Mapping[str, str]) -> str:

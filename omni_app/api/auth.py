@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from omni_app.api.scopes import refuse_outside
 from omni_app.errors import InvalidApiKey, InvalidRequest, ProviderError, RateLimited
 from omni_app.gateway.rate_limits import rate_limit_headers
 from omni_app.gateway.types import Caller
@@ -31,7 +32,7 @@ class Doorkeeper:
     services: Services
 
     async def admit(self, request: Request) -> Caller:
-        """Who is calling. Raises `InvalidApiKey`, `InvalidRequest` or `RateLimited`; sets the rate-limit headers.
+        """Who is calling. Raises what `identify` raises, or `RateLimited`; sets the rate-limit headers.
 
         A call that this server made to itself ends here, after one hop.
         """
@@ -46,16 +47,21 @@ class Doorkeeper:
         return caller
 
     async def identify(self, request: Request) -> ApiKey:
-        """Whose key was presented. Raises `InvalidApiKey`, `InvalidRequest`, or `RateLimited` to an address that keeps
-        presenting keys which nobody knows; a key that this worker has seen to be good passes from anywhere.
+        """Whose key was presented, if it may be used here.
+
+        Raises `InvalidApiKey`, `InvalidRequest`, `PermissionDenied` outside of the key's scopes, or `RateLimited` to an
+        address that keeps presenting keys which nobody knows; a key that this worker has seen to be good passes from
+        anywhere.
         """
-        presented, keys = presented_key(request), self.services.keys
-        known = keys.known(presented)
-        if known is not None:
-            return known
+        presented = presented_key(request)
+        key = self.services.keys.known(presented) or await self._looked_up(request, presented)
+        refuse_outside(key, request.scope["path"])
+        return key
+
+    async def _looked_up(self, request: Request, presented: str) -> ApiKey:
+        keys, strangers = self.services.keys, self.services.strangers
         if not checksum_ok(presented) or keys.is_asked_for(presented):
             return await keys.authenticate(presented)  # refuses it, or shares the look-up that was counted
-        strangers = self.services.strangers
         verdict = strangers.count(Quota(address_of(request, self.services.settings), *STRANGERS))
         if not verdict.allowed:
             wait_s = max(1, -int(-verdict.reset_s // 1))

@@ -1,6 +1,8 @@
 """The OpenAPI 3.1 document of the API. Tests hold it to the routes and to the fields that the parser accepts."""
 
 from omni_app.api.openapi_schemas import COMPONENTS, Schema, described, list_of, object_of, ref
+from omni_app.api.scopes import ROUTES
+from omni_app.storage.scopes import Scope
 
 VERSION = "0.1.0"
 
@@ -8,6 +10,7 @@ ERRORS = {
     "400": "invalid_request: a field is wrong; the message names it",
     "401": "invalid_api_key: no key, or not a valid one",
     "402": "budget_exceeded",
+    "403": "permission_denied: the key's scopes do not allow it; the message names the scope",
     "404": "not_found",
     "405": "method_not_allowed",
     "408": "invalid_request: the body came too slowly",
@@ -49,6 +52,13 @@ def _operation(
     if not secured:
         operation["security"] = []
     return operation
+
+
+def _wants(operation: Schema, scope: Scope) -> None:
+    """The scope that a key needs for it, as OpenAPI 3.1 names roles of schemes that are not OAuth's."""
+    operation["security"] = [{"bearer": [scope.value]}, {"apiKey": [scope.value]}]
+    operation["description"] = f"Wants a key with the scope `{scope.value}`, or one without set scopes."
+    operation["responses"]["403"] = {"description": ERRORS["403"], "content": _json(ref("Error"))}
 
 
 def _query(name: str, description: str, schema: Schema | None = None) -> Schema:
@@ -210,6 +220,9 @@ def document() -> Schema:
             "get": _operation("Can we serve, dependency by dependency", {"type": "object"}, errors=(), secured=False)
         },
     }
+    for route, scope in ROUTES.items():
+        for operation in paths[route.replace("{id:path}", "{id}")].values():
+            _wants(operation, scope)
     paths["/ready"]["get"]["responses"]["503"] = {"description": "Not ready", "content": _json({"type": "object"})}
     return {
         "openapi": "3.1.0",

@@ -18,6 +18,7 @@ from sqlmodel import col
 from omni_app.errors import InvalidRequest
 from omni_app.storage.keys import KeyHasher, generate_key
 from omni_app.storage.meta import REVOCATIONS, bump
+from omni_app.storage.scopes import Scope
 from omni_app.storage.tables import ApiKeyRow
 
 MAX_NAME = 60
@@ -38,6 +39,8 @@ class KeySettings:
     allowed_models: frozenset[str] | None = None
     token_limit: int | None = None
     """Tokens per window."""
+    scopes: frozenset[Scope] | None = None
+    """None: may be used for everything."""
 
 
 def checked(settings: KeySettings, *, now: datetime) -> KeySettings:
@@ -85,6 +88,7 @@ async def change_key(
         "rate_limit": kept.rate_limit,
         "token_limit": kept.token_limit,
         "allowed_models": allowed,
+        "scopes": None if kept.scopes is None else sorted(kept.scopes),
     }
     return await _change(session, _secrets_of(org_id, key_id), values)
 
@@ -133,6 +137,7 @@ def _replaced(row: ApiKeyRow, *, ends_at: datetime) -> ApiKeyRow:
         disabled_at=row.disabled_at,
         rate_limit=row.rate_limit,
         token_limit=row.token_limit,
+        scopes=row.scopes,
         replaced_by=row.id,
     )
 

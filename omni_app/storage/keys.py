@@ -31,6 +31,7 @@ from omni_app.storage.meta import REVOCATIONS, bump, read_meta
 from omni_app.storage.pause import pause
 from omni_app.storage.policies import active_policies
 from omni_app.storage.provider_keys import OwnKey, own_key
+from omni_app.storage.scopes import Scope, stored_scopes
 from omni_app.storage.tables import ApiKeyRow, Org, ProviderKeyRow, utc_now
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -82,6 +83,8 @@ class ApiKey:
     disabled_at: datetime | None = None
     rate_limit: int | None = None
     token_limit: int | None = None
+    scopes: frozenset[Scope] | None = None
+    """What it may be used for; None = everything."""
     replaced_by: UUID | None = None
     org: OrgTerms = OrgTerms()
     policy: Policy | None = None
@@ -139,7 +142,14 @@ def checksum_ok(key: str) -> bool:
 
 
 async def create_key(
-    session: AsyncSession, *, org_id: UUID, name: str, kind: KeyKind, hasher: KeyHasher, hidden: bool = False
+    session: AsyncSession,
+    *,
+    org_id: UUID,
+    name: str,
+    kind: KeyKind,
+    hasher: KeyHasher,
+    hidden: bool = False,
+    scopes: frozenset[Scope] | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key and its secret, which is not to be had again. The caller commits."""
     secret = generate_key(kind)
@@ -151,6 +161,7 @@ async def create_key(
         prefix=secret[:9],
         last4=secret[-4:],
         hidden=hidden,
+        scopes=None if scopes is None else sorted(scopes),
     )
     session.add(row)
     await session.flush()
@@ -281,6 +292,7 @@ def _key(row: ApiKeyRow) -> ApiKey:
         disabled_at=row.disabled_at,
         rate_limit=row.rate_limit,
         token_limit=row.token_limit,
+        scopes=stored_scopes(row.scopes),
         replaced_by=row.replaced_by,
     )
 

@@ -164,6 +164,8 @@ class ApiKeyRow(SQLModel, table=True):
     """Requests per window of this key alone, beside its org's limit; None = the org's limit only."""
     token_limit: int | None = Field(default=None, sa_column=Column(Integer, nullable=True))
     """As `rate_limit`, tokens."""
+    scopes: list[str] | None = _json(nullable=True)
+    """What it may be used for (`omni_app.storage.scopes`); None = everything."""
     replaced_by: uuid.UUID | None = Field(default=None)
     """On the row of a secret that a rotation replaced: the key that it opened, and opens until `expires_at`."""
 

@@ -214,6 +214,10 @@ async def test_a_cookie_does_not_open_the_api_and_a_key_does_not_make_keys(produ
         ({"kind": None}, "kind"),
         ({"org_id": "1"}, "org_id"),
         ({"hidden": True}, "hidden"),
+        ({"scopes": "chat"}, "scopes"),
+        ({"scopes": []}, "scopes"),
+        ({"scopes": ["chat", "root"]}, "scopes"),
+        ({"scopes": [["chat"]]}, "scopes"),
     ],
 )
 async def test_a_wrong_field_of_a_new_key_is_named(product: Running, body: dict[str, Any], param: str) -> None:
@@ -221,6 +225,14 @@ async def test_a_wrong_field_of_a_new_key_is_named(product: Running, body: dict[
     answer = await new_key(product, **body)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
+
+
+async def test_a_key_that_is_made_for_figures_answers_no_prompt(product: Running) -> None:
+    await sign_up(product)
+    key = (await new_key(product, scopes=["usage"])).json()["key"]
+    assert (await product.get("/v1/usage", key=key)).status_code == 200
+    answer = await product.post("/v1/chat", HELLO, key=key)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "permission_denied")
 
 
 async def test_an_org_holds_a_bounded_number_of_keys(product: Running) -> None:

@@ -8,15 +8,20 @@ from uuid import UUID
 import httpx
 import pytest
 
+from omni_app.api import openapi, scopes
 from omni_app.api.app import create_api
 from omni_app.providers.base import HOP_HEADER
 from omni_app.services import build_services
+from omni_app.storage import key_changes, keys
+from omni_app.storage.scopes import Scope
+from omni_app.storage.tables import utc_now
 from tests.api.conftest import settings_for
 from tests.security.cast import FROM_OUR_PAGE, Cast, a_cast, told
 from tests.security.knocks import KNOCKS
 from tests.security.registry import VERDICTS, routes
 
 ROUTES: dict[str, str] = VERDICTS["routes"]
+SCOPES: dict[str, str] = VERDICTS["scopes"]
 REFUSED_KEYS = ("empty", "malformed", "unknown", "revoked", "expired", "disabled", "hidden")
 GOOD_KEYS = ("test", "live", "other")
 ELSEWHERE: tuple[dict[str, str], ...] = (
@@ -189,6 +194,68 @@ async def test_every_answer_of_every_route_carries_the_security_headers(tmp_path
             assert "frame-ancestors 'none'" in answer.headers["content-security-policy"], name
             assert answer.headers["strict-transport-security"] == "max-age=31536000", name
             assert "server" not in answer.headers, name
+
+
+# ------------------------------------------------------------------------------------------- scopes
+
+
+def test_every_route_for_keys_wants_the_scope_that_its_line_says_and_no_other_path_any() -> None:
+    assert SCOPES.keys() == set(of("key"))
+    assert {name.partition(" ")[2]: scope for name, scope in SCOPES.items()} == scopes.ROUTES
+    document = openapi.document()["paths"]
+    for name, scope in SCOPES.items():
+        method, _, path = name.partition(" ")
+        operation = document[path.replace("{id:path}", "{id}")][method.lower()]
+        assert operation["security"] == [{"bearer": [scope]}, {"apiKey": [scope]}] and "403" in operation["responses"]
+    for path in ("/v1", "/v1/chat/", "/v1/usagex", "/v1/model", "/health", "/auth/keys", ""):
+        assert scopes.scope_of(path) is None, path
+
+
+@pytest.mark.parametrize("name", of("key"))
+async def test_a_key_is_let_in_by_the_routes_own_scope_and_by_no_other(cast: Cast, name: str) -> None:
+    made = {scope: await scoped_key(cast, {scope}) for scope in Scope} | {None: await scoped_key(cast, set())}
+    before = await cast.rows()
+    for scope, key in made.items():
+        if scope == SCOPES[name]:
+            continue
+        answers = [await knock(cast, name, headers=headers) for headers in in_either_header(key)]
+        assert [(one.status_code, outcome(one)) for one in answers] == [(403, "forbidden")] * 2, scope
+        assert told(answers[0]) == told(answers[1])
+        assert f"wants the scope {SCOPES[name]}" in answers[0].text and "permission" in answers[0].text
+        once = await knock(cast, name, headers={"X-API-Key": key, "Idempotency-Key": "once"})
+        assert outcome(once) == "forbidden"
+    assert await cast.rows() == before
+    assert outcome(await knock(cast, name, headers={"X-API-Key": made[Scope(SCOPES[name])]})) == "in"
+
+
+async def scoped_key(cast: Cast, allowed: set[Scope]) -> str:
+    async with cast.services.database.session() as session:
+        _, secret = await keys.create_key(
+            session, org_id=cast.owner.who.org_id, name="k", kind="test", hasher=cast.services.hasher,
+            scopes=frozenset(allowed),
+        )  # fmt: skip
+        await session.commit()
+    return secret
+
+
+async def test_a_scope_that_is_taken_away_ends_kept_answers_too(cast: Cast) -> None:
+    """What an `Idempotency-Key` kept is given again only to a key that might ask for it anew."""
+    key, body = await scoped_key(cast, {Scope.CHAT}), {"messages": [{"role": "user", "content": "Hello!"}]}
+    headers = {"X-API-Key": key, "Idempotency-Key": "once"}
+    first = await cast.send("POST", "/v1/chat", headers=headers, body=body)
+    assert first.status_code == 200
+    (made,) = [one for one in await made_keys(cast) if one.scopes == {Scope.CHAT}]
+    async with cast.services.database.session() as session:
+        settings = key_changes.KeySettings("k", scopes=frozenset({Scope.USAGE}))
+        await key_changes.change_key(session, org_id=made.org_id, key_id=made.id, settings=settings, now=utc_now())
+        await session.commit()
+    await cast.services.keys.poll()
+    assert (await cast.send("POST", "/v1/chat", headers=headers, body=body)).status_code == 403
+
+
+async def made_keys(cast: Cast) -> list[keys.ApiKey]:
+    async with cast.services.database.session() as session:
+        return await keys.list_keys(session, org_id=cast.owner.who.org_id)
 
 
 # ------------------------------------------------------------------------------------------- what belongs to others

@@ -19,6 +19,7 @@ from omni_app.storage.database import Database
 from omni_app.storage.key_changes import GRACE_MAX, KeySettings
 from omni_app.storage.keys import ApiKey, KeyCache, KeyHasher
 from omni_app.storage.meta import REVOCATIONS, read_meta
+from omni_app.storage.scopes import Scope
 from omni_app.storage.tables import ApiKeyRow, utc_now
 
 HASHER = KeyHasher("pepper for tests")
@@ -123,12 +124,13 @@ async def test_both_secrets_work_in_the_grace_and_stand_for_the_same_key(databas
     key, old = await new_key(database)
     async with committed(database) as session:
         await set_budget(session, org_id=key.org_id, key_id=key.id, period="day", limit=5, now=utc_now())
-    await change(database, key, name="Billing", rate_limit=9, token_limit=8)
+    await change(database, key, name="Billing", rate_limit=9, token_limit=8, scopes=frozenset({Scope.USAGE}))
     new = await rotate(database, key, HOUR)
     assert new != old and new.startswith("omr_live_")
     through_old, through_new = await opened_by(database, old), await opened_by(database, new)
     for found in (through_old, through_new):
         assert (found.id, found.name, found.rate_limit, found.token_limit) == (key.id, "Billing", 9, 8)
+        assert found.scopes == {Scope.USAGE}, "a rotation is no way around them"
         assert [one.key_id for one in found.budgets] == [key.id]
     assert through_new.expires_at is None
     assert through_old.expires_at is not None and HOUR - DAY / 24 / 60 < through_old.expires_at - utc_now() <= HOUR

@@ -12,6 +12,7 @@ from omni_app.money import PICO_PER_USD
 from omni_app.services import Services
 from omni_app.storage import budgets, key_changes, keys
 from omni_app.storage.keys import ApiKey
+from omni_app.storage.scopes import Scope
 from omni_app.storage.tables import Membership, utc_now
 from omni_app.ui.pages.keys_state import KeysState
 from omni_app.ui.session import AppState
@@ -90,6 +91,18 @@ async def test_name_expiry_rate_limit_and_models_are_saved(services: Services, s
     again = await stored(services, key)
     assert (again.rate_limit, again.token_limit, again.allowed_models) == (None, None, None)
     assert again.expires_at == found.expires_at
+
+
+async def test_scopes_are_set_shown_and_taken_back(services: Services, sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    key, state = await opened(services, person)
+    assert (state.key["scopes"], state.key["scope-chat"]) == ("all", "")
+    form = {"name": "App", "expires": "keep", "rate_limit": "", "token_limit": ""}
+    await person.tab.fire(KeysState, "save", form=form | {"scope-usage": "on", "scope-chat": "on"})
+    assert (await stored(services, key)).scopes == {Scope.CHAT, Scope.USAGE}
+    assert (state.key["scopes"], state.key["scope-chat"], state.key["scope-debug"]) == ("chat, usage", "yes", "")
+    await person.tab.fire(KeysState, "save", form=form)
+    assert (await stored(services, key)).scopes is None and state.key["scopes"] == "all"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """API keys: made by the page's script (a new secret never enters the state), listed, and each with its settings."""
 
+from collections.abc import Callable
 from typing import Any
 
 import reflex as rx
 
+from omni_app.storage.scopes import MEANS, Scope
 from omni_app.ui.components.basics import (
     NativeForm,
     badge,
@@ -91,6 +93,7 @@ def _facts() -> rx.Component:
             ("Key", rx.el.code(key["shown"])),
             ("Last used", moment(key["used"], key["used_text"])),
             ("Expires", moment(key["expires"], key["expires_text"])),
+            ("May be used for", rx.cond(key["scopes"] == "all", "everything", key["scopes"])),
             ("Policy", rx.el.a("Routing policy of this key", href=key["policy_href"])),
         ),
         title="Now",
@@ -145,6 +148,7 @@ def _settings() -> rx.Component:
         _wrong("rate_limit"),
         _labelled("Token limit", "set-tokens", tokens, "Tokens per window, read and written together."),
         _wrong("token_limit"),
+        _scopes(),
         _models(),
         _wrong("models"),
         rx.el.button("Save", type="submit", class_name="button primary"),
@@ -153,6 +157,26 @@ def _settings() -> rx.Component:
         class_name="form",
     )
     return card(form, title="Settings")
+
+
+def _scopes() -> rx.Component:
+    key = KeysState.key
+    return rx.el.details(
+        rx.el.summary("May be used for: ", rx.cond(key["scopes"] == "all", "everything", key["scopes"])),
+        _scope_boxes(lambda scope: {"name": f"scope-{scope}", "default_checked": key[f"scope-{scope}"] == "yes"}),
+    )
+
+
+def _scope_boxes(attrs: Callable[[Scope], dict[str, Any]]) -> rx.Component:
+    def line(scope: Scope) -> rx.Component:
+        box = rx.el.input(type="checkbox", **attrs(scope))
+        words = rx.el.span(rx.el.code(scope.value), " ", MEANS[scope])
+        return rx.el.li(rx.el.label(box, words, class_name="check"))
+
+    return rx.fragment(
+        rx.el.p("Nothing ticked: everything.", class_name="soft small"),
+        rx.el.ul(*map(line, Scope), class_name="plain-list"),
+    )
 
 
 def _models() -> rx.Component:
@@ -288,10 +312,17 @@ def _maker() -> rx.Component:
     )
     return card(
         NativeForm.create(
-            name,
-            kind,
-            rx.el.button("Make key", type="submit", class_name="button primary"),
-            class_name="inline-form",
+            rx.el.div(
+                name,
+                kind,
+                rx.el.button("Make key", type="submit", class_name="button primary"),
+                class_name="inline-form",
+            ),
+            rx.el.details(
+                rx.el.summary("May be used for"),
+                _scope_boxes(lambda scope: {"name": "scope", "value": scope.value}),
+            ),
+            class_name="stack tight",
             custom_attrs={"data-key-form": ""},
         ),
         key_problem(),
@@ -319,6 +350,7 @@ def _table() -> rx.Component:
             ("Budget", _budget_cell),
             ("#Rate limit", lambda row: rx.cond(row["rate"] == "", "team's", row["rate"])),
             ("#Models", lambda row: row["models"]),
+            ("Scopes", lambda row: rx.el.span(row["scopes"], class_name="wrap")),
             ("Policy", lambda row: rx.el.a("Policy", href=row["policy_href"])),
             (
                 "#Action",

@@ -19,6 +19,7 @@ from omni_app.storage import budgets, key_changes, keys, teams
 from omni_app.storage.accounts import Identity
 from omni_app.storage.budgets import PERIOD_OF, Standing
 from omni_app.storage.key_changes import KeySettings
+from omni_app.storage.scopes import Scope, in_words
 from omni_app.storage.tables import utc_now
 from omni_app.ui import text
 from omni_app.ui.components.basics import Row
@@ -155,7 +156,7 @@ class KeysState(AppState):
                     raise NotFound(GONE)
                 settings = KeySettings(
                     form.get("name", ""), _expiry(form, had=had.expires_at, now=now),
-                    _limit(form, "rate_limit"), allowed, _limit(form, "token_limit"),
+                    _limit(form, "rate_limit"), allowed, _limit(form, "token_limit"), _scopes(form),
                 )  # fmt: skip
                 await key_changes.change_key(session, org_id=who.org_id, key_id=key_id, settings=settings, now=now)
                 await session.commit()
@@ -232,6 +233,11 @@ def _expiry(form: Mapping[str, str], *, had: datetime | None, now: datetime) -> 
         raise InvalidRequest("expires: choose a day", param="expires") from None
 
 
+def _scopes(form: Mapping[str, str]) -> frozenset[Scope] | None:
+    """Nothing ticked: everything is allowed."""
+    return frozenset(scope for scope in Scope if form.get(f"scope-{scope}")) or None
+
+
 def _ticked(models: list[Row]) -> frozenset[str] | None:
     on = frozenset(row["id"] for row in models if row["on"] == "yes")
     return on or None
@@ -246,27 +252,36 @@ def _models(key: keys.ApiKey) -> list[Row]:
 
 def _row(key: keys.ApiKey, standing: Standing | None, *, old_ends: datetime | None, now: datetime) -> Row:
     state, tone = _state(key, now=now)
-    return {
-        "id": str(key.id),
-        "href": f"/keys/?key={key.id}",
-        "policy_href": f"/policy/?scope={key.id}",
-        "name": key.name,
-        "kind": text.mode_name(key.kind),
-        "tone": "ok" if key.kind == "live" else "sim",
-        "shown": f"{key.prefix}…{key.last4}",
-        "state": state,
-        "state_tone": tone,
-        "disabled": "yes" if key.disabled_at else "",
-        "expires": text.instant(key.expires_at),
-        "expires_text": text.utc_text(key.expires_at),
-        "old_ends": text.instant(old_ends),
-        "old_ends_text": text.utc_text(old_ends) if old_ends else "",
-        "used": text.instant(key.last_used_at),
-        "used_text": text.utc_text(key.last_used_at),
-        "rate": "" if key.rate_limit is None else str(key.rate_limit),
-        "tokens": "" if key.token_limit is None else str(key.token_limit),
-        "models": "all" if key.allowed_models is None else str(len(key.allowed_models)),
-    } | _budget(standing, now=now)
+    return (
+        {
+            "id": str(key.id),
+            "href": f"/keys/?key={key.id}",
+            "policy_href": f"/policy/?scope={key.id}",
+            "name": key.name,
+            "kind": text.mode_name(key.kind),
+            "tone": "ok" if key.kind == "live" else "sim",
+            "shown": f"{key.prefix}…{key.last4}",
+            "state": state,
+            "state_tone": tone,
+            "disabled": "yes" if key.disabled_at else "",
+            "expires": text.instant(key.expires_at),
+            "expires_text": text.utc_text(key.expires_at),
+            "old_ends": text.instant(old_ends),
+            "old_ends_text": text.utc_text(old_ends) if old_ends else "",
+            "used": text.instant(key.last_used_at),
+            "used_text": text.utc_text(key.last_used_at),
+            "rate": "" if key.rate_limit is None else str(key.rate_limit),
+            "tokens": "" if key.token_limit is None else str(key.token_limit),
+            "models": "all" if key.allowed_models is None else str(len(key.allowed_models)),
+            "scopes": in_words(key.scopes),
+        }
+        | _scope_marks(key)
+        | _budget(standing, now=now)
+    )
+
+
+def _scope_marks(key: keys.ApiKey) -> Row:
+    return {f"scope-{scope}": "yes" if key.scopes and scope in key.scopes else "" for scope in Scope}
 
 
 def _state(key: keys.ApiKey, *, now: datetime) -> tuple[str, str]:
