@@ -60,3 +60,25 @@ def until(address: str, key: str, status: int) -> httpx.Response:
             return answer
         answer = chat(address, key)
     raise AssertionError(f"still {answer.status_code}: {answer.text}")
+
+
+def test_a_key_that_is_made_for_one_use_is_refused_elsewhere_until_its_page_says_otherwise(
+    page: Page, address: str
+) -> None:
+    sign_up(page, address, "scopes@example.com")
+    open_page(page, f"{address}/keys/")
+    page.fill("#key-name", "Sheet")
+    page.click("summary:text-is('May be used for')")
+    page.check("[data-key-form] input[value=usage]")
+    page.click("text=Make key")
+    page.wait_for_selector("[data-key-box]:not([hidden])")
+    key = page.inner_text("#new-key")
+    assert chat(address, key).status_code == 403
+    page.click("tbody >> text=Sheet")
+    page.wait_for_selector("#set-name")
+    page.click("summary:has-text('May be used for: usage')")
+    expect(page.locator("[name=scope-usage]")).to_be_checked()
+    page.check("[name=scope-chat]")
+    page.click("button:text-is('Save')")
+    expect(page.locator("main")).to_contain_text("May be used for: chat, usage")
+    until(address, key, 200)
