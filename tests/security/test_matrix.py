@@ -244,7 +244,7 @@ async def test_a_scope_that_is_taken_away_ends_kept_answers_too(cast: Cast) -> N
     headers = {"X-API-Key": key, "Idempotency-Key": "once"}
     first = await cast.send("POST", "/v1/chat", headers=headers, body=body)
     assert first.status_code == 200
-    (made,) = [one for one in await made_keys(cast) if one.scopes == {Scope.CHAT}]
+    (made,) = [one for one in await made_keys(cast) if one.scopes == frozenset({Scope.CHAT})]
     async with cast.services.database.session() as session:
         settings = key_changes.KeySettings("k", scopes=frozenset({Scope.USAGE}))
         await key_changes.change_key(session, org_id=made.org_id, key_id=made.id, settings=settings, now=utc_now())

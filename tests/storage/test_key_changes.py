@@ -130,7 +130,7 @@ async def test_both_secrets_work_in_the_grace_and_stand_for_the_same_key(databas
     through_old, through_new = await opened_by(database, old), await opened_by(database, new)
     for found in (through_old, through_new):
         assert (found.id, found.name, found.rate_limit, found.token_limit) == (key.id, "Billing", 9, 8)
-        assert found.scopes == {Scope.USAGE}, "a rotation is no way around them"
+        assert found.scopes == frozenset({Scope.USAGE}), "a rotation is no way around them"
         assert [one.key_id for one in found.budgets] == [key.id]
     assert through_new.expires_at is None
     assert through_old.expires_at is not None and HOUR - DAY / 24 / 60 < through_old.expires_at - utc_now() <= HOUR

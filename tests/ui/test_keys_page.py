@@ -99,7 +99,7 @@ async def test_scopes_are_set_shown_and_taken_back(services: Services, sign_up: 
     assert (state.key["scopes"], state.key["scope-chat"]) == ("all", "")
     form = {"name": "App", "expires": "keep", "rate_limit": "", "token_limit": ""}
     await person.tab.fire(KeysState, "save", form=form | {"scope-usage": "on", "scope-chat": "on"})
-    assert (await stored(services, key)).scopes == {Scope.CHAT, Scope.USAGE}
+    assert (await stored(services, key)).scopes == frozenset({Scope.CHAT, Scope.USAGE})
     assert (state.key["scopes"], state.key["scope-chat"], state.key["scope-debug"]) == ("chat, usage", "yes", "")
     await person.tab.fire(KeysState, "save", form=form)
     assert (await stored(services, key)).scopes is None and state.key["scopes"] == "all"
