@@ -8,6 +8,7 @@ users reset-password EMAIL    a new password, when there is no mail
 ledger verify                 hold the ledger against itself; reads only, beside a running server too
 providers check [--call]      which providers are configured; with --call, ask each one
 providers reseal              seal the orgs' own provider keys with the current OMNI_SEALING_KEY
+catalog sync|accept|history   follow the public catalogues of models and prices; what changed, and when
 evaluate                      measure task detection and routing on files of examples
 """
 
@@ -15,7 +16,7 @@ import argparse
 import asyncio
 import getpass
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -26,6 +27,8 @@ from omni_app.evaluate.report import add_options, evaluate
 from omni_app.providers.catalog import build_providers
 from omni_app.providers.check import check_providers
 from omni_app.providers.transport import Transport
+from omni_app.registry import commands as catalogue
+from omni_app.registry.refresh import Catalogues
 from omni_app.serve import StartError, build_web_app, migrate, serve
 from omni_app.settings import Settings, SettingsError, load_settings
 from omni_app.storage import accounts, keys, provider_keys
@@ -112,10 +115,30 @@ def parser() -> argparse.ArgumentParser:
     resealing = provider_commands.add_parser("reseal", help="seal the orgs' own keys with OMNI_SEALING_KEY")
     resealing.set_defaults(run=in_session(reseal_provider_keys))
 
+    add_catalog_commands(commands.add_parser("catalog", help="models and prices"))
+
     evaluating = commands.add_parser("evaluate", help="measure task detection and routing on files of examples")
     add_options(evaluating)
     evaluating.set_defaults(run=lambda _settings, options: show_evaluation(options))
     return root
+
+
+def add_catalog_commands(parser: argparse.ArgumentParser) -> None:
+    """The commands of `catalog`."""
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    syncing = actions.add_parser("sync", help="bring models and prices up to OpenRouter's list and LiteLLM's price map")
+    syncing.add_argument(
+        "--offline", action="store_true", help="the catalogues that come with this version; no network"
+    )
+    syncing.add_argument("--dry-run", action="store_true", help="say what would change, change nothing")
+    syncing.add_argument("--accept", action="store_true", help="changes of more than a tenth too")
+    syncing.set_defaults(run=lambda settings, options: asyncio.run(sync_catalog(settings, options)))
+    accepting = actions.add_parser("accept", help="let a held change hold")
+    accepting.add_argument("models", nargs="+", metavar="MODEL")
+    accepting.set_defaults(run=in_session(accept_changes))
+    history = actions.add_parser("history", help="every change of a model, and its prices with their times")
+    history.add_argument("model", metavar="MODEL")
+    history.set_defaults(run=in_session(show_history))
 
 
 Command = Callable[[AsyncSession, Settings, argparse.Namespace], Awaitable[int]]
@@ -225,6 +248,39 @@ async def reseal_provider_keys(session: AsyncSession, settings: Settings, option
         return 1
     print(f"{count} keys sealed anew")
     return 0
+
+
+async def sync_catalog(settings: Settings, options: argparse.Namespace) -> int:
+    """Reads the network before it opens the database: no session waits for somebody else's server."""
+    if settings.omni_env != "production":
+        prepare_schema(settings)
+    database = Database(settings.database)
+    online = Catalogues(settings.catalog_openrouter_url, settings.catalog_litellm_url)
+    try:
+        if problem := await database.ping() or await database.schema_problem():
+            raise StartError(problem)
+        told = await catalogue.sync(
+            database, None if options.offline else online, accept=options.accept, dry_run=options.dry_run
+        )
+    finally:
+        await database.close()
+    return say(*told)
+
+
+async def accept_changes(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
+    """Running servers follow within seconds."""
+    return say(*await catalogue.accept(session, models=options.models))
+
+
+async def show_history(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
+    """On standard output."""
+    return say(*await catalogue.history(session, model=options.model))
+
+
+def say(lines: Sequence[str], status: int) -> int:
+    """On standard error what went wrong."""
+    print("\n".join(lines), file=sys.stderr if status else sys.stdout)
+    return status
 
 
 async def show_providers(settings: Settings, *, call: bool) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from omni_app.gateway.budgets import Budgets
 from omni_app.gateway.gateway import Gateway
@@ -31,6 +32,7 @@ from omni_app.providers.base import Provider
 from omni_app.providers.catalog import build_providers
 from omni_app.providers.transport import Transport
 from omni_app.registry import packaged_registry
+from omni_app.registry.registry import packaged_file
 from omni_app.registry.store import load_registry, record_registry, registry_version, seed_models
 from omni_app.settings import Settings
 from omni_app.storage import provider_keys
@@ -44,6 +46,9 @@ from omni_app.storage.sealing import Sealer
 from omni_app.storage.sign_in import EmbeddedSignIn, SignIn
 from omni_app.storage.spool import Drainer, Spool
 from omni_app.turns import Turns
+
+if TYPE_CHECKING:
+    from omni_app.registry.refresh import DailySync
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +100,8 @@ class Services:
             self._tasks.append(asyncio.create_task(self.neighbours.run(self._stopping, self._metric_lines)))
         if self.settings.alert_webhook_url:
             self._tasks.append(asyncio.create_task(self._alerts().run(self._stopping)))
+        if self.settings.catalog_sync == "daily":
+            self._tasks.append(asyncio.create_task(self._catalogue().run(self._stopping)))
         for work in (self.keys.run, self.drainer.run, *keeping, *measuring, self._follow_registry):
             self._tasks.append(asyncio.create_task(work(self._stopping)))
         self._tasks.append(asyncio.create_task(self._warm_up()))
@@ -145,6 +152,12 @@ class Services:
         url, health = self.settings.alert_webhook_url, self.gateway.health
         return Alerts(url, secret, database=self.database, health=health)
 
+    def _catalogue(self) -> "DailySync":
+        from omni_app.registry.refresh import Catalogues, DailySync  # what builds the registry, for whoever asks for it
+
+        where = Catalogues(self.settings.catalog_openrouter_url, self.settings.catalog_litellm_url)
+        return DailySync(self.database, where)
+
     def metrics_text(self) -> str:
         """What this worker and the others on the machine say of themselves, for Prometheus."""
         return exposition(FAMILIES, [self._metric_lines(), *self.neighbours.others()])
@@ -184,7 +197,7 @@ class Services:
             return seeded
         async with self.database.session() as session:
             if not seeded:
-                await seed_models(session, packaged_registry())
+                await seed_models(session, packaged_registry(), as_of=packaged_file()["as_of"])
                 await session.commit()
             if seeded and await registry_version(session) == self.gateway.registry.version:
                 return True

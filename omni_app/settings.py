@@ -142,6 +142,14 @@ class Settings(BaseSettings):
     otel_traces_sampler_arg: float = Field(default=1.0, ge=0.0, le=1.0)
     otel_service_name: str = "omni-model-router"
 
+    # The public catalogues of models and prices
+    catalog_sync: Literal["off", "daily"] = "off"
+    """`daily`: one worker follows them once a day; else only `python -m omni_app catalog sync` does."""
+    catalog_openrouter_url: str = "https://openrouter.ai/api/v1/models"
+    catalog_litellm_url: str = (
+        "https://raw.githubusercontent.com/BerriAI/litellm/main/model_prices_and_context_window.json"
+    )
+
     # Mail
     smtp_url: SecretStr = SecretStr("")
     mail_from: str = ""

@@ -1,4 +1,4 @@
-"""Alerts by webhook: a budget that is half, four fifths or wholly spent; a provider that stays down.
+"""Alerts by webhook: a budget half, four fifths or wholly spent; a provider that stays down; a price that changed.
 
 Each alert goes out once, whichever worker notices it first: it is claimed in the database, and the claim is given back
 when nobody took the alert, so that it is tried again in the next round. The operator sets the one address; the body is
@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import orjson
@@ -25,6 +25,7 @@ from sqlmodel import col
 
 from omni_app.gateway.health import Health
 from omni_app.money import usd_text
+from omni_app.registry.price_changes import Effect, PriceChange, effects, price_changes
 from omni_app.storage.budgets import terms_of
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.meta import first_meta
@@ -42,6 +43,8 @@ DOWN_ROUNDS = 4
 CLAIMS_KEPT = timedelta(days=400)
 """Longer than any period of a budget but `total`, whose alerts would come again after this."""
 PREFIX = "alert:"
+PRICES_TOLD_FOR = timedelta(days=2)
+"""A change of a price is told, and told again where nobody took it, for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Alerts:
         self._database = database
         self._health = health
         self._down: dict[str, int] = {}
+        self._priced: dict[UUID, list[Alert]] = {}
+        """Changes of prices, with what they mean for whom: added up once, told until somebody takes it."""
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Looks until it is to stop."""
@@ -85,12 +90,14 @@ class Alerts:
         """One round. Raises what the database raises."""
         async with self._database.session() as session:
             found = [*await reached(session, now=now), *self._providers_down(now=now, now_s=now_s)]
+            found += await self._prices_changed(session, now=now)
             await session.execute(
                 delete(Meta).where(col(Meta.key).startswith(PREFIX), col(Meta.value) < str(now - CLAIMS_KEPT))
             )
             await session.commit()
         for alert in found:
-            await self._tell_once(alert, now=now)
+            if await self._tell_once(alert, now=now):
+                self._forget(alert)
 
     def _providers_down(self, *, now: datetime, now_s: float) -> Iterable[Alert]:
         """One an hour for each provider whose called deployments are all left alone, look after look."""
@@ -102,15 +109,35 @@ class Alerts:
             if rounds >= DOWN_ROUNDS:
                 yield Alert(f"down:{name[:30]}:{now:%Y%m%d%H}", "provider.down", {"provider": name})
 
-    async def _tell_once(self, alert: Alert, *, now: datetime) -> None:
+    async def _prices_changed(self, session: AsyncSession, *, now: datetime) -> list[Alert]:
+        """One for each org whose month costs more or less; what waits for the operator is told in any case."""
+        changes = await price_changes(session, since=now - PRICES_TOLD_FOR)
+        self._priced = {one.id: self._priced[one.id] for one in changes if one.id in self._priced}
+        new = [one for one in changes if one.id not in self._priced]
+        felt = await effects(session, new, now=now)
+        for change in new:
+            mine = [priced_alert(change, one) for one in felt if one.change is change]
+            self._priced[change.id] = mine or ([priced_alert(change)] if change.is_held else [])
+        return [alert for alerts in self._priced.values() for alert in alerts]
+
+    def _forget(self, alert: Alert) -> None:
+        """It is told, or another worker tells it: a price's need not be asked about again."""
+        for alerts in self._priced.values():
+            if alert in alerts:
+                alerts.remove(alert)
+
+    async def _tell_once(self, alert: Alert, *, now: datetime) -> bool:
+        """Whether it is told, or somebody else's to tell."""
         claim = f"{now} {uuid4().hex}"
         async with self._database.session() as session:
             mine = await first_meta(session, PREFIX + alert.key, claim) == claim
             await session.commit()
-        if mine and not await self._delivered(alert, now=now):
-            async with self._database.session() as session:
-                await session.execute(delete(Meta).where(col(Meta.key) == PREFIX + alert.key))
-                await session.commit()
+        if not mine or await self._delivered(alert, now=now):
+            return True
+        async with self._database.session() as session:
+            await session.execute(delete(Meta).where(col(Meta.key) == PREFIX + alert.key))
+            await session.commit()
+        return False
 
     async def _delivered(self, alert: Alert, *, now: datetime) -> bool:
         body = alert.body(now)
@@ -127,6 +154,36 @@ class Alerts:
         if problem:
             log.warning("the alert %s was not taken (%s); it is tried again", alert.kind, problem)
         return not problem
+
+
+def priced_alert(change: PriceChange, effect: Effect | None = None) -> Alert:
+    """A price that changed, or waits to, and what the org's last 30 days would cost at it; no org: nobody used it."""
+    org = effect.org_id.hex if effect else "nobody"
+    key = hashlib.sha256(f"{change.id.hex}:{org}".encode()).hexdigest()[:32]
+    facts: dict[str, Any] = {
+        "model": change.model_id,
+        "held": change.is_held,
+        "old_price": per_million(change.old),
+        "new_price": per_million(change.new),
+        "org_id": str(effect.org_id) if effect else None,
+    }
+    if effect is not None:
+        facts["last_30_days"] = {
+            "tokens": {"input": effect.tokens.input, "output": effect.tokens.output},
+            "at_old_price_usd": usd_text(effect.before),
+            "at_new_price_usd": usd_text(effect.after),
+            "difference_usd": usd_text(effect.difference),
+        }
+    return Alert(f"price:{key}", "price.changed", facts)
+
+
+def per_million(price: Mapping[str, Any]) -> dict[str, str]:
+    """Each tariff in USD per million tokens (an image: per image), as decimal text."""
+    return {
+        f"{name}_usd": usd_text(tariff * (1 if name == "image" else 1_000_000))
+        for name, tariff in price.items()
+        if tariff is not None and (tariff or name != "image")
+    }
 
 
 async def reached(session: AsyncSession, *, now: datetime) -> list[Alert]:

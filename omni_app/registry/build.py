@@ -104,9 +104,15 @@ def _at_openrouter(entry: Live, facts: Facts, ratings: Mapping[Task, Rating], pr
         [facts.context_window, *(row[name] for name in ("context_window", "flat_up_to_tokens") if name in row)]
     )
     since = f", in force since {row['since']}" if "since" in row else ""
+    ends = [day for day in (facts.deprecated_on, date.fromisoformat(row["ends"]) if "ends" in row else None) if day]
     return Listed(
         entry=entry,
-        facts=replace(facts, context_window=window, max_output_tokens=min(facts.max_output_tokens, window)),
+        facts=replace(
+            facts,
+            context_window=window,
+            max_output_tokens=min(facts.max_output_tokens, window),
+            deprecated_on=min(ends, default=None),
+        ),
         price=openrouter_price(row),
         price_source=f"OpenRouter's model list by {prices['version']}, seen {prices['seen']}{since}",
         price_version=prices["version"],

@@ -1,8 +1,9 @@
 """What the registry's history says: since when a price holds here, and what a model cost at a moment of the past."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,6 +25,38 @@ async def priced_since(session: AsyncSession) -> dict[str, datetime]:
     newest = func.max(col(ModelChange.created_at))
     query = select(model, newest).where(col(ModelChange.field).in_(PRICED)).group_by(model)
     return {row[0]: row[1] for row in await session.execute(query)}
+
+
+async def model_history(session: AsyncSession, model_id: str) -> list[ModelChange]:
+    """Every change of a model, oldest first; empty for an unknown one."""
+    query = select(ModelChange).where(col(ModelChange.model_id) == model_id).order_by(col(ModelChange.created_at))
+    return list(await session.scalars(query))
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A price and the half-open time in which it held here; `until` None = it holds."""
+
+    price: Mapping[str, Any]
+    since: datetime
+    until: datetime | None
+    source: str
+
+
+def price_versions(changes: Sequence[ModelChange]) -> list[Priced]:
+    """The prices that a model's history tells, oldest first, one after the other without a gap."""
+    rows = [one for one in changes if one.field in PRICED]
+    ends = [*(one.created_at for one in rows[1:]), None]
+    return [
+        Priced(row.new["price"] if row.field == "added" else row.new, row.created_at, end, row.source)
+        for row, end in zip(rows, ends, strict=False)
+    ]
+
+
+def price_at(changes: Sequence[ModelChange], instant: datetime) -> Priced | None:
+    """The price that held at an instant; None before the model came."""
+    found = (one for one in price_versions(changes) if one.since <= instant)
+    return next((one for one in found if one.until is None or instant < one.until), None)
 
 
 @dataclass(frozen=True, slots=True)

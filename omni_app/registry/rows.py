@@ -74,7 +74,7 @@ def from_row(row: Row) -> Deployment:
         id=_text(row["id"]),
         provider=_text(row["provider"]),
         model_name=_text(row["model_name"]),
-        price=_price(row["price"]),
+        price=price_of(row["price"]),
         context_window=_whole(row["context_window"]),
         max_output_tokens=_whole(row["max_output_tokens"]),
         ratings={Task(task): _rating(rating) for task, rating in row["ratings"].items()},
@@ -99,7 +99,8 @@ def from_row(row: Row) -> Deployment:
     )
 
 
-def _price(row: Row) -> Price:
+def price_of(row: Row) -> Price:
+    """The price of a row's `price`. Raises as `from_row` does."""
     cached, write = row["cached_input"], row["cache_write"]
     return Price(
         input=_whole(row["input"]),

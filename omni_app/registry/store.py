@@ -31,27 +31,45 @@ VERSION_KEY = "registry_version"
 """In `meta`: what workers poll. Missing = worked out from the rows each time."""
 SEEDED_KEY = "registry_seeded"
 """In `meta`: the version of the packaged registry that seeded the table last."""
+SYNCED_KEY = "catalog_synced"
+"""In `meta`: the day of the public catalogues that the table followed last, as ISO text (`omni_app.registry.sync`)."""
+SYNCED = (
+    "price",
+    "price_source",
+    "price_version",
+    "context_window",
+    "max_output_tokens",
+    "supports_functions",
+    "supports_vision",
+    "supports_response_schema",
+    "sees_temperature",
+    "refuses",
+    "deprecated_on",
+)
+"""The fields that follow the public catalogues: a packaged file older than what they said does not set them back."""
 INSERTS: Mapping[str, Callable[[type[SQLModel]], sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
 }
 
 
-async def seed_models(session: AsyncSession, registry: Registry) -> None:
+async def seed_models(session: AsyncSession, registry: Registry, *, as_of: str = "") -> None:
     """Brings the table up to the packaged registry, once per version of it. The caller commits.
 
     New models are added, changed ones updated, those no longer listed disabled; rows that an operator changed stay as
-    they are. Several workers may call it at once: one does it, the others wait for its commit.
+    they are. Several workers may call it at once: one does it, the others wait for its commit. `as_of`: the packaged
+    file's day; where the table followed the public catalogues after it, what they told (`SYNCED`) stays.
     """
-    await _wait_for_turn(session)
+    await wait_for_turn(session)
     if await read_meta(session, SEEDED_KEY) != registry.version:
         known = {row.model_id: row for row in await session.scalars(select(ModelRow))}
         source = f"packaged registry {registry.version}"
+        kept = SYNCED if await read_meta(session, SYNCED_KEY) > as_of else ()
         for deployment in registry.deployments:
-            _seed(session, known.get(deployment.id), deployment, source=source)
+            _seed(session, known.get(deployment.id), deployment, source=source, kept=kept)
         for row in known.values():
             if registry.get(row.model_id) is None and row.enabled and not row.edited_by_operator:
-                _change(session, row, {"enabled": False}, source=source)
+                change_row(session, row, {"enabled": False}, source=source)
         await write_meta(session, SEEDED_KEY, registry.version)
     await publish(session)
 
@@ -69,8 +87,8 @@ async def edit_model(session: AsyncSession, *, model_id: str, changes: Mapping[s
     identity = {"id", "provider", "model_name"}
     if unknown := set(changes) - (set(row.data) - identity) - {"enabled"}:
         raise ValueError(f"not fields of a model: {', '.join(sorted(unknown))}")
-    deployment = from_row(_current(row) | {name: changes[name] for name in changes if name != "enabled"})
-    _change(session, row, changes, source=source)
+    deployment = from_row(current_row(row) | {name: changes[name] for name in changes if name != "enabled"})
+    change_row(session, row, changes, source=source)
     row.edited_by_operator = True
     await publish(session)
     return deployment
@@ -110,14 +128,16 @@ async def publish(session: AsyncSession) -> None:
     await write_meta(session, VERSION_KEY, (await load_registry(session)).version)
 
 
-async def _wait_for_turn(session: AsyncSession) -> None:
+async def wait_for_turn(session: AsyncSession) -> None:
     """Locks one row of `meta` until the commit, so that two workers do not insert the same models."""
     insert = INSERTS[session.get_bind().dialect.name]
     await session.execute(insert(Meta).values(key=SEEDED_KEY, value="").on_conflict_do_nothing())
     await session.execute(select(Meta).where(col(Meta.key) == SEEDED_KEY).with_for_update())
 
 
-def _seed(session: AsyncSession, row: ModelRow | None, deployment: Deployment, *, source: str) -> None:
+def _seed(
+    session: AsyncSession, row: ModelRow | None, deployment: Deployment, *, source: str, kept: Collection[str]
+) -> None:
     data = to_row(deployment)
     if row is None:
         session.add(
@@ -132,24 +152,25 @@ def _seed(session: AsyncSession, row: ModelRow | None, deployment: Deployment, *
         )
         session.add(ModelChange(model_id=deployment.id, field="added", old=None, new=data, source=source))
     elif not row.edited_by_operator:
-        _change(session, row, data | {"enabled": True}, source=source)
+        new = {name: value for name, value in data.items() if name not in kept}
+        change_row(session, row, new | {"enabled": True}, source=source)
 
 
-def _change(session: AsyncSession, row: ModelRow, changes: Mapping[str, Any], *, source: str) -> None:
+def change_row(session: AsyncSession, row: ModelRow, changes: Mapping[str, Any], *, source: str) -> None:
     """Sets what differs, and leaves a history row for each field of it."""
-    before = _current(row) | {"enabled": row.enabled}
+    before = current_row(row) | {"enabled": row.enabled}
     changed = {name: value for name, value in changes.items() if before.get(name) != value}
     if not changed:
         return
     for name, value in changed.items():
         session.add(ModelChange(model_id=row.model_id, field=name, old=before.get(name), new=value, source=source))
     row.enabled = changed.pop("enabled", row.enabled)
-    row.data = _current(row) | changed
+    row.data = current_row(row) | changed
     row.cost_input, row.cost_output = row.data["price"]["input"], row.data["price"]["output"]
     row.updated_at = utc_now()
 
 
-def _current(row: ModelRow) -> dict[str, Any]:
+def current_row(row: ModelRow) -> dict[str, Any]:
     """The row's data with the columns that stand above it."""
     price = row.data.get("price") or {}
     return row.data | {"price": price | {"input": row.cost_input, "output": row.cost_output}}
@@ -157,7 +178,7 @@ def _current(row: ModelRow) -> dict[str, Any]:
 
 def _deployment(row: ModelRow) -> Deployment | None:
     try:
-        return from_row(_current(row))
+        return from_row(current_row(row))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         log.warning("model %s is left out: its row cannot be read (%r)", row.model_id, error)
         return None

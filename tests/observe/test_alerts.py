@@ -14,17 +14,23 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+from sqlmodel import col
 
 from omni_app.observe.alerts import DOWN_ROUNDS, Alerts
 from omni_app.providers.base import FaultKind, ProviderFault
+from omni_app.registry import commands, packaged_registry
+from omni_app.registry.store import edit_model, seed_models
 from omni_app.settings import Settings
 from omni_app.storage import budgets
-from omni_app.storage.tables import utc_now
+from omni_app.storage.tables import ModelRow, utc_now
 from tests.api.conftest import Running, run, settings_for
+from tests.registry.catalogues import publishing
 from tests.storage.facts import record
 
 SECRET = "a secret that both sides know"
 LIMIT = 1_000_000
+NAME = "openai/gpt-4o-mini"
 
 
 @dataclass
@@ -141,6 +147,59 @@ async def test_a_provider_that_stays_down_is_told_once_an_hour(
         await look(both)
         assert len(receiver.taken) == (number >= DOWN_ROUNDS - 1)
     assert (receiver.taken[0]["type"], receiver.taken[0]["provider"]) == ("provider.down", "groq")
+
+
+async def test_a_price_that_changes_is_told_once_to_each_org_with_its_month(
+    scene: tuple[Running, Receiver, list[Alerts]],
+) -> None:
+    running, receiver, both = scene
+    live = await running.services.keys.authenticate(await running.new_key("live"))
+    used = replace(
+        record("req_priced"), org_id=live.org_id, key_id=live.id, created_at=utc_now() - timedelta(days=3),
+        model=NAME, tokens_input=1_000_000, tokens_output=2_000_000, tokens_cached=400_000, tokens_cache_write=0,
+        images=0,
+    )  # fmt: skip
+    running.services.spool.finish(used)
+    running.services.spool.finish(replace(used, request_id="req_old", created_at=utc_now() - timedelta(days=40)))
+    await running.services.drainer.flush()
+    async with running.services.database.session() as session:
+        await seed_models(session, packaged_registry())
+        (row,) = await session.scalars(select(ModelRow).where(col(ModelRow.model_id) == NAME))
+        price = row.data["price"]
+        assert (price["input"], price["output"], price["cached_input"]) == (150_000, 600_000, 75_000)
+        await edit_model(session, model_id=NAME, changes={"price": price | {"output": 500_000}}, source="test")
+        await session.commit()
+    receiver.status = 500
+    await look(both)
+    receiver.status = 200
+    for _ in range(3):
+        await look(both)
+    (told,) = receiver.taken
+    assert (told["type"], told["model"], told["held"]) == ("price.changed", NAME, False)
+    assert told["org_id"] == str(live.org_id) and told["new_price"]["output_usd"] == "0.5"
+    assert told["last_30_days"] == {
+        "tokens": {"input": 1_000_000, "output": 2_000_000},
+        "at_old_price_usd": "1.32",  # 0.6 M plain, 0.4 M cached at half, 2 M written
+        "at_new_price_usd": "1.12",
+        "difference_usd": "-0.2",
+    }
+
+
+async def test_a_price_that_is_held_is_told_though_nobody_used_the_model(
+    scene: tuple[Running, Receiver, list[Alerts]],
+) -> None:
+    running, receiver, both = scene
+    async with publishing() as publisher:
+        publisher.litellm["gpt-4o-mini"]["output_cost_per_token"] = 1.2e-06
+        await commands.sync(running.services.database, publisher.addresses)
+        for _ in range(2):
+            await look(both)
+        (told,) = receiver.taken
+        assert (told["held"], told["org_id"], told["new_price"]["output_usd"]) == (True, None, "1.2")
+        publisher.litellm["gpt-4o-mini"]["output_cost_per_token"] = 6e-07
+        await commands.sync(running.services.database, publisher.addresses)
+        await look(both)
+    assert len(receiver.taken) == 1
 
 
 def test_an_address_without_a_secret_is_refused_at_start() -> None:

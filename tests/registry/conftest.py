@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from omni_app.storage.database import Database, upgrade
+from omni_app.storage.database import Database
+from tests.migrated import migrate
 from tests.servers.postgres import Postgres, PostgresMissing, running_postgres
 
 
@@ -25,7 +26,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         url = f"sqlite:///{tmp_path}/registry.db"
     else:
         url = request.getfixturevalue("postgres").create(f"registry_{uuid4().hex}")
-    upgrade(url)
+    migrate(url)
     opened = Database(url)
     yield opened
     await opened.close()
