@@ -154,3 +154,13 @@ def test_verifying_makes_no_database(tmp_path: Path) -> None:
     done = omni(tmp_path, "ledger", "verify")
     assert done.returncode == 1 and "there is no database at" in done.stderr
     assert not (tmp_path / "omni.db").exists()
+
+
+def test_the_catalogue_is_followed_offline_and_a_model_tells_its_history(tmp_path: Path) -> None:
+    done = omni(tmp_path, "catalog", "sync", "--offline")
+    assert (done.returncode, done.stdout.strip()) == (0, "0 changed, 0 held")
+    told = omni(tmp_path, "catalog", "history", "openai/gpt-4.1").stdout.splitlines()
+    assert "added at $2 in, $8 out per 1M" in told[0] and "to now" in told[2] and "can take its place" in told[3]
+    refused = omni(tmp_path, "catalog", "sync", CATALOG_OPENROUTER_URL="http://example.invalid/models")
+    assert refused.returncode == 1 and "nothing is changed: must start with https://" in refused.stderr
+    assert omni(tmp_path, "catalog", "accept", "openai/gpt-4.1").returncode == 1

@@ -15,6 +15,7 @@ from omni_app.api.responses import json_response, money
 from omni_app.errors import NotFound
 from omni_app.gateway.latency import Measured
 from omni_app.gateway.types import Caller
+from omni_app.registry.replacement import replacement
 from omni_app.routing.types import Deployment, Rating, SizeClass
 from omni_app.services import Services
 
@@ -34,6 +35,7 @@ UNTOLD = (
     "vector_size",
     "quality_rating",
     "deprecation_date",
+    "replacement",
 )
 """What depends on the model that is chosen."""
 
@@ -47,7 +49,9 @@ def routes(services: Services) -> list[Route]:
 
     def body(deployment: Deployment) -> dict[str, Any]:
         reason = services.gateway.unavailable().get(deployment.id, "")
-        return model_body(deployment, latency_of(deployment), available=not reason)
+        instead = replacement(services.gateway.registry, deployment) if deployment.deprecated_on else None
+        told = model_body(deployment, latency_of(deployment), available=not reason)
+        return told | {"replacement": instead.id if instead else None}
 
     def latency_of(deployment: Deployment) -> dict[str, Any]:
         gateway = services.gateway

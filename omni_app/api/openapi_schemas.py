@@ -344,6 +344,10 @@ MODEL = object_of(
         "simulated": {"type": "boolean"},
         "deprecated": {"type": "boolean"},
         "deprecation_date": {"type": ["string", "null"]},
+        "replacement": {
+            "type": ["string", "null"],
+            "description": "Of a model that ends: one that can do the same, is about as good and stays longer.",
+        },
         "available": {"type": "boolean"},
     }
 )

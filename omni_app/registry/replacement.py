@@ -1,5 +1,6 @@
 """What to take in place of a model that ends: worked out from the registry, so it never names one that is gone too."""
 
+from collections.abc import Mapping
 from datetime import date
 
 from omni_app.registry.priors import blended_usd_per_million
@@ -42,3 +43,10 @@ def _price_distance(one: Deployment, ending: Deployment) -> float:
     """How many times dearer or cheaper, either way."""
     ours, theirs = (float(blended_usd_per_million(each.price)) + 0.001 for each in (one, ending))
     return max(ours / theirs, theirs / ours)
+
+
+def replacements(registry: Registry) -> Mapping[str, str]:
+    """Model id -> the id of what can take its place, for each that ends."""
+    ending = (one for one in registry.deployments if one.deprecated_on)
+    pairs = ((one.id, replacement(registry, one)) for one in ending)
+    return {model: instead.id for model, instead in pairs if instead}

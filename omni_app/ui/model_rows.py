@@ -1,11 +1,13 @@
 """Models as rows to show: what they did, and what the registry and our own calls know of them."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from omni_app.gateway.latency import Measured
+from omni_app.registry.price_changes import PriceChange
 from omni_app.registry.registry import writes_text
+from omni_app.registry.wording import percent_text
 from omni_app.routing.types import Deployment, KeyKind, Rating
 from omni_app.storage.reports import NO_MODEL, ModelFigures, UsageGroup
 from omni_app.ui import text
@@ -30,6 +32,10 @@ class Standing:
     disabled: Collection[str]
     priced_since: Mapping[str, datetime]
     today: date
+    price_changes: Mapping[str, PriceChange] = field(default_factory=dict)
+    """Of the last 30 days."""
+    replacements: Mapping[str, str] = field(default_factory=dict)
+    """What to take in place of a model that ends."""
 
     def serves(self, model: str) -> bool:
         """Whether a request could go there now."""
@@ -148,6 +154,8 @@ def known_row(deployment: Deployment, standing: Standing) -> Row:
         "rating_source": "prior, from its price" if deployment.overall.prior else deployment.overall.measure,
         **_health(deployment, standing),
         **_end(deployment.deprecated_on, standing.today),
+        **_change(standing.price_changes.get(deployment.id)),
+        "instead": standing.replacements.get(deployment.id, ""),
     }
 
 
@@ -194,6 +202,16 @@ def _end(ends: date | None, today: date) -> Row:
     passed = ends <= today
     tone = "bad" if passed else "warn" if ends - today <= SOON else ""
     return {"ends": f"{'ended' if passed else 'ends'} {ends:%-d %b %Y}", "ends_tone": tone}
+
+
+def _change(change: PriceChange | None) -> Row:
+    """By how much the price changed, or would if it were accepted."""
+    if change is None:
+        return {"change": "", "change_tone": ""}
+    words = percent_text(change.old, change.new)
+    if change.is_held:
+        return {"change": f"announced: {words}", "change_tone": "warn"}
+    return {"change": f"{words} on {change.at:%-d %b}", "change_tone": ""}
 
 
 def _per_image(pico: int) -> str:

@@ -20,6 +20,7 @@ from omni_app.storage.tables import Membership
 from omni_app.ui.components.scatter import Point, axis_of, drawn
 from omni_app.ui.model_rows import SORTS, Standing, Wanted, known_row, last_that_serves, short_source
 from omni_app.ui.pages.models import ModelsState
+from omni_app.ui.pages.overview import OverviewState
 from omni_app.ui.session import AppState
 from omni_app.ui.text import milliseconds
 from tests.ui.conftest import Person
@@ -73,6 +74,27 @@ async def test_every_model_is_listed_with_its_state_its_rating_and_where_it_is_f
     priors = [row for row in state.known if models[row["model"]].overall.prior]
     assert priors and {row["rating"] for row in priors} == {"unrated"}
     assert {row["rating_source"] for row in priors} == {"prior, from its price"}
+
+
+async def test_a_price_that_changed_is_marked_and_a_model_that_ends_names_another(
+    services: Services, sign_up: Any
+) -> None:
+    person = await sign_up("ada@example.com")
+    name = "openai/gpt-4o-mini"
+    price = {"input": 150_000, "output": 660_000, "cached_input": 75_000, "cache_write": None, "image": 0}
+    async with services.database.session() as session:
+        await seed_models(session, services.gateway.registry)
+        await edit_model(session, model_id=name, changes={"price": price}, source="test")
+        await session.commit()
+    await write(services, record(person.who.org_id, 60, model=name, tokens_output=10**9))
+    row = row_of(await opened(person, mode="live"), name)
+    assert row["change"].startswith("+10 % out on ") and row["change_tone"] == ""
+    assert row["ends"] == "ends 14 Jan 2027" and row["instead"] in {
+        one.id for one in services.gateway.registry.deployments
+    }
+    await person.tab.at("/overview/", mode="live").fire(OverviewState, "load")
+    (note,) = person.tab.state(OverviewState).prices
+    assert note.startswith(f"{name} has a new price since ") and "$60.00 more for the tokens" in note
 
 
 async def test_an_owner_switches_a_model_off_and_the_next_decision_goes_elsewhere(
@@ -237,7 +259,7 @@ async def test_the_page_asks_the_database_a_bounded_number_of_times(services: Se
     with counted_statements(services) as statements:
         await opened(person, mode="live")
     # session, identity; sums, latencies; what is switched off, since when prices hold
-    assert len(statements) == 6
+    assert len(statements) == 7
 
 
 # The drawing

@@ -8,6 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from omni_app.errors import NotFound, PermissionDenied
 from omni_app.registry.history import priced_since
+from omni_app.registry.price_changes import MONTH, price_changes
+from omni_app.registry.replacement import replacements
 from omni_app.routing.types import Deployment, KeyKind
 from omni_app.storage.accounts import Identity
 from omni_app.storage.org_settings import disabled_models, set_model_enabled
@@ -144,6 +146,8 @@ async def standing_of(session: AsyncSession, who: Identity) -> Standing:
         disabled=await disabled_models(session, org_id=who.org_id),
         priced_since=await priced_since(session),
         today=utc_now().date(),
+        price_changes={one.model_id: one for one in await price_changes(session, since=utc_now() - MONTH)},
+        replacements=replacements(gateway.registry),
     )
 
 
@@ -278,6 +282,7 @@ def _known() -> rx.Component:
                 lambda row: rx.el.div(
                     model_name(row["model"], row["kind"]),
                     rx.cond(row["ends"] != "", badge(row["ends"], tone=row["ends_tone"])),
+                    rx.cond(row["instead"] != "", rx.el.span("instead: ", row["instead"], class_name="sub note-under")),
                 ),
             ),
             ("State", lambda row: _with_note(badge(row["state"], tone=row["tone"]), row["reason"])),
@@ -285,7 +290,11 @@ def _known() -> rx.Component:
             ("#Latency", lambda row: _with_note(row["latency"], row["latency_note"])),
             (
                 "Price per 1M in / out",
-                lambda row: rx.el.span(_with_note(row["price"], row["source"]), title=row["source_whole"]),
+                lambda row: rx.el.span(
+                    _with_note(row["price"], row["source"]),
+                    rx.cond(row["change"] != "", badge(row["change"], tone=row["change_tone"])),
+                    title=row["source_whole"],
+                ),
             ),
             ("#Context", lambda row: row["window"]),
             ("Rating", lambda row: _with_note(row["rating"], row["rating_source"])),

@@ -3,6 +3,8 @@
 import reflex as rx
 
 from omni_app.gateway.comparison import chosen, compared, recorded_band
+from omni_app.registry.price_changes import MONTH, Effect, effects, price_changes
+from omni_app.registry.wording import percent_text
 from omni_app.routing.band import OF_MANY, Band
 from omni_app.storage import ledger, org_settings, reports
 from omni_app.storage.accounts import Identity
@@ -49,6 +51,8 @@ class OverviewState(AppState):
     first_day: str = ""
     last_day: str = ""
     recent: list[Row] = []
+    prices: list[str] = []
+    """Prices that changed, with what they mean for the team's month."""
 
     @rx.event
     @authed
@@ -64,6 +68,8 @@ class OverviewState(AppState):
             groups = await reports.series(session, start=view.start, end=view.end, bucket=view.bucket, **scope)
             newest = await ledger.recent_requests(session, limit=RECENT, **scope)
             others = await org_settings.comparisons(session, org_id=who.org_id)
+            changes = await price_changes(session, since=utc_now() - MONTH) if view.mode == "live" else []
+            felt = await effects(session, changes, now=utc_now(), org_id=who.org_id)
         self.mode, self.range, self.problem = view.mode, view.range, view.problem
         self.first_day, self.last_day = view.days
         registry = backstage.services.gateway.registry
@@ -74,6 +80,7 @@ class OverviewState(AppState):
         self.simulated = simulated_note(now)
         self.recent = [request_row(record) for record in newest]
         self.has_rows = bool(newest)
+        self.prices = [price_note(one) for one in felt]
         self._draw(view, groups)
         self.loaded = True
 
@@ -136,6 +143,16 @@ def simulated_note(totals: Totals) -> str:
     return f"{which} of these requests were answered by simulated models, whose costs and savings are made up."
 
 
+def price_note(effect: Effect) -> str:
+    """A price that changed, and what the last 30 days would have cost at it."""
+    change, amount = effect.change, text.money(abs(effect.difference))
+    more = f"{amount} {'more' if effect.difference > 0 else 'less'} for the tokens of your last 30 days"
+    moved = percent_text(change.old, change.new)
+    if change.is_held:
+        return f"{change.model_id}: a new price is announced and not in force here yet ({moved}): {more}."
+    return f"{change.model_id} has a new price since {change.at:%-d %b %Y} ({moved}): {more}."
+
+
 def page() -> rx.Component:
     """Figures, chart, newest requests; or what to do first."""
     view = [
@@ -150,6 +167,7 @@ def page() -> rx.Component:
         ),
     ]
     return app_page(
+        rx.foreach(OverviewState.prices, lambda one: notice(one, tone="info")),
         rx.cond(OverviewState.simulated != "", notice(OverviewState.simulated, tone="sim")),
         _stats(),
         rx.cond(OverviewState.has_rows, rx.fragment(_chart(), _compared(), _recent()), _nothing_yet()),
