@@ -4,7 +4,7 @@ PYTHON_ENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate train lock conformance chaos scale soak security invariants first-token bench bench-pages audit clean
+.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate train lock conformance chaos scale soak security invariants first-token bench bench-pages docs diagrams audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,13 @@ train: install ## Train the learned part of task detection again (TASKS="file ..
 
 lock: install-dev ## Write requirements*.txt from requirements*.in (ARGS=--upgrade takes newer versions)
 	@scripts/lock.sh $(ARGS)
+
+docs: install-dev ## The site of docs/ in build/site, strictly, and every snippet of the pages run
+	@$(PYTHON_ENV) -m docsite
+	@$(PYTHON_ENV) -m pytest tests/docs $(ARGS)
+
+diagrams: install-dev ## Draw the diagrams of docs/ that are new or changed (takes Mermaid from npm)
+	@$(PYTHON_ENV) -m docsite.diagrams
 
 audit: install-dev ## Bill of materials (build/sbom.json) against the lock; known vulnerabilities, where there is a network
 	@scripts/audit.sh

@@ -2,6 +2,7 @@
 
 serve                         migrate, build the web app when needed, serve everything
 migrate                       bring the database to this version's schema
+backup FILE                   copy an SQLite database, beside a running server too
 build                         build the web app when its sources changed
 keys create|list|revoke       API keys, for scripts and operators
 users reset-password EMAIL    a new password, when there is no mail
@@ -18,6 +19,7 @@ import getpass
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -32,11 +34,12 @@ from omni_app.registry.refresh import Catalogues
 from omni_app.serve import StartError, build_web_app, migrate, serve
 from omni_app.settings import Settings, SettingsError, load_settings
 from omni_app.storage import accounts, keys, provider_keys
-from omni_app.storage.database import Database, sqlite_path, upgrade
+from omni_app.storage.database import Database, copy_sqlite, sqlite_path, upgrade
 from omni_app.storage.scopes import Scope, checked_scopes, in_words
 from omni_app.storage.sealing import CannotOpen, Sealer
 from omni_app.storage.tables import utc_now
 from omni_app.verify import as_json, as_text, verify_ledger
+from omni_app.version import VERSION
 
 DRAINED_WITHIN = timedelta(minutes=5)
 """From a request's end to its row, with time to spare: a worker drains its spool within tenths of a second."""
@@ -60,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     root = argparse.ArgumentParser(prog="python -m omni_app", description="Omni-Model Router, the operator's side")
+    root.add_argument("--version", action="version", version=VERSION)
     commands = root.add_subparsers(required=True, metavar="COMMAND")
 
     serving = commands.add_parser("serve", help="migrate, build the web app when needed, serve everything")
@@ -68,6 +72,10 @@ def parser() -> argparse.ArgumentParser:
 
     migrating = commands.add_parser("migrate", help="bring the database to this version's schema")
     migrating.set_defaults(run=lambda settings, _options: migrate(settings))
+
+    backing_up = commands.add_parser("backup", help="copy an SQLite database, beside a running server too")
+    backing_up.add_argument("file", type=Path, help="the copy; nothing that exists is overwritten")
+    backing_up.set_defaults(run=lambda settings, options: back_up(settings, options.file))
 
     building = commands.add_parser("build", help="build the web app when its sources changed")
     building.set_defaults(run=lambda settings, _options: build_web_app(settings))
@@ -171,6 +179,19 @@ def prepare_schema(settings: Settings) -> None:
     """On a fresh checkout a command may come before the first `serve`."""
     settings.omni_data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     upgrade(settings.database)
+
+
+def back_up(settings: Settings, target: Path) -> None:
+    """Copies the SQLite database. Raises `StartError` where there is none, or where there is something already."""
+    path = sqlite_path(settings.database)
+    if path is None:
+        raise StartError("the database is Postgres: back it up with pg_dump (docs/OPERATIONS.md)")
+    if not path.exists():
+        raise StartError(f"there is no database at {path}: check OMNI_DATA_DIR and DATABASE_URL")
+    if target.exists():
+        raise StartError(f"{target} exists already; nothing is overwritten")
+    copy_sqlite(path, target)
+    print(f"copied {path} to {target}")
 
 
 async def create_key(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:

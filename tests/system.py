@@ -55,6 +55,8 @@ def missing_debian_packages() -> list[str]:
         "postgresql": postgres_programs(),
         "faketime": libfaketime(),
         "pgbouncer": pgbouncer(),
+        "prometheus": shutil.which("promtool"),
+        "systemd": shutil.which("systemd-analyze"),
         "gcc libc6-dev": shutil.which("cc") or shutil.which("gcc"),
     }
     return [package for package, found in needs.items() if found is None]

@@ -3,18 +3,22 @@
 import asyncio
 import json
 import os
+import re
 import socket
 import sqlite3
 import subprocess
 import sys
+import tomllib
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from omni_app.api.openapi import document
 from omni_app.storage.database import Database, hold_sqlite_lock
 from omni_app.storage.keys import checksum_ok
 from omni_app.storage.tables import utc_now
+from omni_app.version import VERSION
 from tests.migrated import migrate
 from tests.product import ROOT, unconfigured_environment
 from tests.verify.world import fill
@@ -93,6 +97,26 @@ def test_a_second_process_on_one_sqlite_is_refused(tmp_path: Path) -> None:
     finally:
         os.close(descriptor)
     assert done.returncode == 1 and "SQLite takes one" in done.stderr
+
+
+def test_a_backup_is_of_sqlite_into_a_file_that_is_not_there(tmp_path: Path) -> None:
+    copy = str(tmp_path / "copy.db")
+    assert "there is no database" in omni(tmp_path, "backup", copy).stderr
+    migrate(f"sqlite:///{tmp_path / 'omni.db'}")
+    assert omni(tmp_path, "backup", copy).returncode == 0
+    again = omni(tmp_path, "backup", copy)
+    assert (again.returncode, "nothing is overwritten" in again.stderr) == (1, True)
+    other = omni(tmp_path, "backup", copy, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert (other.returncode, "pg_dump" in other.stderr) == (1, True)
+
+
+def test_the_version_is_stated_once(tmp_path: Path) -> None:
+    assert omni(tmp_path, "--version").stdout.strip() == VERSION == document()["info"]["version"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" in project["project"]["dynamic"] and "version" not in project["project"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "omni_app.version.VERSION"}
+    images = re.findall(r"image: omni-model-router:(\S+)", (ROOT / "deploy/kubernetes.yaml").read_text())
+    assert images and {*images} == {VERSION}
 
 
 def test_providers_say_what_to_set(tmp_path: Path) -> None:

@@ -3,8 +3,7 @@
 from omni_app.api.openapi_schemas import COMPONENTS, Schema, described, list_of, object_of, ref
 from omni_app.api.scopes import ROUTES
 from omni_app.storage.scopes import Scope
-
-VERSION = "0.1.0"
+from omni_app.version import VERSION
 
 ERRORS = {
     "400": "invalid_request: a field is wrong; the message names it",

@@ -317,11 +317,17 @@ def backup_before_upgrade(url: str, data_dir: Path) -> Path | None:
     folder = data_dir / "backups"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = folder / f"omni-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.db"
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
-        source.backup(copy)
+    copy_sqlite(path, target)
     for old in sorted(folder.glob("omni-*.db"))[:-BACKUPS_KEPT]:
         old.unlink()
     return target
+
+
+def copy_sqlite(path: Path, target: Path) -> None:
+    """Copies an SQLite file as of one moment, whatever is written to it meanwhile; readable by its owner alone."""
+    target.touch(mode=0o600)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
 
 
 def sqlite_path(url: str) -> Path | None:

@@ -15,6 +15,7 @@ ALERTS, DASHBOARD, DOCUMENT = (
     ROOT / "deploy/grafana-dashboard.json",
     ROOT / "docs/OBSERVE.md",
 )
+RUNBOOKS = ROOT / "docs/RUNBOOKS.md"
 NAME = re.compile(r"\b(?:omni|process)_[a-z_]+\b")
 LABELS = re.compile(r"((?:omni|process)_[a-z_]+)\{([^}]*)\}")
 EXPOSED = {
@@ -60,7 +61,14 @@ def test_every_alert_says_what_is_wrong_and_how_urgent_it_is() -> None:
     assert len({rule["alert"] for rule in alerts()}) == len(alerts()) > 8
     for rule in alerts():
         assert rule["labels"]["severity"] in {"page", "warn"}
-        assert rule["annotations"].keys() == {"summary", "description"}
+        assert rule["annotations"].keys() == {"summary", "description", "runbook"}
+
+
+def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
+    headings = re.findall(r"^## (Omni\w+)$", RUNBOOKS.read_text(), re.MULTILINE)
+    assert headings == [rule["alert"] for rule in alerts()], "in the rules' order"
+    for rule in alerts():
+        assert rule["annotations"]["runbook"] == f"docs/RUNBOOKS.md#{rule['alert'].lower()}"
 
 
 def test_the_document_lists_every_metric_and_no_other() -> None:
