@@ -175,14 +175,27 @@ class Services:
             yield of.BREAKER, (model.partition("/")[0], model), is_open
 
     async def problems(self) -> dict[str, str]:
-        """Dependency -> what is wrong with it, empty when it is well."""
-        ready = any(not provider.unavailable_reason() for provider in self.providers.values())
-        return {
-            "database": await self.database.ping() or await self.database.schema_problem(),
-            "limiter": await self.limiter.ping(),
-            "providers": "" if ready else "no provider is configured",
-            "ledger": self.spool.problem() or self.drainer.problem,
+        """Dependency -> what is wrong with it, empty when it is well. Never raises: a check that fails is a problem."""
+        checks = {
+            "database": self._database_problem,
+            "limiter": self._limiter_problem,
+            "providers": self._providers_problem,
+            "ledger": self._ledger_problem,
         }
+        return {name: await _outcome(name, check) for name, check in checks.items()}
+
+    async def _database_problem(self) -> str:
+        return await self.database.ping() or await self.database.schema_problem()
+
+    async def _limiter_problem(self) -> str:
+        return await self.limiter.ping()
+
+    async def _providers_problem(self) -> str:
+        ready = any(not provider.unavailable_reason() for provider in self.providers.values())
+        return "" if ready else "no provider is configured"
+
+    async def _ledger_problem(self) -> str:
+        return self.spool.problem() or self.drainer.problem
 
     async def _follow_registry(self, stopping: asyncio.Event) -> None:
         """Seeds the models table, then follows it: the database rules over the packaged file."""
@@ -214,6 +227,15 @@ class Services:
         warm_up = getattr(self.providers.get("local"), "warm_up", None)
         if warm_up is not None:
             await warm_up()
+
+
+async def _outcome(name: str, check: Callable[[], Awaitable[str]]) -> str:
+    """What a check says; that it failed, when it raises."""
+    try:
+        return await check()
+    except Exception as error:
+        log.exception("the check of %s failed", name)
+        return f"cannot be checked ({type(error).__name__})"
 
 
 def build_services(settings: Settings) -> Services:

@@ -1,5 +1,7 @@
 """`GET /health` (are we alive) and `GET /ready` (can we serve, dependency by dependency)."""
 
+from contextlib import suppress
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,7 +21,8 @@ def routes(services: Services) -> list[Route]:
         checks: dict[str, dict[str, bool | str | float]] = {
             name: {"ok": not problem, "detail": problem or "ok"} for name, problem in problems.items()
         }
-        checks["ledger"]["waiting_mb"] = round(services.drainer.waiting_bytes() / 1e6, 1)
+        with suppress(OSError):  # no descriptor is free
+            checks["ledger"]["waiting_mb"] = round(services.drainer.waiting_bytes() / 1e6, 1)
         is_ready = not any(problems.values())
         body = {"status": "ready" if is_ready else "not ready", "checks": checks}
         return json_response(body, status=200 if is_ready else 503, headers={} if is_ready else {"Retry-After": "2"})

@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,6 +41,9 @@ CONNECT_TIMEOUT_S = 3
 DATABASE_ERRORS = (SQLAlchemyError, OSError)
 """What a database that is away, slow or full raises."""
 
+
+UNDEFINED_TABLE = "42P01"
+"""Postgres' code for it."""
 
 AWAY = "the database does not answer; try again in a moment"
 BUSY = "the database has more to do than it can; try again in a moment"
@@ -83,7 +86,7 @@ class Database:
         self.engine = _engine(url, pool_size)
         self._readers = Line(at_once=max(1, pool_size - KEPT_BACK), waiting=LINE_PER_CONNECTION * pool_size)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
-        self._pinging: asyncio.Task[str] | None = None
+        self._probes = (Probe(self._ask), Probe(self._ask_schema))
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
@@ -126,11 +129,11 @@ class Database:
 
     async def ping(self) -> str:
         """Empty when the database answers within `PING_S`, else the reason."""
-        if self._pinging is None or self._pinging.done():
-            self._pinging = asyncio.create_task(self._ask())
-        # Not cancelled when it takes long: a driver that cancels asks the hanging server for its leave.
-        done, _ = await asyncio.wait({self._pinging}, timeout=PING_S)
-        return self._pinging.result() if done else "the database does not answer in time"
+        return await self._probes[0].answer()
+
+    async def schema_problem(self) -> str:
+        """Empty when the schema is this version's, else what to do; the reason when it is not told within `PING_S`."""
+        return await self._probes[1].answer()
 
     async def _ask(self) -> str:
         try:
@@ -140,21 +143,46 @@ class Database:
             return f"the database does not answer ({type(error).__name__})"
         return ""
 
-    async def schema_problem(self) -> str:
-        """Empty when the schema is this version's, else what to do."""
+    async def _ask_schema(self) -> str:
         try:
             async with asyncio.timeout(PATIENCE_S), self.engine.connect() as connection:
                 found = await connection.run_sync(_schema)
-        except DATABASE_ERRORS:
+        except DATABASE_ERRORS as error:
+            if not _lacks_a_table(error):
+                return f"the database does not tell its schema ({type(error).__name__})"
             found = NO_SCHEMA
         return schema_verdict(found)
 
     async def close(self) -> None:
         """Closes every connection."""
-        if self._pinging is not None and not self._pinging.done():
-            self._pinging.cancel()
-            await asyncio.wait({self._pinging})
+        for probe in self._probes:
+            await probe.close()
         await self.engine.dispose()
+
+
+class Probe:
+    """A question to the database, asked once for all who want the answer at the same time."""
+
+    def __init__(self, ask: Callable[[], Awaitable[str]]) -> None:
+        self._ask = ask
+        self._asking: asyncio.Future[str] | None = None
+
+    async def answer(self) -> str:
+        """What is wrong, empty when all is well; waits for `PING_S` at most."""
+        asking = self._asking  # held: when this one is done, the next who comes asks anew
+        if asking is None or asking.done():
+            asking = self._asking = asyncio.ensure_future(self._ask())
+        # Not cancelled when it takes long: a driver that cancels asks the hanging server for its leave.
+        done, _ = await asyncio.wait({asking}, timeout=PING_S)
+        if not done:
+            return "the database does not answer in time"
+        return "the database is being closed" if asking.cancelled() else asking.result()
+
+    async def close(self) -> None:
+        """Asks no longer."""
+        if self._asking is not None and not self._asking.done():
+            self._asking.cancel()
+            await asyncio.wait({self._asking})
 
 
 class LineTooLong(Exception):
@@ -217,6 +245,12 @@ def schema_verdict(found: Schema) -> str:
     if found.oldest_code in known:
         return ""
     return "the database schema is newer than this version: start the newer version, or restore the backup"
+
+
+def _lacks_a_table(error: Exception) -> bool:
+    """Whether it is the schema that is at fault, and not the way to it."""
+    cause = getattr(error, "orig", None)
+    return getattr(cause, "sqlstate", None) == UNDEFINED_TABLE or "no such table" in str(cause)
 
 
 def _schema(connection: Connection) -> Schema:

@@ -409,6 +409,29 @@ async def test_health_and_readiness(product: Running) -> None:
     assert ready.json()["checks"]["ledger"] == {"ok": True, "detail": "ok", "waiting_mb": 0.0}
 
 
+class Broken:
+    """A dependency of which nobody knows how it fails."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("nobody thought of this")
+
+
+@pytest.mark.parametrize(
+    ("part", "check"),
+    [("database", "database"), ("limiter", "limiter"), ("providers", "providers"), ("spool", "ledger")],
+)
+async def test_readiness_says_what_it_cannot_check(product: Running, part: str, check: str) -> None:
+    whole = getattr(product.services, part)
+    setattr(product.services, part, {"broken": Broken()} if part == "providers" else Broken())
+    answer = await product.client.get("/ready")
+    setattr(product.services, part, whole)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    told = answer.json()["checks"]
+    assert told[check]["detail"] == "cannot be checked (RuntimeError)"
+    assert {name for name, one in told.items() if not one["ok"]} == {check}
+    assert (await product.client.get("/ready")).status_code == 200
+
+
 async def test_without_a_database_we_live_but_are_not_ready_and_known_keys_work(tmp_path: Path) -> None:
     async for running in run(settings_for(tmp_path)):
         await running.post("/v1/chat", HELLO)

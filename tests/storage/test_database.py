@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,50 @@ async def test_a_database_that_hangs_is_told_as_such_and_delays_nobody_for_long(
             said = await asyncio.gather(database.ping(), database.ping())
         assert all("in time" in one for one in said)
         await database.close()
+
+
+async def test_many_may_ask_at_once_again_and_again(database: Database) -> None:
+    async def asks(pause_s: float) -> list[str]:
+        said = []
+        for _ in range(30):
+            said += [await database.ping(), await database.schema_problem()]
+            await asyncio.sleep(pause_s)
+        return said
+
+    said = await asyncio.gather(*(asks(0.001 * number) for number in range(12)))
+    assert set(chain.from_iterable(said)) == {""}
+
+
+async def test_who_asks_while_all_is_closed_is_told_so(postgres_database: Database) -> None:
+    asking = asyncio.create_task(postgres_database.ping())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await postgres_database.close()
+    assert await asking in ("", "the database is being closed")
+
+
+async def test_a_schema_that_somebody_holds_is_no_older_one(postgres_database: Database, postgres_url: str) -> None:
+    engine = create_engine(sync_url(postgres_url), poolclass=NullPool)
+    with engine.connect() as holding, holding.begin():
+        holding.execute(text("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE"))
+        async with asyncio.timeout(PING_S + 0.5):
+            assert await postgres_database.schema_problem() == "the database does not answer in time"
+        waiting = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%version_num%' AND pid <> pg_backend_pid()"
+        holding.execute(text(f"SELECT pg_cancel_backend(pid) FROM ({waiting}) AS waiting"))
+        async with asyncio.timeout(PING_S):
+            assert "does not tell its schema" in await postgres_database.schema_problem()
+    engine.dispose()
+    assert await postgres_database.schema_problem() == ""
+
+
+async def test_a_pool_with_no_connection_left_is_told_as_such(postgres_url: str) -> None:
+    database = Database(postgres_url, pool_size=1)
+    async with database.session() as session:
+        await session.execute(text("SELECT 1"))
+        async with asyncio.timeout(PING_S + 0.5):
+            assert await database.ping() == "the database does not answer in time"
+    assert await database.schema_problem() == ""
+    await database.close()
 
 
 async def test_a_connection_that_postgres_ended_is_replaced(
