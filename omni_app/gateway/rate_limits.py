@@ -35,7 +35,8 @@ class RateLimits:
 
     async def count_request(self, caller: Caller) -> Verdict:
         """Counts one call against the org and, where it has a limit of its own, the key. Raises `RateLimited`."""
-        verdict = await self.limiter.take(*self._quotas(caller, self.limits.rate_max, caller.rate_limit))
+        quotas = self._quotas(caller, self.limits.rate_max, caller.rate_limit)
+        verdict = self.limiter.count(*quotas) or await self.limiter.take(*quotas)
         if not verdict.allowed:
             raise self._over(verdict, "requests")
         return verdict
@@ -57,7 +58,7 @@ class RateLimits:
                 "send less, or lower max_tokens",
                 headers={"x-ratelimit-limit-tokens": str(limit)},
             )
-        verdict = await self.limiter.take(*quotas, amount=needed)
+        verdict = self.limiter.count(*quotas, amount=needed) or await self.limiter.take(*quotas, amount=needed)
         if not verdict.allowed:
             raise self._over(verdict, "tokens", needed=needed)
         return verdict
@@ -70,7 +71,7 @@ class RateLimits:
     def _quotas(self, caller: Caller, limit: int, own: int | None, *, of: str = "") -> list[Quota]:
         limits = (("org", caller.org_id, limit), ("key", caller.key_id, own))
         window_s = self.limits.rate_window_s
-        return [Quota(subject(whose, one, of), most, window_s) for whose, one, most in limits if most]
+        return [quota(whose, one, of, most, window_s) for whose, one, most in limits if most]
 
     def _over(self, verdict: Verdict, what: str, *, needed: int = 0) -> RateLimited:
         """The 429, with the time to wait."""
@@ -84,9 +85,9 @@ class RateLimits:
 
 
 @lru_cache(maxsize=10_000)
-def subject(whose: str, one: UUID, of: str) -> str:
-    """Who is counted, and what of theirs; worked out once, for it is asked several times a request."""
-    return f"{whose}:{one}{of}"
+def quota(whose: str, one: UUID, of: str, limit: int, window_s: float) -> Quota:
+    """Who is counted, what of theirs, and how much; worked out once, for it is asked several times a request."""
+    return Quota(f"{whose}:{one}{of}", limit, window_s)
 
 
 def tokens_needed(decision: Decision, *, at_most: int) -> int:

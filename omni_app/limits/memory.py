@@ -62,19 +62,34 @@ class MemoryLimiter:
     def count(self, *quotas: Quota, amount: int = 1) -> Verdict:
         """As `take`, without waiting for anything."""
         now_s = self.clock()
-        logs = [self._log(quota, now_s) for quota in quotas]
-        refusing = [pair for pair in zip(quotas, logs, strict=True) if pair[1].used + amount > pair[0].limit]
-        if refusing:
-            waits = [(log.wait_s(amount, limit=quota.limit, now_s=now_s), quota, log) for quota, log in refusing]
-            wait_s, quota, log = max(waits, key=lambda one: one[0])
-            return Verdict(False, quota.limit, max(0, quota.limit - log.used), wait_s, self.mode)
+        logs: list[Log] = []
+        tightest, remaining = 0, -1
+        for number, quota in enumerate(quotas):
+            log = self._log(quota, now_s)
+            logs.append(log)
+            left = quota.limit - log.used - amount
+            if left < 0:
+                return self._refusal(quotas, amount, now_s)
+            if remaining < 0 or left < remaining:
+                tightest, remaining = number, left
         entry = Entry(now_s, amount, logs)
         for log in logs:
             log.entries.append(entry)
             log.used += amount
-        quota, log = min(zip(quotas, logs, strict=True), key=lambda pair: pair[0].limit - pair[1].used)
-        wait_s = log.wait_s(1, limit=quota.limit, now_s=now_s)
-        return Verdict(True, quota.limit, quota.limit - log.used, wait_s, self.mode, entry)
+        limit = quotas[tightest].limit
+        wait_s = 0.0 if remaining else logs[tightest].wait_s(1, limit=limit, now_s=now_s)
+        return Verdict(True, limit, remaining, wait_s, self.mode, entry)
+
+    def _refusal(self, quotas: Sequence[Quota], amount: int, now_s: float) -> Verdict:
+        """Of the quotas without room, the one that takes longest to have some."""
+        logs = [(quota, self._log(quota, now_s)) for quota in quotas]
+        waits = [
+            (log.wait_s(amount, limit=quota.limit, now_s=now_s), quota, log)
+            for quota, log in logs
+            if log.used + amount > quota.limit
+        ]
+        wait_s, quota, log = max(waits, key=lambda one: one[0])
+        return Verdict(False, quota.limit, max(0, quota.limit - log.used), wait_s, self.mode)
 
     def settle(self, verdict: Verdict, amount: int) -> None:
         """What was taken came to this much; what has left the window stays as it was."""
@@ -94,7 +109,9 @@ class MemoryLimiter:
             log = self._logs[quota.subject] = Log(quota.window_s, now_s)
         else:
             self._logs.move_to_end(quota.subject)
-            log.slide(now_s)
+            log.seen_s = now_s
+            if log.entries and log.entries[0].at_s <= now_s - log.window_s:
+                log.slide(now_s)
         return log
 
     def _forget(self, now_s: float) -> None:

@@ -1,117 +1,57 @@
-"""Rate limits shared by all workers, in Upstash's Redis: one atomic script per decision, on Redis's own clock.
+"""Rate limits shared by all workers, in Upstash's Redis: exact together, and most requests are decided from memory.
 
-When Redis is away or slow, a breaker opens and each worker enforces its share of the limit by itself
-(`mode: local`): neither open nor closed. Redis is asked again after a pause, by the worker itself: once the breaker is
-open no request waits for Redis until it has answered.
+A worker asks Redis for what it needs and for a lease beside it, a part of what remains; the next requests take from the
+lease without asking. Near the limit there are no leases: each decision is one of an atomic script, on Redis' own clock.
+Who is refused while other workers hold leases waits until they have given them back (docs/decisions/0036-leases.md).
 
-A share is the limit divided by the workers, rounded down, and at least one request: together they stay within the
-limit, unless it is smaller than that. What Redis had counted before is not known to them, and what they count is
-not known to Redis: in a window in which Redis goes or comes, up to twice the limit is allowed.
+When Redis is away or slow, a breaker opens and each worker enforces its share by itself (`mode: local`): of what
+remained when Redis was last heard in this window, else of the limit. Redis is asked again after a pause, by the worker
+itself: once the breaker is open no request waits for Redis until it has answered, and then hears what was used.
 """
 
 import asyncio
-import logging
 import time
+from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 from upstash_redis.asyncio import Redis
 
 from omni_app.limits.base import Quota, Verdict
-from omni_app.limits.memory import MemoryLimiter
+from omni_app.limits.door import PREFIX, TIMEOUT_S, Door, new_id
+from omni_app.limits.leases import LEASE_S, WISH, Share, Taken, Use
+from omni_app.limits.scripts import ASK, TELL, Asked, Outcome
 
-log = logging.getLogger(__name__)
-
-TIMEOUT_S = 0.1
-AT_ONCE = 16
-"""Calls in flight. A burst waits for its turn here: in the client its own queue would look like a slow Redis."""
+BATCH = 128
+"""Requests of the same subjects that are decided by one call."""
 FAILURES_TO_OPEN = 3
 PAUSE_S = 5.0
-
-# A subject's window is one sorted set: "id:amount" by the millisecond it was taken, and "=", whose score is what they
-# come to, below zero: always the first, and gone with the rest. KEYS: the subjects; ARGV: amount, id, and for each
-# subject its limit and its window in milliseconds. Gives {allowed, which subject is the tightest, what remains of it,
-# milliseconds to wait}; the wait is for the amount when it was refused, else for one more.
-TAKE = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local amount, entry = tonumber(ARGV[1]), ARGV[2] .. ':' .. ARGV[1]
-local function weight(one) return tonumber(string.match(one, '%d+$')) end
-
-local function used_in(key, window)
-  repeat
-    local gone = redis.call('ZRANGEBYSCORE', key, '(0', now - window, 'LIMIT', 0, 1000)
-    local sum = 0
-    for _, one in ipairs(gone) do sum = sum + weight(one) end
-    if #gone > 0 then
-      redis.call('ZREMRANGEBYRANK', key, 1, #gone)
-      redis.call('ZINCRBY', key, sum, '=')
-    end
-  until #gone < 1000
-  return -tonumber(redis.call('ZSCORE', key, '=') or '0')
-end
-
-local function wait_for(log, wanted)
-  local over, rank = log.used + wanted - log.limit, 1
-  while over > 0 do
-    local some = redis.call('ZRANGE', log.key, rank, rank + 99, 'WITHSCORES')
-    if #some == 0 then return log.window end
-    for n = 1, #some, 2 do
-      over = over - weight(some[n])
-      if over <= 0 then return tonumber(some[n + 1]) + log.window - now end
-    end
-    rank = rank + 100
-  end
-  return 0
-end
-
-local logs, allowed = {}, 1
-for n, key in ipairs(KEYS) do
-  local limit, window = tonumber(ARGV[2 * n + 1]), tonumber(ARGV[2 * n + 2])
-  logs[n] = {key = key, limit = limit, window = window, used = used_in(key, window)}
-  if logs[n].used + amount > limit then allowed = 0 end
-end
-local tightest, remaining, wait = 0, 0, -1
-for n, log in ipairs(logs) do
-  if allowed == 1 then
-    redis.call('ZADD', log.key, now, entry)
-    redis.call('ZINCRBY', log.key, -amount, '=')
-    redis.call('PEXPIRE', log.key, log.window)
-    log.used = log.used + amount
-    if tightest == 0 or log.limit - log.used < remaining then
-      tightest, remaining = n, log.limit - log.used
-    end
-  elseif log.used + amount > log.limit and wait_for(log, amount) > wait then
-    tightest, remaining, wait = n, log.limit - log.used, wait_for(log, amount)
-  end
-end
-if allowed == 1 and tightest > 0 then wait = wait_for(logs[tightest], 1) end
-return {allowed, tightest, remaining, wait}
-"""
-
-# ARGV: the id, the amount that was taken, and what it came to. What has left the window stays as it was.
-SETTLE = """
-for _, key in ipairs(KEYS) do
-  local at = redis.call('ZSCORE', key, ARGV[1] .. ':' .. ARGV[2])
-  if at then
-    redis.call('ZREM', key, ARGV[1] .. ':' .. ARGV[2])
-    redis.call('ZADD', key, at, ARGV[1] .. ':' .. ARGV[3])
-    redis.call('ZINCRBY', key, ARGV[2] - ARGV[3], '=')
-  end
-end
-return 1
-"""
+TELL_S = 0.5
+"""Between two questions whether somebody is refused for leases that are held here."""
+GATHER_S = 0.02
+"""What is to be told is gathered for so long."""
+TOLD_AT_ONCE = 200
+"""Subjects in one call."""
+RECALL_S = 1.0
+"""A request waits so long for other workers' leases before it is refused."""
+RECALL_PAUSE_S = 0.1
+SMALLEST_PART = 8
+"""A lease is at most an eighth of what remains, less with many workers."""
+MAX_SUBJECTS = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """An entry in Redis."""
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A request that stands in line for Redis' verdict."""
 
-    id: str
     amount: int
-    keys: tuple[str, ...]
+    came_s: float
+    verdict: asyncio.Future[Verdict]
+
+
+Line = deque[Waiting]
 
 
 class UpstashLimiter:
@@ -125,75 +65,297 @@ class UpstashLimiter:
         timeout_s: float = TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._redis = redis
+        self._door = Door(redis, timeout_s=timeout_s, clock=clock)
         self._workers = workers
-        self._timeout_s = timeout_s
         self._clock = clock
-        self._local = MemoryLimiter(clock=clock, mode="local")
-        self._failures = 0
-        self._open = False
-        self._ask_again_s = 0.0
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._shares: OrderedDict[str, Share] = OrderedDict()
+        self._leased: dict[str, Share] = {}
+        self._news: dict[str, Share] = {}
+        """Of which Redis has to hear something."""
+        self._lines: dict[tuple[Quota, ...], Line] = {}
+        self._heard_until_ms = 0
         self._background: set[asyncio.Task[Any]] = set()
+        self._keeper: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
+        self._closing = False
+
+    # ---------------------------------------------------------------------------------------------- from memory alone
+
+    def count(self, *quotas: Quota, amount: int = 1) -> Verdict | None:
+        """The verdict, when it takes nothing but what is held here, or Redis is away; else None: `take` asks."""
+        now_s, shares, tightest, remaining = self._clock(), [], None, 0
+        for quota in quotas:
+            share = self._shares.get(quota.subject)
+            left = -1 if share is None else share.left_after(amount, now_s)
+            if share is None or left < 0:
+                return self._alone(quotas, amount) if self._door.is_open else None
+            shares.append(share)
+            if tightest is None or left < remaining:
+                tightest, remaining = quota, left
+        assert tightest is not None  # noqa: S101 there is a quota
+        taken = Taken([(share, share.take(amount, now_s)) for share in shares], amount)
+        return Verdict(True, tightest.limit, remaining, 0.0, "shared", taken)
+
+    def _alone(self, quotas: Sequence[Quota], amount: int) -> Verdict:
+        """The verdict without Redis."""
+        if self._door.is_open:
+            self._look_for_redis()
+        now_s = self._clock()
+        shares = [self._share(quota, now_s) for quota in quotas]
+        waits = [share.wait_alone_s(amount, workers=self._workers, now_s=now_s) for share in shares]
+        wait_s = max(waits)
+        if wait_s > 0:
+            limit = shares[waits.index(wait_s)].quota.limit
+            return Verdict(False, limit, 0, wait_s, "local")
+        taken = Taken([(share, share.take_alone(amount, now_s)) for share in shares], amount)
+        for share in shares:
+            self._news[share.quota.subject] = share
+        lefts = [share.left_alone(0, workers=self._workers, now_s=now_s) for share in shares]
+        left = min(lefts)
+        tightest = shares[lefts.index(left)]
+        return Verdict(True, tightest.quota.limit, max(0, left), 0.0, "local", taken)
+
+    def _share(self, quota: Quota, now_s: float) -> Share:
+        share = self._shares.get(quota.subject)
+        if share is None:
+            self._forget(now_s)
+            share = self._shares[quota.subject] = Share(quota)
+        else:
+            self._shares.move_to_end(quota.subject)
+        share.quota, share.seen_s = quota, now_s
+        return share
+
+    def _forget(self, now_s: float) -> None:
+        """Makes room for one more subject. Of who was not seen for a whole window nothing is known any more."""
+        while self._shares:
+            quietest = next(iter(self._shares.values()))
+            if len(self._shares) < MAX_SUBJECTS and now_s - quietest.seen_s < quietest.quota.window_s:
+                return
+            self._shares.popitem(last=False)
+
+    # ------------------------------------------------------------------------------------------------ with Redis' leave
 
     async def take(self, *quotas: Quota, amount: int = 1) -> Verdict:
         """Counts `amount` against each of the quotas, or nothing. Never raises."""
-        async with self._turns:
-            if self._open:
-                self._look_for_redis()
-                return self._share(quotas, amount)
-            return await self._ask(quotas, amount) or self._share(quotas, amount)
+        found = self.count(*quotas, amount=amount)
+        if found is not None:
+            return found
+        waiting = Waiting(amount, self._clock(), asyncio.get_running_loop().create_future())
+        line = self._lines.get(quotas)
+        if line is None:
+            line = self._lines[quotas] = deque()
+            self._beside(self._serve(quotas, line))
+        line.append(waiting)
+        return await waiting.verdict
 
-    async def _ask(self, quotas: Sequence[Quota], amount: int) -> Verdict | None:
-        """Redis's verdict; None when it gave none."""
-        taken = Taken(uuid4().hex, amount, tuple(f"omni:limit:{quota.subject}" for quota in quotas))
-        terms = [str(value) for quota in quotas for value in (quota.limit, round(quota.window_s * 1000))]
-        answer = await self._run(TAKE, taken.keys, [str(amount), taken.id, *terms])
-        if answer is None:
-            return None
-        allowed, tightest, remaining, wait_ms = answer
-        limit = quotas[tightest - 1].limit
-        return Verdict(bool(allowed), limit, max(0, remaining), wait_ms / 1000, "shared", taken if allowed else None)
-
-    async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[str]) -> list[int] | None:
-        """What a script gave; None when Redis did not answer as it should. The breaker hears of it."""
+    async def _serve(self, quotas: tuple[Quota, ...], line: Line) -> None:
+        """Decides for those in line, a batch after the other, until nobody is there."""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                answer = await self._redis.eval(script, keys=list(keys), args=list(arguments))
-            values = [int(value) for value in (answer if isinstance(answer, list) else [answer])]
-        except Exception as error:  # noqa: BLE001 whatever Redis, its proxy or the client does, requests go on
-            self._failed(error)
-            return None
-        self._failures, self._open = 0, False
-        return values
+            while line:
+                batch = self._next_batch(quotas, line)
+                if batch and await self._decide(quotas, batch, line):
+                    await asyncio.sleep(RECALL_PAUSE_S)
+        finally:
+            del self._lines[quotas]
+            self._without_redis(quotas, line)
 
-    def _failed(self, error: Exception) -> None:
-        self._failures += 1
-        if self._failures >= FAILURES_TO_OPEN and not self._open:
-            self._open, self._ask_again_s = True, self._clock() + PAUSE_S
-            log.warning("Redis does not answer (%s): limits are enforced per worker", type(error).__name__)
+    def _next_batch(self, quotas: tuple[Quota, ...], line: Line) -> list[Waiting]:
+        """Those that have to be asked for: a lease may have come, or Redis gone."""
+        batch: list[Waiting] = []
+        while line and len(batch) < BATCH:
+            waiting = line.popleft()
+            found = None if waiting.verdict.done() else self.count(*quotas, amount=waiting.amount)
+            if found is not None:
+                waiting.verdict.set_result(found)
+            elif not waiting.verdict.done():
+                batch.append(waiting)
+        return batch
+
+    async def _decide(self, quotas: tuple[Quota, ...], batch: list[Waiting], line: Line) -> bool:
+        """One call for a batch; whether some of it wait for others' leases, in line again.
+
+        Subjects whose lease is large enough give from it; the others are asked for, and what they refuse goes back.
+        """
+        now_s, total = self._clock(), sum(waiting.amount for waiting in batch)
+        shares = [self._share(quota, now_s) for quota in quotas]
+        covered = [share for share in shares if share.left_after(total, now_s) >= 0]
+        lacking = [share for share in shares if share not in covered]
+        held = [Taken([(share, share.take(one.amount, now_s)) for share in covered], one.amount) for one in batch]
+        asked = await self._ask(lacking, [waiting.amount for waiting in batch])
+        if asked is None:
+            for taken in held:
+                self._give_back(taken, 0)
+            self._without_redis(quotas, deque(batch))
+            self._without_redis(quotas, line)
+            return False
+        back: list[Waiting] = []
+        for waiting, taken, outcome in zip(batch, held, asked.outcomes, strict=True):
+            if outcome.allowed:
+                self._tell_waiting(waiting, allowed_by(outcome, asked.now_ms, shares, taken))
+                continue
+            self._give_back(taken, 0)
+            if self._hopes(waiting, lacking, asked):
+                back.append(waiting)
+            else:
+                limit = lacking[outcome.tightest].quota.limit
+                self._tell_waiting(waiting, Verdict(False, limit, outcome.remaining, outcome.wait_s, "shared"))
+        line.extendleft(reversed(back))
+        return bool(back)
+
+    def _hopes(self, waiting: Waiting, lacking: Sequence[Share], asked: Asked) -> bool:
+        """Whether a refused request waits for what other workers hold: it may come back, or they may be dead."""
+        now_s = self._clock()
+        if not asked.elsewhere or any(now_s - share.waited_in_vain_s < LEASE_S for share in lacking):
+            return False
+        if now_s - waiting.came_s < RECALL_S:
+            return True
+        for share in lacking:
+            share.waited_in_vain_s = now_s
+        return False
+
+    def _tell_waiting(self, waiting: Waiting, verdict: Verdict) -> None:
+        """The verdict to who waits for it; who has left gives back what it took."""
+        if not waiting.verdict.done():
+            waiting.verdict.set_result(verdict)
+        elif verdict.allowed:
+            self.settle(verdict, 0)
+
+    def _without_redis(self, quotas: tuple[Quota, ...], line: Line) -> None:
+        """Everybody in line gets this worker's own verdict."""
+        while line:
+            waiting = line.popleft()
+            if not waiting.verdict.done():
+                waiting.verdict.set_result(self._alone(quotas, waiting.amount))
+
+    async def _ask(self, shares: Sequence[Share], amounts: Sequence[int]) -> Asked | None:
+        """Redis' verdicts, and new leases; None when it gave none."""
+        async with self._door.turn():
+            if self._door.is_open:
+                return None
+            id_, asked_s, total = new_id(), self._clock(), sum(amounts)
+            wishing = [share for share in shares if not share.asking]
+            arguments: list[object] = [self._part, len(amounts), *amounts]
+            unheard: list[tuple[Share, list[Use]]] = []
+            for share in shares:
+                share.asking = True
+                wish = WISH * (share.spent + total) if share in wishing else 0
+                terms = (share.quota.limit, milliseconds(share.quota.window_s), milliseconds(share.lease_s), wish)
+                arguments += [*terms, *self._words(share, unheard, ends=True)]
+            told = await self._door.run(ASK, [share.quota.subject for share in shares], [id_, *arguments])
+            for share in wishing:
+                share.asking = False
+            try:
+                asked = Asked.parsed([int(one) for one in told or ()], id_=id_, amounts=len(amounts))
+            except ValueError:
+                self._unhear(unheard)
+                return None
+        for share, grant in zip(shares, asked.grants, strict=True):
+            share.heard(grant, asked_s=asked_s)
+            if grant.amount:
+                self._leased.pop(share.quota.subject, None)
+                self._leased[share.quota.subject] = share
+                self._wake(news=False)
+        return asked
+
+    @property
+    def _part(self) -> int:
+        return max(SMALLEST_PART, 2 * self._workers)
+
+    def _words(self, share: Share, unheard: list[tuple[Share, list[Use]]], *, ends: bool) -> list[object]:
+        """What Redis has to hear of a share, as the scripts read it; whether its lease `ends` with it.
+
+        What was used without Redis is added to `unheard`, in case that it does not hear this either.
+        """
+        self._news.pop(share.quota.subject, None)
+        lease, uses = share.close() if ends else ("", [])
+        if ends:
+            self._leased.pop(share.quota.subject, None)
+        if self._door.ahead_ms is None:
+            return [lease, 0]
+        alone, share.alone = list(share.alone), deque()
+        if alone:
+            unheard.append((share, alone))
+        for use in (*uses, *alone):
+            use.told_ms = int(use.at_s * 1000 + self._door.ahead_ms) + 1
+        pairs = [(use.told_ms, use.amount) for use in (*uses, *alone) if use.amount] + share.corrections
+        share.corrections = []
+        return [lease, len(pairs), *(figure for pair in pairs for figure in pair)]
 
     def _look_for_redis(self) -> None:
         """Asks Redis once more when the pause is over, beside the requests."""
-        if self._clock() >= self._ask_again_s:
-            self._ask_again_s = self._clock() + PAUSE_S
-            self._beside(self._run(TAKE, (), ["1", ""]))
+        if self._door.may_look():
+            self._beside(self._tell([]))
 
-    def _share(self, quotas: Sequence[Quota], amount: int) -> Verdict:
-        shares = (replace(quota, limit=max(amount, quota.limit // self._workers)) for quota in quotas)
-        return self._local.count(*shares, amount=amount)
+    # -------------------------------------------------------------------------------------------- beside the requests
 
     def settle(self, verdict: Verdict, amount: int) -> None:
         """What was taken came to this much. What Redis does not hear of stays as it was taken."""
-        taken = verdict.taken
-        if not isinstance(taken, Taken):
-            self._local.settle(verdict, amount)
-        elif not self._open and amount != taken.amount:
-            self._beside(self._settle(taken, amount))
+        if isinstance(verdict.taken, Taken):
+            self._give_back(verdict.taken, amount)
 
-    async def _settle(self, taken: Taken, amount: int) -> None:
-        async with self._turns:
-            await self._run(SETTLE, taken.keys, [taken.id, str(taken.amount), str(amount)])
+    def _give_back(self, taken: Taken, amount: int) -> None:
+        for share in taken.settle(amount):
+            self._news[share.quota.subject] = share
+            self._wake(news=True)
+
+    def _wake(self, *, news: bool) -> None:
+        """There is something to keep an eye on."""
+        if self._keeper is None or self._keeper.done():
+            self._keeper = asyncio.create_task(self._keep())
+        if news:
+            self._woken.set()
+
+    async def _keep(self) -> None:
+        """Tells Redis what is to be told, and gives back leases that are over or that others need."""
+        while not self._closing and (self._leased or (self._news and not self._door.is_open)):
+            if self._door.is_open or not self._news:
+                self._woken.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(TELL_S):
+                        await self._woken.wait()
+            await asyncio.sleep(GATHER_S)
+            if not self._door.is_open:
+                await self.tell()
+
+    async def tell(self, *, all_leases: bool = False) -> None:
+        """Says what there is to say. `all_leases`: they are given back, because this worker ends."""
+        now_s = self._clock()
+        over = [one for one in self._leased.values() if all_leases or one.lease is None or now_s >= one.lease.until_s]
+        ending = [(share, True) for share in over]
+        ending += [(share, False) for share in self._news.values() if share not in over]
+        while True:
+            wanted = await self._tell(ending[:TOLD_AT_ONCE])
+            ending = ending[TOLD_AT_ONCE:] + [(share, True) for share in wanted]
+            if not ending:
+                return
+
+    async def _tell(self, shares: Sequence[tuple[Share, bool]]) -> list[Share]:
+        """Says of these what there is to say, and whether their lease ends; gives those whose lease others need."""
+        arguments: list[object] = [new_id(), self._heard_until_ms]
+        unheard: list[tuple[Share, list[Use]]] = []
+        for share, ends in shares:
+            window_ms = milliseconds(share.quota.window_s)
+            words = self._words(share, unheard, ends=ends)
+            arguments += [window_ms, window_ms + milliseconds(share.lease_s), *words]
+        async with self._door.turn():
+            told = await self._door.run(TELL, [share.quota.subject for share, _ in shares], arguments)
+        if told is None:
+            self._unhear(unheard)
+            return []
+        now_ms, *contested = told
+        self._heard_until_ms = int(now_ms)
+        if self._news:
+            self._wake(news=True)
+        held = (self._leased.get(str(key).removeprefix(PREFIX)) for key in contested)
+        return [share for share in held if share is not None]
+
+    def _unhear(self, unheard: Sequence[tuple[Share, list[Use]]]) -> None:
+        """Redis did not hear of what was used without it: to be told again."""
+        for share, uses in unheard:
+            for use in uses:
+                use.told_ms = 0
+            share.alone.extendleft(reversed(uses))
+            self._news[share.quota.subject] = share
 
     def _beside(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)
@@ -205,6 +367,27 @@ class UpstashLimiter:
         return ""
 
     async def aclose(self) -> None:
-        """Closes the HTTP session, once Redis has heard of what was settled."""
-        await asyncio.gather(*self._background)
-        await self._redis.close()
+        """Gives the leases back, and closes the HTTP session once Redis has heard of what was settled."""
+        self._closing = True
+        self._woken.set()
+        await asyncio.gather(*self._background, *([self._keeper] if self._keeper else []))
+        if not self._door.is_open and (self._leased or self._news):
+            await self.tell(all_leases=True)
+        await self._door.aclose()
+
+
+def allowed_by(outcome: Outcome, now_ms: int, shares: Sequence[Share], held: Taken) -> Verdict:
+    """The verdict of an allowed request: what was `held` of leases, the rest from Redis; it tells of the tightest."""
+    covered = [share for share, _ in held.uses]
+    lacking = [share for share in shares if share not in covered]
+    tightest, remaining, wait_s = lacking[outcome.tightest], outcome.remaining, outcome.wait_s
+    for share in covered:
+        if (share.remaining, shares.index(share)) < (remaining, shares.index(tightest)):
+            tightest, remaining, wait_s = share, share.remaining, 0.0
+    asked = [(share, Use(0.0, 0.0, held.amount, told_ms=now_ms)) for share in lacking]
+    return Verdict(True, tightest.quota.limit, remaining, wait_s, "shared", Taken([*held.uses, *asked], held.amount))
+
+
+def milliseconds(seconds: float) -> int:
+    """Whole milliseconds, as Redis counts."""
+    return round(seconds * 1000)

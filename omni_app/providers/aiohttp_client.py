@@ -10,9 +10,9 @@ from typing import Any
 
 import aiohttp
 
+from omni_app.pace import LoopTimeout
 from omni_app.providers.base import ProviderFault
 from omni_app.providers.http import broken, cut_off, no_answer_in, no_connection_in, refused
-from omni_app.providers.pace import LoopTimeout
 
 WITHOUT_LIMIT = aiohttp.ClientTimeout(total=None)
 

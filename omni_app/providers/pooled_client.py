@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import aiohappyeyeballs
 import httptools
 
+from omni_app.pace import LoopTimeout
 from omni_app.providers.base import ProviderFault
 from omni_app.providers.http import broken, cut_off, no_answer_in, no_connection_in, refused
-from omni_app.providers.pace import LoopTimeout
 
 KEPT_S = 15.0
 """How long a connection without work is kept: less than the minute after which most servers close theirs."""

@@ -131,9 +131,9 @@ class CountingLimiter(MemoryLimiter):
 
     asked: list[tuple[Quota, ...]]
 
-    async def take(self, *quotas: Quota, amount: int = 1) -> Verdict:
+    def count(self, *quotas: Quota, amount: int = 1) -> Verdict:
         self.asked.append(quotas)
-        return await super().take(*quotas, amount=amount)
+        return super().count(*quotas, amount=amount)
 
 
 async def test_without_a_token_limit_the_limiter_is_asked_once_a_request_for_org_and_key_together(

@@ -5,6 +5,8 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from random import Random
 from uuid import uuid4
 
 import pytest
@@ -15,7 +17,8 @@ from upstash_redis.errors import UpstashError
 
 from omni_app.limits import MemoryLimiter, Quota, Verdict, build_limiter
 from omni_app.limits.base import Limiter
-from omni_app.limits.upstash import FAILURES_TO_OPEN, PAUSE_S, TIMEOUT_S, UpstashLimiter
+from omni_app.limits.door import FAILURES_TO_OPEN, PAUSE_S, TIMEOUT_S
+from omni_app.limits.upstash import RECALL_S, UpstashLimiter
 from tests.limits.test_memory import Clock
 from tests.product import free_port
 from tests.servers.upstash import TOKEN, Mood, UpstashServer, running_upstash
@@ -42,8 +45,10 @@ async def limiting(
 ) -> AsyncIterator[UpstashLimiter]:
     redis = Redis(url=url, token=token, rest_retries=0, allow_telemetry=False)
     limiter = UpstashLimiter(redis, workers=workers, timeout_s=timeout_s, clock=clock or time.monotonic)
-    yield limiter
-    await limiter.aclose()
+    try:
+        yield limiter
+    finally:
+        await limiter.aclose()
 
 
 async def test_the_shim_speaks_upstashs_protocol(upstash: UpstashServer, subject: str) -> None:
@@ -103,7 +108,7 @@ async def test_a_quiet_subject_leaves_nothing_in_redis(upstash: UpstashServer, s
         await limiter.take(Quota(subject, 2, 0.1))
     await asyncio.sleep(0.15)
     async with Redis(url=upstash.url, token=TOKEN, allow_telemetry=False) as client:
-        assert await client.exists(f"omni:rate:{subject}") == 0
+        assert await client.exists(f"omni:limit:{subject}") == 0
 
 
 async def test_what_one_quota_refuses_counts_in_none(upstash: UpstashServer, subject: str) -> None:
@@ -130,17 +135,20 @@ def test_redis_and_memory_decide_alike(
 ) -> None:
     """Amounts against one or two quotas; some are settled to another amount before the next comes."""
 
-    async def play(limiter: Limiter) -> list[tuple[bool, int, int]]:
+    async def play(limiter: Limiter) -> list[tuple[bool, object]]:
         run = uuid4().hex
         org, one = Quota(f"org {run}", limits[0], 60), Quota(f"one {run}", limits[1], 60)
-        verdicts = []
+        verdicts: list[tuple[bool, object]] = []
         for which, amount, settled in draws:
             verdict = await limiter.take(*{"org": (org,), "one": (one,), "both": (org, one)}[which], amount=amount)
-            verdicts.append((verdict.allowed, verdict.limit, verdict.remaining))
+            told = (
+                verdict.allowed or which != "both"
+            )  # which of two that refuse takes longer is a matter of microseconds
+            verdicts.append((verdict.allowed, told and (verdict.limit, verdict.remaining)))
             if settled is not None:
                 limiter.settle(verdict, settled)
                 if isinstance(limiter, UpstashLimiter):
-                    await asyncio.gather(*limiter._background)
+                    await limiter.tell()
         return verdicts
 
     async def both() -> None:
@@ -159,12 +167,12 @@ async def test_amounts_that_were_settled_leave_the_window_with_what_they_came_to
         refused = await limiter.take(quota, amount=4)
         assert (refused.allowed, refused.remaining) == (False, 2) and 0 < refused.reset_s <= 0.4
         limiter.settle(first, 5)
-        await asyncio.gather(*limiter._background)
+        await limiter.tell()
         assert (await limiter.take(quota, amount=4)).remaining == 1
         await asyncio.sleep(0.42)
         assert (await limiter.take(quota, amount=10)).remaining == 0
         limiter.settle(first, 0)
-        await asyncio.gather(*limiter._background)
+        await limiter.tell()
         assert not (await limiter.take(quota)).allowed, "what has left the window gives nothing back"
 
 
@@ -202,9 +210,11 @@ async def test_a_burst_against_a_hanging_redis_is_over_soon_and_says_so_once(
     moody.mood = "hangs"
     started_s = time.monotonic()
     async with limiting(moody.url, timeout_s=TIMEOUT_S) as limiter:
-        verdicts = await asyncio.gather(*(limiter.take(Quota(subject, 100, 60)) for _ in range(300)))
-    assert time.monotonic() - started_s < 2
-    assert Counter(one.allowed for one in verdicts) == {True: 100, False: 200}
+        quotas = [Quota(f"{subject} {number}", 100, 60) for number in range(4)]
+        verdicts = await asyncio.gather(*(limiter.take(quota) for quota in quotas for _ in range(300)))
+        assert time.monotonic() - started_s < 2
+        assert Counter(one.allowed for one in verdicts) == {True: 400, False: 800}
+        assert limiter.count(quotas[0]) is not None, "nobody waits any more"
     assert len(caplog.records) == 1
 
 
@@ -215,33 +225,40 @@ def moody(upstash: UpstashServer) -> Iterator[UpstashServer]:
     upstash.mood = "well"
 
 
+async def fail(limiter: UpstashLimiter) -> None:
+    """Opens the breaker: each asks for somebody of whom nothing is known."""
+    for _ in range(FAILURES_TO_OPEN):
+        assert (await limiter.take(Quota(uuid4().hex, 100, 60))).mode == "local"
+
+
 @pytest.mark.parametrize("mood", ["hangs", "hangs up", "answers nonsense"])
-async def test_a_redis_that_misbehaves_is_left_alone_for_a_while_and_asked_again_later(
+async def test_a_redis_that_misbehaves_is_left_alone_for_a_while_and_hears_then_what_was_used(
     moody: UpstashServer, subject: str, mood: Mood
 ) -> None:
-    clock = Clock()
+    clock, quota = Clock(), Quota(subject, 100, 60)
     async with limiting(moody.url, timeout_s=0.5, clock=clock) as limiter:
-        assert (await limiter.take(Quota(subject, 100, 60))).mode == "shared"
+        before = [await limiter.take(quota) for _ in range(40)]
+        assert {one.mode for one in before} == {"shared"}
         moody.mood = mood
-        for _ in range(FAILURES_TO_OPEN):
-            assert (await limiter.take(Quota(subject, 100, 60))).mode == "local"
+        await fail(limiter)
         started_s = time.monotonic()
-        verdicts = [await limiter.take(Quota(subject, 100, 60)) for _ in range(200)]
+        verdicts = [await limiter.take(quota) for _ in range(200)]
         assert time.monotonic() - started_s < 0.4, "nobody waits for a Redis that is known to be away"
-        assert sum(one.allowed for one in verdicts) == 100 - FAILURES_TO_OPEN
+        assert sum(one.allowed for one in (*before, *verdicts)) == 100, "what was used before counts"
+        assert verdicts[-1].mode == "local" and 0 < verdicts[-1].reset_s <= 60
         moody.mood = "well"
-        assert (await limiter.take(Quota(subject, 100, 60))).mode == "local", "the pause is not over"
+        assert (await limiter.take(quota)).mode == "local", "the pause is not over"
         clock.now_s += PAUSE_S
-        assert (await limiter.take(Quota(subject, 100, 60))).mode == "local", "nobody waits for the one who looks"
-        recovered = await until_shared(limiter, subject)
-    assert (recovered.allowed, recovered.remaining) == (True, 98)
+        assert (await limiter.take(quota)).mode == "local", "nobody waits for the one who looks"
+        recovered = await until_shared(limiter, quota)
+    assert (recovered.allowed, recovered.remaining) == (False, 0), "Redis has heard of what was used without it"
 
 
-async def until_shared(limiter: UpstashLimiter, subject: str) -> Verdict:
+async def until_shared(limiter: UpstashLimiter, quota: Quota) -> Verdict:
     """The first verdict that is Redis's again."""
     async with asyncio.timeout(10):
         while True:
-            verdict = await limiter.take(Quota(subject, 100, 60))
+            verdict = await limiter.take(quota)
             if verdict.mode == "shared":
                 return verdict
             await asyncio.sleep(0.01)
@@ -253,8 +270,7 @@ async def test_while_redis_hangs_nobody_waits_for_it_but_those_who_found_out(
     clock = Clock()
     async with limiting(moody.url, timeout_s=0.5, clock=clock) as limiter:
         moody.mood = "hangs"
-        for _ in range(FAILURES_TO_OPEN):
-            await limiter.take(Quota(subject, 100, 60))
+        await fail(limiter)
         started_s = time.monotonic()
         for _ in range(20):
             clock.now_s += PAUSE_S
@@ -262,19 +278,173 @@ async def test_while_redis_hangs_nobody_waits_for_it_but_those_who_found_out(
         assert time.monotonic() - started_s < 0.4, "twenty pauses, and nobody waited half a second"
 
 
+async def test_who_finds_out_that_redis_hangs_waits_a_tenth_of_a_second(moody: UpstashServer) -> None:
+    moody.mood = "hangs"
+    async with limiting(moody.url, timeout_s=TIMEOUT_S) as limiter:
+
+        async def waited_s(after_s: float) -> float:
+            await asyncio.sleep(after_s)
+            began_s = time.monotonic()
+            assert (await limiter.take(Quota("one", 100, 60))).allowed
+            return time.monotonic() - began_s
+
+        waits_s = await asyncio.gather(*(waited_s(0.01 * number) for number in range(40)))
+    assert max(waits_s) < 0.2, "0.11 on a machine of its own"
+    assert sorted(waits_s)[20] < 0.12
+
+
+async def test_a_loop_that_is_busy_itself_does_not_take_redis_for_away(upstash: UpstashServer, subject: str) -> None:
+    async with limiting(upstash.url, timeout_s=TIMEOUT_S) as limiter:
+        asking = [asyncio.create_task(limiter.take(Quota(f"{subject} {n}", 9, 60))) for n in range(5)]
+        while not all(one.done() for one in asking):
+            time.sleep(0.15)  # noqa: ASYNC251 the loop is kept busy on purpose
+            await asyncio.sleep(0)
+        assert {one.result().mode for one in asking} == {"shared"}
+
+
+@dataclass(frozen=True)
+class Admission:
+    """When a request was sent and answered; it counts from somewhere between."""
+
+    sent_s: float
+    answered_s: float
+    amount: int
+
+
+def fullest(admissions: list[Admission], window_s: float) -> int:
+    """The most that was surely admitted within one window."""
+    return max(
+        sum(one.amount for one in admissions if one.sent_s >= first.sent_s and one.answered_s < first.sent_s + window_s)
+        for first in admissions
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_window_of_any_position_holds_more_than_the_limit_across_workers(
+    upstash: UpstashServer, subject: str, seed: int
+) -> None:
+    """Three workers, two keys of one org, bursts and pauses for six windows; every other request needs no Redis."""
+    random, window_s = Random(seed), 0.5
+    org = Quota(f"org {subject}", 60, window_s)
+    keys = [Quota(f"{subject} {number}", 45, window_s) for number in range(2)]
+    admitted: dict[Quota, list[Admission]] = {org: [], keys[0]: [], keys[1]: []}
+    ends_s, at_once = time.monotonic() + 6 * window_s, 0
+
+    async def ask(limiter: UpstashLimiter) -> None:
+        nonlocal at_once
+        key, amount, sent_s = random.choice(keys), random.randint(1, 3), time.monotonic()
+        verdict = limiter.count(org, key, amount=amount)
+        at_once += verdict is not None
+        verdict = verdict or await limiter.take(org, key, amount=amount)
+        if verdict.allowed:
+            used = Admission(sent_s, time.monotonic(), amount)
+            admitted[org].append(used)
+            admitted[key].append(used)
+
+    async def call(limiter: UpstashLimiter) -> None:
+        while time.monotonic() < ends_s:
+            await asyncio.gather(*(ask(limiter) for _ in range(random.choice((1, 1, 2, 9)))))
+            await asyncio.sleep(random.choice((0.0, 0.01, 0.05, 0.3)))
+
+    async with AsyncExitStack() as stack:
+        workers = [await stack.enter_async_context(limiting(upstash.url)) for _ in range(3)]
+        await asyncio.gather(*(call(worker) for worker in workers))
+    for quota, admissions in admitted.items():
+        assert fullest(admissions, window_s) <= quota.limit
+    assert at_once, "leases had their part in it"
+    assert sum(one.amount for one in admitted[org]) > 3 * org.limit, "and little was held in vain"
+
+
 async def test_a_wrong_token_is_no_reason_to_fail_requests(upstash: UpstashServer, subject: str) -> None:
     async with limiting(upstash.url, token="wrong") as limiter:
-        verdict = await limiter.take(Quota(subject, 2, 60))
-    assert (verdict.allowed, verdict.mode) == (True, "local")
+        verdicts = [await limiter.take(Quota(subject, 20, 60)) for _ in range(30)]
+    assert [one.allowed for one in verdicts] == [True] * 20 + [False] * 10
+    assert {one.mode for one in verdicts} == {"local"}
 
 
 async def test_one_failure_does_not_open_the_breaker(moody: UpstashServer, subject: str) -> None:
     moods: tuple[Mood, ...] = ("hangs up", "well", "hangs up", "well")
     async with limiting(moody.url) as limiter:
-        for mood in moods:
+        for number, mood in enumerate(moods):
             moody.mood = mood
-            verdict = await limiter.take(Quota(subject, 100, 60))
+            verdict = await limiter.take(Quota(f"{subject} {number}", 100, 60))
             assert verdict.mode == ("shared" if mood == "well" else "local")
+
+
+async def test_what_others_used_counts_when_redis_goes(moody: UpstashServer, subject: str) -> None:
+    """Four workers; one of them has used three quarters, and all have heard of it: together they use what was left."""
+    quota = Quota(subject, 100, 60)
+    async with AsyncExitStack() as stack:
+        first, *others = [await stack.enter_async_context(limiting(moody.url, workers=4)) for _ in range(4)]
+        used = [await first.take(quota) for _ in range(72)]
+        used += [await other.take(quota) for other in others]
+        moody.mood = "hangs up"
+        for limiter in (first, *others):
+            await fail(limiter)
+            used += [await limiter.take(quota) for _ in range(100)]
+    assert 90 <= sum(one.allowed for one in used) <= 100 + 100 // 4
+
+
+async def test_the_usual_request_asks_nobody(upstash: UpstashServer, subject: str) -> None:
+    quotas = Quota(f"org {subject}", 10_000, 60), Quota(subject, 5_000, 60)
+    async with limiting(upstash.url) as limiter:
+        asked = 0
+        for _ in range(2_000):
+            if limiter.count(*quotas) is None:
+                asked += 1
+                assert (await limiter.take(*quotas)).allowed
+        assert asked < 30
+        remaining = limiter.count(*quotas)
+        assert remaining is not None and remaining.remaining == 2_999
+    async with limiting(upstash.url) as other:
+        assert (await other.take(*quotas)).remaining == 2_998, "what was left of the leases has gone back"
+
+
+async def test_what_an_idle_worker_holds_comes_back_when_others_need_it(upstash: UpstashServer, subject: str) -> None:
+    quota = Quota(subject, 100, 60)
+    async with limiting(upstash.url) as idle, limiting(upstash.url) as busy:
+        for _ in range(20):
+            assert (await idle.take(quota)).allowed
+        held = idle._shares[subject].lease
+        assert held is not None and held.left > 0
+        verdicts = await asyncio.gather(*(busy.take(quota) for _ in range(200)))
+    assert sum(one.allowed for one in verdicts) == 80
+
+
+async def test_what_a_dead_worker_held_delays_a_refusal_once(upstash: UpstashServer, subject: str) -> None:
+    quota = Quota(subject, 16, 60)
+    async with limiting(upstash.url) as dead, limiting(upstash.url) as alive:
+        await dead.take(quota)
+        assert dead._keeper is not None
+        dead._keeper.cancel()
+        verdicts = await asyncio.gather(*(alive.take(quota) for _ in range(20)))
+        held = dead._shares[subject].lease
+        assert held is not None and sum(one.allowed for one in verdicts) == 15 - held.left
+        began_s = time.monotonic()
+        assert not (await alive.take(quota)).allowed
+        assert time.monotonic() - began_s < RECALL_S / 2
+        dead._keeper = None
+
+
+async def test_a_caller_that_leaves_while_it_is_decided_takes_nothing(upstash: UpstashServer, subject: str) -> None:
+    quota = Quota(subject, 3, 60)
+    async with limiting(upstash.url) as limiter:
+        leaving = asyncio.create_task(limiter.take(quota))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait((leaving,))
+        await asyncio.gather(*limiter._background)
+        await limiter.tell()
+        assert [(await limiter.take(quota)).allowed for _ in range(4)] == [True, True, True, False]
+
+
+async def test_memory_is_bounded_and_who_was_not_seen_for_a_window_is_forgotten(upstash: UpstashServer) -> None:
+    clock = Clock()
+    async with limiting(upstash.url, clock=clock) as limiter:
+        for number in range(30):
+            clock.now_s += 1
+            await limiter.take(Quota(f"{number} {uuid4().hex}", 3, 10.0))
+        assert len(limiter._shares) <= 11
 
 
 def test_with_an_address_the_limiter_is_upstashs() -> None:

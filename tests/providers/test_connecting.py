@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from omni_app.pace import LoopTimeout
 from omni_app.providers.base import FaultKind
 from omni_app.providers.openai_wire import OpenAIWire
-from omni_app.providers.pace import LoopTimeout
 from omni_app.providers.transport import Transport
 from tests.providers.asking import ask, eventually, fault_met, wire, within
 from tests.providers.conftest import BOTH_CLIENTS

@@ -4,6 +4,8 @@ import asyncio
 from types import TracebackType
 
 TICKS = 20
+LATE = 1.25
+"""A tick counts up to this part of its time: timers are a millisecond late by themselves."""
 
 
 class LoopTimeout:
@@ -14,17 +16,19 @@ class LoopTimeout:
     tick that comes late counts no more than one in time.
     """
 
-    __slots__ = ("_deadline", "_left", "_next", "_pace_s")
+    __slots__ = ("_deadline", "_left_s", "_next", "_pace_s", "_ticked_s")
 
     def __init__(self, seconds: float) -> None:
+        self._left_s = seconds
         self._pace_s = seconds / TICKS
-        self._left = TICKS
         self._deadline = asyncio.timeout(None)
         self._next: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> None:
         await self._deadline.__aenter__()
-        self._tick()
+        loop = asyncio.get_running_loop()
+        self._ticked_s = loop.time()
+        self._next = loop.call_later(self._pace_s, self._tick)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -35,8 +39,10 @@ class LoopTimeout:
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._left:
-            self._left -= 1
-            self._next = loop.call_later(self._pace_s, self._tick)
+        now_s = loop.time()
+        self._left_s -= min(now_s - self._ticked_s, self._pace_s * LATE)
+        self._ticked_s = now_s
+        if self._left_s > 0:
+            self._next = loop.call_later(min(self._pace_s, self._left_s), self._tick)
         else:
-            self._deadline.reschedule(loop.time())
+            self._deadline.reschedule(now_s)
