@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.errors import InvalidRequest
-from omni_app.storage.passwords import WeakPassword, check_strength, hash_password, matches, outdated
+from omni_app.storage.password_rules import WeakPassword, check_strength
+from omni_app.storage.passwords import hash_password, matches, outdated
 from omni_app.storage.tables import Membership, Org, Session, User, utc_now
 
 __all__ = ["EmailTaken", "Identity", "WeakPassword", "sign_up", "verify_password"]
@@ -61,7 +62,7 @@ def normalised_email(text: str) -> str:
 async def sign_up(session: AsyncSession, *, email: str, password: str, org_name: str) -> Identity:
     """A new user with an org of their own. Raises `EmailTaken`, `WeakPassword` or `InvalidRequest`."""
     address = normalised_email(email)
-    check_strength(password, email=address)
+    check_strength(password, about=(address, org_name))
     return await join(session, email=address, password_hash=await hash_password(password), org_name=org_name)
 
 
@@ -159,14 +160,19 @@ async def close_all_sessions(session: AsyncSession, *, user_id: UUID) -> None:
 async def reset_password(session: AsyncSession, *, email: str, password: str) -> bool:
     """Sets a new password and ends every session of the user. False when there is no such user."""
     address = normalised_email(email)
-    check_strength(password, email=address)
     user = (await session.scalars(select(User).where(col(User.email) == address))).first()
+    check_strength(password, about=(address, *(await _org_names(session, user.id) if user else ())))
     if user is None:
         return False
     hashed = await hash_password(password)
     await session.execute(update(User).where(col(User.id) == user.id).values(password_hash=hashed))
     await close_all_sessions(session, user_id=user.id)
     return True
+
+
+async def _org_names(session: AsyncSession, user_id: UUID) -> list[str]:
+    query = select(col(Org.name)).join(Membership, col(Membership.org_id) == col(Org.id))
+    return list(await session.scalars(query.where(col(Membership.user_id) == user_id)))
 
 
 async def change_email(session: AsyncSession, *, user_id: UUID, email: str) -> None:

@@ -1,22 +1,18 @@
-"""Passwords: argon2id through passlib, at most two at once and off the event loop, and a list of those too common.
+"""Passwords as hashes: argon2id through passlib, at most two at once and off the event loop.
 
 Parameters: 46 MiB, one pass, one lane (OWASP's password storage cheat sheet, first recommended set).
 """
 
 import asyncio
-import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 from typing import TypeVar
 
 from passlib.context import CryptContext
 
-from omni_app.errors import InvalidRequest
+from omni_app.storage.password_rules import MAX_LENGTH, normalised
 
-MIN_LENGTH = 12
-MAX_LENGTH = 128
 AT_ONCE = 2
 """Each hash takes 46 MiB; this bounds the memory that log-ins can take."""
 
@@ -29,33 +25,6 @@ _context = CryptContext(
 )
 Result = TypeVar("Result")
 _workers = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="password")
-
-
-class WeakPassword(InvalidRequest):
-    """The password is too short, too long or too common."""
-
-
-def check_strength(password: str, *, email: str = "") -> None:
-    """Raises `WeakPassword` with the reason."""
-    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-        raise WeakPassword(f"password: must have {MIN_LENGTH} to {MAX_LENGTH} characters", param="password")
-    plain = normalised(password).casefold()
-    bare = plain.rstrip("0123456789!.?")
-    repeats = len(set(plain)) < 5
-    if plain in common_passwords() or bare in common_passwords() or repeats or plain == email.casefold():
-        raise WeakPassword("password: this one is too easy to guess", param="password")
-
-
-@cache
-def common_passwords() -> frozenset[str]:
-    """The list of common passwords, case-folded."""
-    lines = Path(__file__).with_name("common_passwords.txt").read_text().splitlines()
-    return frozenset(line for line in lines if line and not line.startswith("#"))
-
-
-def normalised(password: str) -> str:
-    """The same keys pressed on another machine give the same password (NFKC)."""
-    return unicodedata.normalize("NFKC", password)
 
 
 async def hash_password(password: str) -> str:

@@ -12,7 +12,7 @@ from supabase import AsyncClient, AsyncClientOptions, AuthApiError, AuthError, a
 from omni_app.errors import Conflict, InvalidRequest, Unavailable
 from omni_app.storage import accounts
 from omni_app.storage.accounts import EmailTaken, Identity, normalised_email
-from omni_app.storage.passwords import WeakPassword, check_strength
+from omni_app.storage.password_rules import WeakPassword, check_strength
 from omni_app.storage.sign_in import ConfirmEmail
 from omni_app.storage.tables import User
 
@@ -33,7 +33,7 @@ class SupabaseSignIn:
     async def sign_up(self, session: AsyncSession, *, email: str, password: str, org_name: str) -> Identity:
         """See `SignIn`. The user's rows of ours are made at once, also when the address is still to be confirmed."""
         address = normalised_email(email)
-        check_strength(password, email=address)
+        check_strength(password, about=(address, org_name))
         try:
             async with self._client() as client:
                 answer = await client.auth.sign_up({"email": address, "password": password})

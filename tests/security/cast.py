@@ -20,6 +20,7 @@ from omni_app.storage import accounts, keys, passwords, teams
 from omni_app.storage.accounts import Identity
 from omni_app.storage.keys import generate_key
 from omni_app.storage.org_settings import set_model_enabled
+from omni_app.storage.password_rules import normalised
 from omni_app.storage.policies import save_policy
 from omni_app.storage.provider_keys import set_provider_key
 from omni_app.storage.tables import ApiKeyRow, utc_now
@@ -81,7 +82,7 @@ class Cast:
 @cache
 def password_hash() -> str:
     """The hash of everybody's password, made once."""
-    hashed: str = passwords._context.hash(passwords.normalised(PASSWORD))
+    hashed: str = passwords._context.hash(normalised(PASSWORD))
     return hashed
 
 

@@ -5,15 +5,16 @@ import threading
 
 import pytest
 
-from omni_app.storage.passwords import (
-    AT_ONCE,
+from omni_app.storage.password_rules import (
     MAX_LENGTH,
+    MIN_LENGTH,
     WeakPassword,
     check_strength,
     common_passwords,
-    hash_password,
-    matches,
+    is_common,
+    leaked_passwords,
 )
+from omni_app.storage.passwords import AT_ONCE, hash_password, matches
 
 GOOD = "seven lamps on a quiet harbour"
 
@@ -29,23 +30,37 @@ GOOD = "seven lamps on a quiet harbour"
         "administrator",
         "Administrator1!",
         "someone@example.com",
+        "Unbelievable99!",
+        "PolniyPizdec0211",
+        "Blue-Engines-2026",
+        "SOMEONEengines!1",
+        "OmniModelRouter1",
     ],
 )
 def test_a_password_that_is_short_or_long_or_easy_to_guess_is_refused(password: str) -> None:
     with pytest.raises(WeakPassword) as refused:
-        check_strength(password, email="someone@example.com")
+        check_strength(password, about=["someone@example.com", "Blue Engines"])
     assert refused.value.param == "password"
     assert password not in refused.value.message or not password
 
 
 def test_an_uncommon_password_of_twelve_characters_or_a_whole_sentence_is_taken() -> None:
-    check_strength("kvW7#qLm2!xz", email="someone@example.com")
+    check_strength("kvW7#qLm2!xz", about=["someone@example.com", "Blue Engines"])
+    check_strength("the engines of a blue harbour", about=["Blue Engines"])
     check_strength(GOOD + " " + "ever " * 15)
 
 
 def test_the_list_of_common_passwords_is_there_and_in_the_spelling_it_is_looked_up_in() -> None:
     assert len(common_passwords()) > 500
     assert all(word == word.casefold() for word in common_passwords())
+
+
+def test_the_leaked_passwords_that_the_length_would_let_through_are_all_refused() -> None:
+    leaked = [line for line in leaked_passwords().splitlines() if not line.startswith("# ")]
+    assert len(leaked) == len(set(leaked)) > 40_000
+    assert all(MIN_LENGTH <= len(one) <= MAX_LENGTH and one == one.casefold() for one in leaked)
+    assert all(map(is_common, [*leaked[:100], *leaked[-100:], *leaked[::500]]))
+    assert not is_common("# leaked passwords") and not is_common("unbelievable heron")
 
 
 async def test_a_hash_matches_its_password_only() -> None:

@@ -8,7 +8,7 @@ import pytest
 from omni_app.errors import Unavailable
 from omni_app.storage.accounts import EmailTaken
 from omni_app.storage.database import Database, upgrade
-from omni_app.storage.passwords import WeakPassword
+from omni_app.storage.password_rules import WeakPassword
 from omni_app.storage.sign_in import ConfirmEmail, EmbeddedSignIn
 from omni_app.storage.supabase_sign_in import SupabaseSignIn
 from tests.servers.asgi import serving

@@ -11,7 +11,7 @@ from omni_app.ui.session import AppState, public
 ERRORS = {
     "wrong": "This e-mail and password do not belong together. Check both and try again.",
     "taken": "There is an account with this e-mail address already. Log in instead.",
-    "weak": "Choose a longer password: 12 to 128 characters, not a common one, not your e-mail address.",
+    "weak": "Choose another password: 12 to 128 characters, no common or leaked one, not made of your address or team.",
     "email": "This does not look like an e-mail address. It should be like you@example.com.",
     "slow_down": "Too many tries from here. Wait a minute, then try again; after many tries the wait grows.",
     "confirm": "Open the link in the e-mail that was sent to you, then log in.",

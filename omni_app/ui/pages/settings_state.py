@@ -29,7 +29,7 @@ SAID = {
 }
 WRONG = {
     "wrong": "That is not your current password. Nothing was changed.",
-    "weak": "Choose a longer password: 12 to 128 characters, not a common one, not your e-mail address.",
+    "weak": "Choose another password: 12 to 128 characters, no common or leaked one, not made of your address or team.",
     "taken": "There is another account with that e-mail address.",
     "owners": "Only an owner of the team may do that.",
     "conflict": "That is not possible: the last owner has to stay, and accounts at Supabase are changed there.",
