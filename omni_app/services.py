@@ -27,6 +27,7 @@ from omni_app.observe.neighbours import Neighbours
 from omni_app.observe.observer import Observer, Reporter
 from omni_app.observe.process import process_samples
 from omni_app.observe.request_log import RequestLog
+from omni_app.observe.security_log import SecurityLog
 from omni_app.observe.traces import Tracer
 from omni_app.providers.base import Provider
 from omni_app.providers.catalog import build_providers
@@ -84,6 +85,7 @@ class Services:
     lengths: AnswerLengths
     latencies: LatencyExchange
     observer: Observer
+    security: SecurityLog
     neighbours: Neighbours
     strangers: MemoryLimiter = field(default_factory=MemoryLimiter)
     """This worker's count of unknown API keys, by address."""
@@ -102,7 +104,7 @@ class Services:
             self._tasks.append(asyncio.create_task(self._alerts().run(self._stopping)))
         if self.settings.catalog_sync == "daily":
             self._tasks.append(asyncio.create_task(self._catalogue().run(self._stopping)))
-        for work in (self.keys.run, self.drainer.run, *keeping, *measuring, self._follow_registry):
+        for work in (self.keys.run, self.drainer.run, *keeping, *measuring, self._follow_registry, self.security.run):
             self._tasks.append(asyncio.create_task(work(self._stopping)))
         self._tasks.append(asyncio.create_task(self._warm_up()))
 
@@ -299,9 +301,15 @@ def build_services(settings: Settings) -> Services:
         lengths=lengths,
         latencies=LatencyExchange(database, gateway.latencies),
         observer=observer,
+        security=SecurityLog(settings.secret_key, observer.figures, writes=settings.log_security == "on"),
         neighbours=Neighbours(settings.omni_data_dir / "metrics"),
     )
-    observer.sources += [services._samples, process_samples, *(one.samples for one in observer.reporters)]
+    observer.sources += [
+        services._samples,
+        services.security.samples,
+        process_samples,
+        *(one.samples for one in observer.reporters),
+    ]
     return services
 
 

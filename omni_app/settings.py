@@ -134,6 +134,7 @@ class Settings(BaseSettings):
     metrics_token: SecretStr = SecretStr("")
     """Who holds it may read `/metrics`; unset, nobody may."""
     log_requests: Literal["on", "off"] = "off"
+    log_security: Literal["on", "off"] = "on"
     alert_webhook_url: str = ""
     alert_webhook_secret: SecretStr = SecretStr("")
     otel_exporter_otlp_endpoint: BaseUrl = ""

@@ -5,7 +5,8 @@ into words. Cookies never open `/v1`, keys never open `/auth`. A new key leaves 
 page's script, so that it is never in the web app's state.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -23,6 +24,7 @@ from omni_app.api.forms import (
     signed_in,
 )
 from omni_app.api.json_body import read_json_object
+from omni_app.api.noted import note
 from omni_app.api.responses import json_response
 from omni_app.errors import InvalidRequest, OmniError, RateLimited
 from omni_app.limits.base import Quota
@@ -34,6 +36,7 @@ from omni_app.storage.accounts import EmailTaken, WeakPassword
 from omni_app.storage.scopes import Scope, checked_scopes
 from omni_app.storage.sign_in import ConfirmEmail
 
+Work = Callable[[Services, Request], Awaitable[Response]]
 MAX_KEY_BODY_BYTES = 2_048
 MAX_NAME = 60
 MAX_KEYS = 100
@@ -44,78 +47,94 @@ KEY_LIMIT = 20
 
 def routes(services: Services) -> list[Route]:
     """The account routes; each one refuses what does not come from our own pages."""
+    works: Mapping[str, Work] = {
+        "/auth/signup": sign_up,
+        "/auth/login": log_in,
+        "/auth/logout": log_out,
+        "/auth/keys": new_key,
+    }
+    return [Route(path, partial(work, services), methods=["POST"]) for path, work in works.items()]
+
+
+async def sign_up(services: Services, request: Request) -> Response:
+    """A new account with an org of its own, signed in."""
     settings = services.settings
-
-    async def signup(request: Request) -> Response:
-        form = await read_form(request, settings)
-        if not await may_try(request, services, account=form.get("email", "")):
-            return back("/signup/", "slow_down", after=form.get("next", ""))
-        try:
-            async with services.database.reading() as session:
-                who = await services.sign_in.sign_up(
-                    session,
-                    email=form.get("email", ""),
-                    password=form.get("password", ""),
-                    org_name=_org_name(form),
-                )
-                before = session_token(request, settings)
-                token = await accounts.open_session(session, user_id=who.user_id, instead_of=before)
-                await session.commit()
-        except OmniError as error:
-            return back("/signup/", error_code(error), after=form.get("next", ""))
-        return sign_in_at(safe_next(form.get("next", "")) or "/start/", token, settings)
-
-    async def login(request: Request) -> Response:
-        form = await read_form(request, settings)
-        email, after = form.get("email", ""), form.get("next", "")
-        if not await may_try(request, services, account=email):
-            return back("/login/", "slow_down", after=after)
-        try:
-            async with services.database.reading() as session:
-                who = await services.sign_in.verify_password(session, email=email, password=form.get("password", ""))
-                if who is None:
-                    return back("/login/", "wrong", after=after)
-                before = session_token(request, settings)
-                token = await accounts.open_session(session, user_id=who.user_id, instead_of=before)
-                await session.commit()
-        except OmniError as error:
-            return back("/login/", error_code(error), after=after)
-        return sign_in_at(safe_next(after) or "/overview/", token, settings)
-
-    async def logout(request: Request) -> Response:
-        refuse_cross_site(request, settings)
-        if token := session_token(request, settings):
-            async with services.database.reading() as session:
-                await accounts.close_session(session, token=token)
-                await session.commit()
-        answer = RedirectResponse("/", status_code=303)
-        answer.delete_cookie(
-            session_cookie(settings), path="/", secure=is_https(settings), httponly=True, samesite="lax"
-        )
-        return answer
-
-    async def new_key(request: Request) -> Response:
-        refuse_cross_site(request, settings)
-        who = await signed_in(request, services)
-        body = await read_json_object(request, max_bytes=MAX_KEY_BODY_BYTES)
-        name, kind, scopes = _key_fields(body)
-        await _limit(services, f"new-key:{who.org_id}", KEY_LIMIT)
+    form = await read_form(request, settings)
+    email, after = form.get("email", ""), form.get("next", "")
+    if not await may_try(request, services, account=email):
+        note(services, request, "sign_up", refused="slow_down", email=email)
+        return back("/signup/", "slow_down", after=after)
+    try:
         async with services.database.reading() as session:
-            if len(await keys.list_keys(session, org_id=who.org_id)) >= MAX_KEYS:
-                raise InvalidRequest(f"an org holds at most {MAX_KEYS} keys: revoke one first")
-            key, plaintext = await keys.create_key(
-                session, org_id=who.org_id, name=name, kind=kind, hasher=services.hasher, scopes=scopes
+            who = await services.sign_in.sign_up(
+                session, email=email, password=form.get("password", ""), org_name=_org_name(form)
             )
+            before = session_token(request, settings)
+            token = await accounts.open_session(session, user_id=who.user_id, instead_of=before)
             await session.commit()
-        made = {"id": str(key.id), "name": key.name, "kind": key.kind, "key": plaintext}
-        return json_response(made, status=201)
+    except OmniError as error:
+        note(services, request, "sign_up", refused=error_code(error), email=email)
+        return back("/signup/", error_code(error), after=after)
+    note(services, request, "sign_up", who=who, email=email)
+    return sign_in_at(safe_next(after) or "/start/", token, settings)
 
-    return [
-        Route("/auth/signup", signup, methods=["POST"]),
-        Route("/auth/login", login, methods=["POST"]),
-        Route("/auth/logout", logout, methods=["POST"]),
-        Route("/auth/keys", new_key, methods=["POST"]),
-    ]
+
+async def log_in(services: Services, request: Request) -> Response:
+    """A session for whoever has the password."""
+    settings = services.settings
+    form = await read_form(request, settings)
+    email, after = form.get("email", ""), form.get("next", "")
+    if not await may_try(request, services, account=email):
+        note(services, request, "log_in", refused="slow_down", email=email)
+        return back("/login/", "slow_down", after=after)
+    try:
+        async with services.database.reading() as session:
+            who = await services.sign_in.verify_password(session, email=email, password=form.get("password", ""))
+            if who is None:
+                note(services, request, "log_in", refused="wrong", email=email)
+                return back("/login/", "wrong", after=after)
+            before = session_token(request, settings)
+            token = await accounts.open_session(session, user_id=who.user_id, instead_of=before)
+            await session.commit()
+    except OmniError as error:
+        note(services, request, "log_in", refused=error_code(error), email=email)
+        return back("/login/", error_code(error), after=after)
+    note(services, request, "log_in", who=who, email=email)
+    return sign_in_at(safe_next(after) or "/overview/", token, settings)
+
+
+async def log_out(services: Services, request: Request) -> Response:
+    """Ends the browser's session."""
+    settings = services.settings
+    refuse_cross_site(request, settings)
+    if token := session_token(request, settings):
+        async with services.database.reading() as session:
+            who = await accounts.read_session(session, token=token)
+            await accounts.close_session(session, token=token)
+            await session.commit()
+        note(services, request, "log_out", who=who)
+    answer = RedirectResponse("/", status_code=303)
+    answer.delete_cookie(session_cookie(settings), path="/", secure=is_https(settings), httponly=True, samesite="lax")
+    return answer
+
+
+async def new_key(services: Services, request: Request) -> Response:
+    """A new API key, shown this once."""
+    refuse_cross_site(request, services.settings)
+    who = await signed_in(request, services)
+    body = await read_json_object(request, max_bytes=MAX_KEY_BODY_BYTES)
+    name, kind, scopes = _key_fields(body)
+    await _limit(services, f"new-key:{who.org_id}", KEY_LIMIT)
+    async with services.database.reading() as session:
+        if len(await keys.list_keys(session, org_id=who.org_id)) >= MAX_KEYS:
+            raise InvalidRequest(f"an org holds at most {MAX_KEYS} keys: revoke one first")
+        key, plaintext = await keys.create_key(
+            session, org_id=who.org_id, name=name, kind=kind, hasher=services.hasher, scopes=scopes
+        )
+        await session.commit()
+    note(services, request, "key_made", who=who, key_id=key.id)
+    made = {"id": str(key.id), "name": key.name, "kind": key.kind, "key": plaintext}
+    return json_response(made, status=201)
 
 
 async def _limit(services: Services, subject: str, limit: int) -> None:

@@ -29,6 +29,7 @@ from omni_app.api import (
 from omni_app.api.dispatch import Dispatch
 from omni_app.api.idempotency import Idempotency
 from omni_app.api.load_shedding import LoadShedding
+from omni_app.api.noted import noting_refusals
 from omni_app.api.responses import on_http_error, on_omni_error, on_unexpected_error
 from omni_app.api.watch import Watch
 from omni_app.errors import OmniError
@@ -68,11 +69,9 @@ def create_api(services: Services) -> ASGIApp:
         *health.routes(services),
         *metrics.routes(services),
         *documents.routes(services),
-        *account.routes(services),
-        *key_routes.routes(services),
+        *noting_refusals([*account.routes(services), *key_routes.routes(services), *team.routes(services)], services),
         *exports.routes(services),
         *request_export.routes(services),
-        *team.routes(services),
         *estimate.routes(services),
     ]
     app = Starlette(

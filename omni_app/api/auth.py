@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from omni_app.api.scopes import refuse_outside
-from omni_app.errors import InvalidApiKey, InvalidRequest, ProviderError, RateLimited
+from omni_app.errors import InvalidApiKey, InvalidRequest, OmniError, PermissionDenied, ProviderError, RateLimited
 from omni_app.gateway.rate_limits import rate_limit_headers
 from omni_app.gateway.types import Caller
 from omni_app.limits.base import Quota
+from omni_app.observe.security_log import SecurityEvent
 from omni_app.origin import client_address
 from omni_app.providers.base import HOP_HEADER
 from omni_app.services import Services
@@ -38,13 +39,34 @@ class Doorkeeper:
         """
         if HOP_HEADER in request.headers:
             raise ProviderError(OWN_PROVIDER, status=508)
-        caller = Caller.with_key(await self.identify(request))
+        try:
+            key = await self.identify(request)
+        except (InvalidApiKey, PermissionDenied, RateLimited) as refusal:
+            self._note(request, refusal)
+            raise
+        caller = Caller.with_key(key)
         verdict = await self.services.gateway.admit(caller)
         headers = rate_limit_headers(verdict).items()
         request.scope["omni_headers"].extend((name.encode(), value.encode()) for name, value in headers)
         if "omni_refusal" in request.scope:  # of a layer before the routes
             raise request.scope["omni_refusal"]
         return caller
+
+    def _note(self, request: Request, refusal: OmniError) -> None:
+        """Writes a refusal to the security log; whose key it was, when it may not be used here."""
+        denied = isinstance(refusal, PermissionDenied)
+        key = self.services.keys.known(presented_key(request)) if denied else None
+        self.services.security.tell(
+            SecurityEvent(
+                "permission_denied" if denied else "key_refused",
+                "refused",
+                reason=_reason(request, refusal),
+                request_id=request.scope["omni_request_id"],
+                address=address_of(request, self.services.settings),
+                org_id=str(key.org_id) if key else "",
+                key_id=str(key.id) if key else "",
+            )
+        )
 
     async def identify(self, request: Request) -> ApiKey:
         """Whose key was presented, if it may be used here.
@@ -72,6 +94,15 @@ class Doorkeeper:
         key = await keys.authenticate(presented)
         strangers.settle(verdict, 0)
         return key
+
+
+def _reason(request: Request, refusal: OmniError) -> str:
+    if isinstance(refusal, PermissionDenied):
+        return "scope"
+    if isinstance(refusal, RateLimited):
+        return "too_many_unknown"
+    presented = "authorization" in request.headers or "x-api-key" in request.headers
+    return "not_valid" if presented else "missing"
 
 
 def presented_key(request: Request) -> str:

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from omni_app.api.forms import refuse_cross_site, signed_in
 from omni_app.api.json_body import read_json_object
+from omni_app.api.noted import note
 from omni_app.api.responses import json_response
 from omni_app.errors import InvalidRequest, NotFound
 from omni_app.services import Services
@@ -34,6 +35,7 @@ def routes(services: Services) -> list[Route]:
             if secret is None:
                 raise NotFound("that key is not there any more")
             await session.commit()
+        note(services, request, "key_rotated", who=who, key_id=key_id)
         return json_response({"id": str(key_id), "key": secret})
 
     return [Route("/auth/keys/rotate", rotate, methods=["POST"])]

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from omni_app.api.forms import may_try, read_form, sign_in_at, signed_in
+from omni_app.api.noted import note
 from omni_app.errors import Conflict, InvalidRequest, NotFound, OmniError, PermissionDenied
 from omni_app.origin import is_https, session_cookie
 from omni_app.providers.catalog import base_url_of
@@ -26,30 +27,34 @@ Work = Callable[[Services, Identity, Form], Awaitable[Response]]
 
 def routes(services: Services) -> list[Route]:
     """Change password or address, log out everywhere, invite, join, delete."""
-    works: Mapping[str, Work] = {
-        "/auth/password": change_password,
-        "/auth/email": change_email,
-        "/auth/logout-everywhere": log_out_everywhere,
-        "/auth/invitations": invite,
-        "/auth/join": join,
-        "/auth/delete": delete_org,
-        "/auth/provider-keys": set_provider_key,
+    works: Mapping[str, tuple[str, Work]] = {
+        "/auth/password": ("password_changed", change_password),
+        "/auth/email": ("address_changed", change_email),
+        "/auth/logout-everywhere": ("logged_out_everywhere", log_out_everywhere),
+        "/auth/invitations": ("invited", invite),
+        "/auth/join": ("joined", join),
+        "/auth/delete": ("team_deleted", delete_org),
+        "/auth/provider-keys": ("provider_key_set", set_provider_key),
     }
-    return [form_route(path, work, services) for path, work in works.items()]
+    return [form_route(path, event, work, services=services) for path, (event, work) in works.items()]
 
 
-def form_route(path: str, work: Work, services: Services) -> Route:
-    """A form of the page, for whoever is signed in; tries at a password are counted."""
+def form_route(path: str, event: str, work: Work, *, services: Services) -> Route:
+    """A form of the page, for whoever is signed in; tries at a password are counted, what came of it is noted."""
 
     async def handled(request: Request) -> Response:
         form = await read_form(request, services.settings)
         who = await signed_in(request, services)
         if "password" in form and not await may_try(request, services, account=who.email):
+            note(services, request, event, who=who, refused="slow_down")
             return said("slow_down")
         try:
-            return await work(services, who, form)
+            answer = await work(services, who, form)
         except OmniError as error:
+            note(services, request, event, who=who, refused=error_code(error))
             return said(error_code(error))
+        note(services, request, event, who=who)
+        return answer
 
     return Route(path, handled, methods=["POST"])
 

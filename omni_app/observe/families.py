@@ -37,6 +37,9 @@ DRAINED = Family("omni_drained_requests_total", COUNTER, "Requests that the drai
 DAMAGED = Family("omni_spool_damaged_lines_total", COUNTER, "Ledger lines that could not be read.")
 UNLOGGED = Family("omni_log_lines_dropped_total", COUNTER, "Log lines given up because nobody took them.")
 UNTRACED = Family("omni_spans_dropped_total", COUNTER, "Spans given up because the collector did not take them.")
+SECURITY = Family("omni_security_events_total", COUNTER, "Log-ins, refusals, changes of keys and accounts.",
+                  ("event", "outcome"))  # fmt: skip
+SECURITY_UNLOGGED = Family("omni_security_lines_dropped_total", COUNTER, "Lines given up because nobody took them.")
 MEMORY = Family("process_resident_memory_bytes", GAUGE, "Resident memory.")
 CPU = Family("process_cpu_seconds_total", COUNTER, "User and system time.")
 FILES = Family("process_open_fds", GAUGE, "Open file descriptors.")
@@ -44,6 +47,6 @@ STARTED = Family("process_start_time_seconds", GAUGE, "When the process began, s
 
 FAMILIES = (
     ANSWERS, REQUESTS, RESCUED, TOKENS, COST, BASELINE, ATTEMPTS, ATTEMPT_TIME, DURATION, FIRST_TOKEN, OVERHEAD,
-    ROUTING, BREAKER, IN_FLIGHT, WAITING, SHED, SPOOL, LAG, DRAINED, DAMAGED, UNLOGGED, UNTRACED, MEMORY, CPU,
-    FILES, STARTED,
+    ROUTING, BREAKER, IN_FLIGHT, WAITING, SHED, SPOOL, LAG, DRAINED, DAMAGED, UNLOGGED, UNTRACED, SECURITY,
+    SECURITY_UNLOGGED, MEMORY, CPU, FILES, STARTED,
 )  # fmt: skip

@@ -26,7 +26,8 @@ from reflex.state import BaseState
 from reflex_base.event import Event
 from reflex_base.utils.format import format_event_handler
 
-from omni_app.errors import OmniError
+from omni_app.errors import OmniError, PermissionDenied
+from omni_app.observe.security_log import Outcome, SecurityEvent
 from omni_app.origin import client_address, session_cookie
 from omni_app.services import Services
 from omni_app.storage import accounts
@@ -140,6 +141,23 @@ def address_of(state: rx.State) -> str:
     return client_address(state.router.session.client_ip, [forwarded], backstage.services.settings)
 
 
+def note(
+    state: rx.State, who: Identity, event: str, *, key_id: object = "", about: object = "", outcome: Outcome = "ok"
+) -> None:
+    """Writes to the security log what a person did, or was refused, on a page."""
+    backstage.services.security.tell(
+        SecurityEvent(
+            event,
+            outcome,
+            address=address_of(state),
+            user_id=str(who.user_id),
+            org_id=str(who.org_id),
+            key_id=str(key_id),
+            about=str(about),
+        )
+    )
+
+
 def authed(handler: Handler) -> Handler:
     """A handler for people who are signed in: `async (self, who: Identity, /, …)`."""
     checks = _checks(handler, given=2)
@@ -149,6 +167,7 @@ def authed(handler: Handler) -> Handler:
         values = _checked(handler, checks, args, arguments)
         if values is None:
             return None
+        who = None
         try:
             who = await identity(self)
             if who is None:
@@ -158,6 +177,8 @@ def authed(handler: Handler) -> Handler:
                 self.problem = ""
             return await handler(self, who, *values)
         except Exception as error:  # noqa: BLE001 the outermost edge of an event
+            if isinstance(error, PermissionDenied) and who is not None:
+                note(self, who, "permission_denied", outcome="refused", about=handler.__qualname__)
             return await _tell(self, handler, error)
 
     return _with_verdict(guarded, handler, checks, "authed")

@@ -44,7 +44,8 @@ class Running:
 
 def settings_for(folder: Path, **changes: Any) -> Settings:
     """Settings of a bare machine, with a quick sandbox and without the local model."""
-    return Settings(omni_data_dir=folder, local_model="off", sandbox_speed=0, **changes)
+    quiet = {"local_model": "off", "log_security": "off", "sandbox_speed": 0}
+    return Settings.model_validate({"omni_data_dir": folder} | quiet | changes)
 
 
 async def run(settings: Settings) -> AsyncIterator[Running]:

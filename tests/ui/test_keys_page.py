@@ -9,6 +9,7 @@ from sqlalchemy import event, update
 from sqlmodel import col
 
 from omni_app.money import PICO_PER_USD
+from omni_app.observe.security_log import SecurityEvent
 from omni_app.services import Services
 from omni_app.storage import budgets, key_changes, keys
 from omni_app.storage.keys import ApiKey
@@ -180,3 +181,23 @@ async def test_another_team_s_key_looks_like_one_that_does_not_exist(services: S
     await ada.tab.fire(KeysState, "save_budget", form={"whose": "key", "amount": "5", "period": "day"})
     assert await stored(services, theirs) == theirs
     assert ada.tab.state(AppState).problem == "That key is not there any more"
+
+
+async def test_what_is_done_and_refused_on_a_page_is_in_the_security_log(services: Services, sign_up: Any) -> None:
+    told: list[SecurityEvent] = []
+    services.security.tell = told.append  # type: ignore[method-assign, assignment]
+    person = await sign_up("ada@example.com")
+    key, _ = await opened(services, person)
+    await person.tab.fire(KeysState, "switch")
+    await person.tab.fire(KeysState, "ask", key_id=str(key.id))
+    await person.tab.fire(KeysState, "revoke")
+    async with services.database.session() as session:
+        await session.execute(update(Membership).values(role="member"))
+        await session.commit()
+    await person.tab.fire(KeysState, "save_budget", form={"whose": "org", "amount": "5", "period": "day"})
+    assert [(one.event, one.key_id) for one in told[:2]] == [
+        ("key_disabled", str(key.id)),
+        ("key_revoked", str(key.id)),
+    ]
+    assert (told[2].event, told[2].about) == ("permission_denied", "KeysState.save_budget")
+    assert {one.user_id for one in told} == {str(person.who.user_id)}

@@ -23,7 +23,7 @@ from omni_app.storage.scopes import Scope, in_words
 from omni_app.storage.tables import utc_now
 from omni_app.ui import text
 from omni_app.ui.components.basics import Row
-from omni_app.ui.session import AppState, authed, backstage
+from omni_app.ui.session import AppState, authed, backstage, note
 
 KeyId = Annotated[str, StringConstraints(pattern="^[0-9a-f-]{36}$")]
 ModelId = Annotated[str, StringConstraints(max_length=200)]
@@ -84,6 +84,7 @@ class KeysState(AppState):
         await self._show(who)
         if not found:
             raise NotFound(GONE)
+        note(self, who, "key_revoked", key_id=key_id)
         self.said = f"{self.asking_name} is revoked: requests with it are refused within a second."
 
     @rx.event
@@ -120,6 +121,7 @@ class KeysState(AppState):
             await session.commit()
         if not found:
             raise NotFound(GONE)
+        note(self, who, "key_disabled" if off else "key_enabled", key_id=self.key["id"])
         await self._show(who)
         self.said = "The key is disabled: it is refused within a second." if off else "The key works again."
 
@@ -163,6 +165,7 @@ class KeysState(AppState):
         except InvalidRequest as error:
             self.wrong, self.wrong_field = error.message, error.param or "name"
             return
+        note(self, who, "key_changed", key_id=key_id)
         await self._show(who)
         self.said = "Saved. It holds within a second."
 

@@ -18,7 +18,7 @@ from omni_app.storage.accounts import MEMBER, OWNER, Identity
 from omni_app.storage.provider_keys import ShownKey
 from omni_app.ui import text
 from omni_app.ui.components.basics import Row
-from omni_app.ui.session import AppState, authed, backstage
+from omni_app.ui.session import AppState, authed, backstage, note
 
 PATH = "/settings/"
 SAID = {
@@ -143,6 +143,7 @@ class SettingsState(AppState):
         async with backstage.services.database.reading() as session:
             await teams.set_role(session, who=who, user_id=UUID(user_id), role=role)
             await session.commit()
+        note(self, who, "role_given", about=user_id)
         await self._read(who)
 
     @rx.event
@@ -169,6 +170,7 @@ class SettingsState(AppState):
         async with backstage.services.database.reading() as session:
             await teams.remove(session, who=who, user_id=UUID(user_id))
             await session.commit()
+        note(self, who, "member_removed", about=user_id)
         if user_id == str(who.user_id):
             return rx.redirect("/overview/")
         await self._read(who)
@@ -182,6 +184,7 @@ class SettingsState(AppState):
         async with backstage.services.database.reading() as session:
             await provider_keys.forget_provider_key(session, org_id=who.org_id, provider=provider)
             await session.commit()
+        note(self, who, "provider_key_deleted", about=provider)
         await self._read(who)
         self.done = "Your key is deleted."
 
@@ -192,6 +195,7 @@ class SettingsState(AppState):
         async with backstage.services.database.reading() as session:
             await teams.take_back(session, who=who, invitation_id=UUID(invitation_id))
             await session.commit()
+        note(self, who, "invitation_taken_back", about=invitation_id)
         await self._read(who)
 
     @rx.event
