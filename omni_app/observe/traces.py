@@ -45,6 +45,9 @@ PROVIDER_NAMES: Mapping[str, str] = {
 }
 """Ours -> the convention's, where they differ."""
 
+OPERATIONS: Mapping[str, str] = {EMBEDDINGS: "embeddings", "images/generations": "generate_content"}
+"""Our endpoint -> the convention's operation; all others are `chat`."""
+
 Json = dict[str, Any]
 
 
@@ -156,11 +159,14 @@ def _called(record: RequestRecord, attempt: Attempt) -> dict[str, Any]:
     if attempt.usage is not None:
         facts["gen_ai.usage.input_tokens"] = attempt.usage.input
         facts["gen_ai.usage.output_tokens"] = attempt.usage.output
+        facts["gen_ai.usage.cache_read.input_tokens"] = attempt.usage.cached_input or ""
+        facts["gen_ai.usage.cache_creation.input_tokens"] = attempt.usage.cache_write or ""
+        facts["gen_ai.usage.reasoning.output_tokens"] = attempt.usage.reasoning or ""
     return facts
 
 
 def _operation(record: RequestRecord) -> str:
-    return "embeddings" if record.endpoint == EMBEDDINGS else "chat"
+    return OPERATIONS.get(record.endpoint, "chat")
 
 
 def _span(name: str, kind: int, times: tuple[int, int], facts: Mapping[str, Any], *, failed: bool) -> Json:

@@ -1,6 +1,7 @@
 """One line a request: whole, and without what was said."""
 
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from omni_app.observe.request_log import RequestLog
 from tests.api.conftest import HELLO, Running, run, settings_for
 
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/OBSERVE.md"
 CANARY = "canary-in-the-prompt"
 ASK = {"messages": [{"role": "user", "content": CANARY}], "metadata": {"note": CANARY}}
 
@@ -53,6 +55,8 @@ async def test_each_request_has_one_line_that_says_what_happened_and_not_what_wa
     assert found[0]["cost_usd"] == served.json()["cost"]
     assert found[1]["first_token_ms"] is not None
     assert [one["outcome"] for one in found[2]["attempts"]] == ["server_error", "ok"]
+    example = re.findall(r"^```json\n(\{\"time\".*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    assert [orjson.loads(one).keys() for one in example] == [found[0].keys()], "docs/OBSERVE.md shows a line as it is"
     for one in found[:4]:
         assert one["gateway_ms"] == one["provider_ms"] + one["overhead_ms"]
         assert one["org_id"] == str(running.org_id)

@@ -6,9 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
+from opentelemetry.semconv.attributes import error_attributes, http_attributes
 
 from omni_app.observe.observer import Seen
-from omni_app.observe.traces import MOST_WAITING, Tracer
+from omni_app.observe.traces import MOST_WAITING, PROVIDER_NAMES, Tracer
+from omni_app.settings import PROVIDER_KEY_VARIABLES
 from tests.api.conftest import Running, run, settings_for
 from tests.servers.collector import Collector, Span, collecting
 
@@ -67,6 +71,38 @@ async def test_a_request_is_a_span_and_each_attempt_one_below_it(traced: tuple[R
     assert (collector.headers[0]["x-team"], collector.headers[0]["x-secret"]) == ("acme inc", "s")
     sent = b"".join(collector.bodies).decode()
     assert CANARY not in sent and running.key not in sent
+
+
+async def test_names_are_those_of_the_conventions(traced: tuple[Running, Collector]) -> None:
+    """Of OpenTelemetry's own list, for each kind of request; what is ours begins with `omni.`."""
+    running, collector = traced
+    for path, body in (
+        ("/v1/chat", ASK | {"metadata": {"sandbox_fail": "error"}}),
+        ("/v1/embeddings", {"model": "auto", "input": CANARY}),
+        ("/v1/images/generations", {"prompt": CANARY}),
+    ):
+        assert (await running.post(path, body)).status_code == 200
+    found = await spans(running, collector, count=7)
+    used = {name for span in found for name in span.facts if not name.startswith("omni.")}
+    named = {
+        value
+        for module in (gen_ai_attributes, http_attributes, error_attributes)
+        for constant, value in vars(module).items()
+        if constant.isupper()
+    }
+    assert {"gen_ai.request.model", "http.route", "error.type"} <= used <= named
+    attempts = [span for span in found if span.kind == SpanMessage.SPAN_KIND_CLIENT]
+    operations = {str(span.facts["gen_ai.operation.name"]) for span in attempts}
+    assert operations == {"chat", "embeddings", "generate_content"}
+    assert operations <= {one.value for one in gen_ai_attributes.GenAiOperationNameValues}
+    for span in attempts:
+        assert span.name == f"{span.facts['gen_ai.operation.name']} {span.facts['gen_ai.request.model']}"
+
+
+def test_a_provider_has_the_name_that_the_conventions_give_it() -> None:
+    known = {one.value for one in gen_ai_attributes.GenAiProviderNameValues}
+    names = {PROVIDER_NAMES.get(name, name) for name in (*PROVIDER_KEY_VARIABLES, "local", "sandbox")}
+    assert names - known == {"local", "openrouter", "sandbox"}, "the conventions have no name for these"
 
 
 async def test_a_collector_that_takes_nothing_costs_spans_and_no_request(traced: tuple[Running, Collector]) -> None:

@@ -1,22 +1,25 @@
-"""A collector of OTLP over HTTP in its JSON encoding: a real server that takes only what the encoding allows.
+"""A collector of OTLP over HTTP in its JSON encoding: a real server that takes only what OpenTelemetry's messages allow.
 
-The fields and their JSON forms are those of `opentelemetry/proto/trace/v1/trace.proto` under the rules of
-https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding.
+They are those of the package `opentelemetry-proto`. The encoding is protobuf's JSON, but ids are hex, not base64
+(https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding).
 """
 
+import base64
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-HEX = re.compile(r"[0-9a-f]+")
-SPAN_FIELDS = {
-    "traceId", "spanId", "parentSpanId", "name", "kind", "startTimeUnixNano", "endTimeUnixNano", "attributes", "status",
-}  # fmt: skip
+from google.protobuf.json_format import ParseDict, ParseError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
+
+ID_BYTES = {"traceId": 16, "spanId": 8, "parentSpanId": 8}
 
 
 @dataclass
@@ -47,34 +50,37 @@ class Collector:
     bodies: list[bytes] = field(default_factory=list)
 
     def take(self, body: bytes) -> None:
-        (resource,) = json.loads(body)["resourceSpans"]
-        service = facts_of(resource["resource"]["attributes"])["service.name"]
-        for scope in resource["scopeSpans"]:
-            self.spans += [span_of(one, str(service)) for one in scope["spans"]]
+        """Raises `ParseError` for a field or a value that the messages do not have, `ValueError` for a wrong id."""
+        sent = ParseDict(json.loads(body, object_hook=with_ids), ExportTraceServiceRequest())
+        for resource in sent.resource_spans:
+            service = facts_of(resource.resource.attributes)["service.name"]
+            self.spans += [span_of(one, str(service)) for scope in resource.scope_spans for one in scope.spans]
 
 
-def span_of(one: dict[str, Any], service: str) -> Span:
-    """Raises `AssertionError` for what the encoding does not allow."""
-    assert one.keys() <= SPAN_FIELDS, one.keys() - SPAN_FIELDS
-    parent = one.get("parentSpanId", "")
-    for text, length in ((one["traceId"], 32), (one["spanId"], 16), (parent, 16 if parent else 0)):
-        assert len(text) == length and (HEX.fullmatch(text) or not text), text
-    assert isinstance(one["startTimeUnixNano"], str) and isinstance(one["endTimeUnixNano"], str)
-    assert one["kind"] in range(1, 6)
+def with_ids(one: dict[str, Any]) -> dict[str, Any]:
+    """An object with its ids as protobuf's JSON has bytes."""
+    for name in one.keys() & ID_BYTES.keys():
+        raw = bytes.fromhex(one[name])
+        if len(raw) != ID_BYTES[name]:
+            raise ValueError(f"{name}: {one[name]}")
+        one[name] = base64.b64encode(raw).decode()
+    return one
+
+
+def span_of(one: SpanMessage, service: str) -> Span:
     return Span(
-        one["traceId"], one["spanId"], parent, one["name"], one["kind"], int(one["startTimeUnixNano"]),
-        int(one["endTimeUnixNano"]), facts_of(one["attributes"]), one["status"].get("code", 0) == 2, service,
+        one.trace_id.hex(), one.span_id.hex(), one.parent_span_id.hex(), one.name, one.kind, one.start_time_unix_nano,
+        one.end_time_unix_nano, facts_of(one.attributes), one.status.code == Status.STATUS_CODE_ERROR, service,
     )  # fmt: skip
 
 
-def facts_of(attributes: list[dict[str, Any]]) -> dict[str, str | int]:
-    """Key -> value. Raises `AssertionError` for what the encoding does not allow."""
+def facts_of(attributes: Iterable[KeyValue]) -> dict[str, str | int]:
+    """Key -> value. Raises `ValueError` for a key that stands there twice."""
     found: dict[str, str | int] = {}
     for one in attributes:
-        ((kind, value),) = one["value"].items()
-        assert kind in {"stringValue", "intValue"} and isinstance(value, str), one
-        assert one["key"] not in found, one
-        found[one["key"]] = int(value) if kind == "intValue" else value
+        if one.key in found:
+            raise ValueError(f"twice: {one.key}")
+        found[one.key] = getattr(one.value, str(one.value.WhichOneof("value")))
     return found
 
 
@@ -92,7 +98,7 @@ def collecting() -> Iterator[Collector]:
                     collector.take(body)
                     collector.bodies.append(body)
                     collector.headers.append({key.lower(): value for key, value in self.headers.items()})
-            except (AssertionError, KeyError, ValueError) as error:
+            except (AssertionError, KeyError, ValueError, ParseError) as error:
                 collector.problems.append(repr(error))
             self.send_response(400 if collector.problems else collector.status)
             self.send_header("Content-Length", "2")
