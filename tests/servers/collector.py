@@ -1,4 +1,4 @@
-"""A collector of OTLP over HTTP in its JSON encoding: a real server that takes only what OpenTelemetry's messages allow.
+"""A collector of OTLP over HTTP in JSON: a real server that takes only what OpenTelemetry's own messages allow.
 
 They are those of the package `opentelemetry-proto`. The encoding is protobuf's JSON, but ids are hex, not base64
 (https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding).
