@@ -123,7 +123,10 @@ def test_a_browser_asks_no_other_host_and_complains_of_nothing(site: Path) -> No
         page.goto(url + "concepts/")
         drawn = page.locator("img[src$='.svg']").first
         assert drawn.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
-        page.locator("input[name='query']").fill("pepper")
+        search = page.locator("input[name='query']")
+        search.click()
+        page.locator(".md-search-result__meta", has_text="Type to start searching").wait_for(state="attached")
+        search.press_sequentially("pepper")
         page.locator(".md-search-result__link").first.wait_for(state="attached")
         browser.close()
     assert {address for address in asked if not address.startswith((url, "data:", "blob:"))} == set()
