@@ -17,7 +17,8 @@ from omni_app.services import build_services
 from omni_app.settings import load_settings
 from omni_app.ui.front import Front, log_browser_error, log_event_error, read_site
 from omni_app.ui.session import backstage
-from omni_app.ui.site import GUARDED, add_pages, head
+from omni_app.ui.site import GUARDED, add_pages, event_names, head
+from omni_app.ui.socket_gate import SocketGate
 
 redaction.install()
 settings = load_settings()
@@ -34,7 +35,8 @@ class FastApp(rx.App):
     def __call__(self) -> ASGIApp:
         built_pages = super().__call__()  # with hot reload this builds them first
         site = read_site(get_web_dir() / "build" / "client")
-        pages = Front(built_pages, site=site, settings=settings, guarded=GUARDED)
+        gate = SocketGate(built_pages, settings, handlers=event_names())
+        pages = Front(gate, site=site, settings=settings, guarded=GUARDED)
 
         async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http" and serves(scope["path"]):

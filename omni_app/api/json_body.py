@@ -1,9 +1,12 @@
 """Reading a request's body: bounded in size before it is read, strict JSON after.
 
-Refused with 400: duplicate keys, NaN, bad UTF-8, lone surrogates, nesting over 200 levels, integers over 4,300 digits.
+Refused with 400: duplicate keys, NaN, bad UTF-8, lone surrogates, nesting over 200 levels, integers over 4,300 digits,
+more values than any request has.
 """
 
 import asyncio
+import re
+from itertools import islice
 from typing import Any
 
 import jiter
@@ -16,6 +19,15 @@ BODY_S = 10.0
 """A body may take this long, and"""
 SLOWEST_BYTES_S = 50_000
 """a second more for so many bytes that have come: 400 kbit/s, a bad mobile line."""
+MOST_PIECES = 150_000
+"""Strings, and separators between them, of one body. Each is an object in memory: 9 MB of empty messages become 90 MB
+(measured)."""
+LONG_BYTES = 250_000
+"""A body that is shorter cannot hold enough of them to matter."""
+DENSE_BYTES = 40
+"""Where a separator comes every so many bytes or oftener, they are looked at; prose has one in 80."""
+PIECE = re.compile(rb'"[^"]*+(?:"|\Z)|[,{\[]')
+"""A string, in which nothing counts, or what begins a value; without escapes."""
 
 
 async def read_json_object(request: Request, *, max_bytes: int) -> dict[str, Any]:
@@ -23,6 +35,8 @@ async def read_json_object(request: Request, *, max_bytes: int) -> dict[str, Any
     body = await read_body(request, max_bytes=max_bytes)
     if not body.strip():
         raise InvalidRequest("the body is empty: send a JSON object")
+    if len(body) > LONG_BYTES:
+        _refuse_too_many_values(body)
     try:
         value = jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
     except ValueError as error:
@@ -72,6 +86,15 @@ def allowed_s(size: int) -> float:
 def too_large(max_bytes: int) -> BodyTooLarge:
     """The refusal of a longer body; the rest of it is not read."""
     return BodyTooLarge(f"the body is larger than {max_bytes} bytes", headers={"Connection": "close"})
+
+
+def _refuse_too_many_values(body: bytes) -> None:
+    """Counted before anything is made of them; only where there are so many that not all can be in texts."""
+    if sum(body.count(one) for one in (b",", b"{", b"[", b'"')) <= max(MOST_PIECES, len(body) // DENSE_BYTES):
+        return
+    plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    if next(islice(PIECE.finditer(plain), MOST_PIECES, None), None):
+        raise InvalidRequest(f"the body has too many values: more than {MOST_PIECES} strings and separators")
 
 
 def _refuse_foreign_forms(request: Request) -> None:

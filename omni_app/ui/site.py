@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import reflex as rx
+from reflex_base.registry import RegistrationContext
 
 from omni_app.ui.components.basics import button_link
 from omni_app.ui.components.shell import APP_PAGES, public_page
@@ -69,6 +70,11 @@ def add_pages(app: rx.App) -> None:
     _add(app, settings.page, "/settings", title="Settings", on_load=settings_state.SettingsState.load)
     _add(app, join.page, "/join", title="Join a team", on_load=join.JoinState.load)
     app.add_page(missing_page, route="404", title=f"No such page · {NAME}", description=DESCRIPTION)
+
+
+def event_names() -> frozenset[str]:
+    """What a page may call: the names of all event handlers, Reflex's own too."""
+    return frozenset(RegistrationContext.ensure_context().event_handlers)
 
 
 def missing_page() -> rx.Component:

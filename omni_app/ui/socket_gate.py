@@ -1,0 +1,218 @@
+"""In front of the tabs' websockets: how many, how fast, how much, and which messages at all.
+
+The figures are far above what people do, and stated in docs/SECURITY.md. Who goes beyond them is cut off (1008, policy
+violation); a page of ours connects again by itself, so that a person loses a second.
+"""
+
+import asyncio
+import logging
+from collections.abc import Container
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from omni_app.origin import client_address
+from omni_app.settings import Settings
+from omni_app.ui.socket_words import understood
+from omni_app.ui.wire import Wire, wire_to
+
+log = logging.getLogger(__name__)
+
+POLICY_VIOLATION: Final = 1008
+FAREWELL_S = 1.0
+GONE: Message = {"type": "websocket.disconnect", "code": POLICY_VIOLATION}
+
+
+@dataclass(frozen=True, slots=True)
+class SocketLimits:
+    """Of one address: sockets at once, and new ones. Of one socket: the rest."""
+
+    at_once: int = 200
+    new_per_s: float = 5.0
+    new_at_once: int = 300
+    messages_per_s: float = 30.0
+    messages_at_once: int = 150
+    message_chars: int = 200_000
+    bytes_per_s: float = 50_000.0
+    bytes_at_once: int = 1_000_000
+    hello_s: float = 8.0
+    """The first message has to come by then."""
+    watch_s: float = 0.03
+    """How often the bytes are counted; with many sockets less often, so that it takes a fiftieth of the time."""
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Holds up to `most`, and a further `per_s` each second."""
+
+    most: float
+    per_s: float
+    left: float
+    at_s: float
+
+    def take(self, amount: float, *, now_s: float) -> bool:
+        """Whether there was so much left."""
+        self.left = min(self.most, self.left + (now_s - self.at_s) * self.per_s)
+        self.at_s = now_s
+        self.left -= amount
+        return self.left >= 0
+
+
+@dataclass(slots=True)
+class Line:
+    """One client address: its open sockets, and how many more it may open."""
+
+    new: Bucket
+    open: int = 0
+
+    def idle(self, now_s: float) -> bool:
+        """Whether nothing has to be remembered of it."""
+        return not self.open and self.new.left + (now_s - self.new.at_s) * self.new.per_s >= self.new.most
+
+
+@dataclass(slots=True, eq=False)
+class Tab:
+    """One open socket."""
+
+    messages: Bucket
+    began_s: float
+    wire: Wire | None = None
+    greeted: bool = False
+    reason: str = ""
+    """Why it was cut off."""
+    farewell: Message | None = field(default_factory=lambda: {"type": "websocket.close", "code": POLICY_VIOLATION})
+
+
+class SocketGate:
+    """The ASGI layer around Reflex for websockets; everything else passes.
+
+    `handlers`: the names of all event handlers.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        *,
+        handlers: Container[str],
+        limits: SocketLimits = SocketLimits(),
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._handlers = handlers
+        self._limits = limits
+        self._lines: dict[str, Line] = {}
+        self._tabs: set[Tab] = set()
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await self._app(scope, receive, send)
+            return
+        address = self._address(scope)
+        line = self._line(address)
+        if line.open >= self._limits.at_once or not line.new.take(1, now_s=_now_s()):
+            log.warning("a socket was refused: too many of one address")
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            return
+        line.open += 1
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            line.open -= 1
+
+    def _address(self, scope: Scope) -> str:
+        peer = (scope.get("client") or ("",))[0]
+        return client_address(peer, Headers(scope=scope).getlist("x-forwarded-for"), self._settings)
+
+    def _line(self, address: str) -> Line:
+        """What is known of an address; those of whom nothing has to be known are dropped from time to time."""
+        now_s = _now_s()
+        if address not in self._lines:
+            if len(self._lines) >= 1_000:
+                self._lines = {one: line for one, line in self._lines.items() if not line.idle(now_s)}
+            most = self._limits.new_at_once
+            self._lines[address] = Line(Bucket(most, self._limits.new_per_s, most, now_s))
+        return self._lines[address]
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Runs the app behind, between a count of the bytes and a check of each message."""
+        most, now_s = self._limits.messages_at_once, _now_s()
+        tab = Tab(Bucket(most, self._limits.messages_per_s, most, now_s), now_s)
+        if peer := scope.get("client"):  # granian tells the port as text
+            tab.wire = await asyncio.to_thread(wire_to, (str(peer[0]), int(peer[1])))
+
+        async def checked_receive() -> Message:
+            message = await self._next(tab, receive)
+            if not tab.reason:
+                return message
+            log.warning("a socket was cut off: %s", tab.reason)
+            await self._farewell(tab, send)
+            return GONE
+
+        async def checked_send(message: Message) -> None:
+            if not tab.reason:
+                await send(message)
+
+        self._tabs.add(tab)
+        self._watcher = self._watcher or asyncio.create_task(self._watch())
+        try:
+            await self._app(scope, checked_receive, checked_send)
+        finally:
+            self._tabs.discard(tab)
+            if tab.wire:
+                tab.wire.close()
+
+    async def _farewell(self, tab: Tab, send: Send) -> None:
+        """Says why, where that can still be said, and ends the connection whether it was heard or not."""
+        if message := tab.farewell:
+            tab.farewell = None
+            with suppress(Exception):  # it may be gone by now, or not listen
+                await asyncio.wait_for(send(message), FAREWELL_S)
+        if tab.wire:
+            tab.wire.cut()
+
+    async def _next(self, tab: Tab, receive: Receive) -> Message:
+        """What comes next; `tab.reason` says whether it may be handed on."""
+        if tab.reason:
+            return GONE
+        try:
+            message = await (receive() if tab.greeted else asyncio.wait_for(receive(), self._limits.hello_s))
+        except TimeoutError:
+            tab.reason = "nothing was said"
+            return GONE
+        if message["type"] == "websocket.receive":
+            tab.greeted = True
+            tab.reason = self._wrong(tab, message.get("text"))
+        return message
+
+    def _wrong(self, tab: Tab, text: str | None) -> str:
+        """Why this message is not handed on; "" when it is."""
+        if not tab.messages.take(1, now_s=_now_s()):
+            return "too many messages"
+        if text is None:
+            return "a message that is no text"
+        if len(text) > self._limits.message_chars:
+            return "a message that is too long"
+        return "" if understood(text, handlers=self._handlers) else "a message that no page sends"
+
+    async def _watch(self) -> None:
+        """While a tab is open: cuts each connection over which more has come than may."""
+        while self._tabs:
+            began_s = _now_s()
+            for tab in self._tabs:
+                if not tab.reason and tab.wire and tab.wire.received() > self._bytes_allowed(began_s - tab.began_s):
+                    tab.reason, tab.farewell = "too many bytes", None
+                    tab.wire.cut()
+            await asyncio.sleep(max(self._limits.watch_s, 50 * (_now_s() - began_s)))
+        self._watcher = None
+
+    def _bytes_allowed(self, age_s: float) -> float:
+        return self._limits.bytes_at_once + age_s * self._limits.bytes_per_s
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

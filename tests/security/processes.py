@@ -1,0 +1,66 @@
+"""The whole product as a process: its account, its memory, and how long it keeps a healthy client waiting."""
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+
+import httpx
+
+PASSWORD = "teal-otter-maps-42-winter"
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Where it is reached, where its data lies, a test key, and the cookie of whoever made it."""
+
+    address: str
+    folder: Path
+    key: str
+    cookie: str
+
+    @staticmethod
+    def with_account(address: str, folder: Path) -> "Product":
+        ours = {"Origin": address, "Sec-Fetch-Site": "same-origin"}
+        with httpx.Client(base_url=address, headers=ours) as client:
+            client.post("/auth/signup", data={"email": "ada@example.com", "password": PASSWORD})
+            made = client.post("/auth/keys", json={"name": "hostile", "kind": "test"})
+            return Product(address, folder, made.raise_for_status().json()["key"], client.cookies["omr_session"])
+
+    @property
+    def log(self) -> str:
+        """All that it has printed."""
+        return (self.folder / "serve.log").read_text()
+
+    def resident_bytes(self) -> int:
+        """Memory of its processes."""
+        mark = f"OMNI_DATA_DIR={self.folder}".encode()
+        return sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) * PAGE for one in _processes_with(mark))
+
+
+def _processes_with(mark: bytes) -> list[str]:
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and mark in (process / "environ").read_bytes().split(b"\0"):
+                found.append(process.name)
+        except OSError:  # it is gone, or somebody else's
+            continue
+    return found
+
+
+async def healthy_p99_ms(product: Product, *, for_s: float) -> float:
+    """A client that asks one thing after the other, 50 times a second at most: its p99."""
+    took_ms, end_s = [], time.perf_counter() + for_s
+    headers = {"X-API-Key": product.key}
+    body = {"messages": [{"role": "user", "content": "Hello! How are you today?"}]}
+    async with httpx.AsyncClient(base_url=product.address, headers=headers, timeout=30) as client:
+        while time.perf_counter() < end_s:
+            began_s = time.perf_counter()
+            (await client.post("/v1/chat", json=body)).raise_for_status()
+            took_ms.append((time.perf_counter() - began_s) * 1_000)
+            await asyncio.sleep(0.02)
+    return quantiles(took_ms, n=100)[98]

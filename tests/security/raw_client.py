@@ -1,0 +1,64 @@
+"""Bytes as they are, to a real server on 127.0.0.1, and what comes back."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """All that came back. `closed`: by the server, within the time that was given; `after_s`: when it was over."""
+
+    data: bytes
+    closed: bool
+    after_s: float
+
+    @property
+    def statuses(self) -> list[int]:
+        return [int(one) for one in STATUS.findall(self.data)]
+
+
+@asynccontextmanager
+async def connected(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to `http://host:port`."""
+    parts = urlsplit(address)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()  # what is not sent yet is not waited for
+
+
+async def say(address: str, data: bytes, *, within_s: float, then: bytes = b"", each_s: float = 1.0) -> Heard:
+    """Sends these bytes, then `then` again and again, and listens until the server closes or the time is up."""
+    began_s, heard, closed = asyncio.get_running_loop().time(), b"", False
+    async with connected(address) as (reader, writer):
+        dripping = asyncio.create_task(_drip(writer, data, then, each_s))
+        try:
+            async with asyncio.timeout(within_s):
+                while came := await reader.read(65_536):
+                    heard += came
+            closed = True
+        except TimeoutError:
+            pass
+        except ConnectionError:
+            closed = True
+        dripping.cancel()
+    return Heard(heard, closed, asyncio.get_running_loop().time() - began_s)
+
+
+async def _drip(writer: asyncio.StreamWriter, data: bytes, then: bytes, each_s: float) -> None:
+    try:
+        writer.write(data)
+        await writer.drain()
+        while then:
+            await asyncio.sleep(each_s)
+            writer.write(then)
+            await writer.drain()
+    except ConnectionError:
+        return
