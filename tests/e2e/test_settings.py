@@ -67,3 +67,24 @@ def test_an_address_with_its_query_comes_back_after_the_log_in(page: Page, addre
     page.fill("#password", PASSWORD)
     page.click("button:has-text('Log in')")
     page.wait_for_url("**/requests/?mode=test&task=coding")
+
+
+def test_a_provider_key_of_ones_own_is_entered_exchanged_and_deleted_and_never_seen_again(
+    page: Page, address: str, watcher: Watcher
+) -> None:
+    first, second = "gsk_a-key-of-the-teams-own-4711", "gsk_the-one-that-takes-its-place-0815"
+    sign_up(page, address, "byok@example.com")
+    open_page(page, f"{address}/settings/")
+    card = page.locator(".card", has_text="Provider keys of your own")
+    for secret in (first, second):
+        card.locator("#key-provider").select_option("groq")
+        card.locator("#provider-key").fill(secret)
+        card.locator("text=Keep this key").click()
+        expect(card.locator("code")).to_have_text(f"…{secret[-4:]}")
+        expect(card).to_contain_text("in use")
+        expect(card.locator("#provider-key")).to_have_value("")
+    for secret in (first, second):
+        assert secret not in page.content() and secret not in page.url
+        assert not [frame for frame in watcher.frames if secret in frame], "it went over the socket"
+    card.locator("text=Delete").click()
+    expect(card.locator("code")).to_have_count(0)
