@@ -13,14 +13,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 
 from omni_app.api.openapi import document
-from omni_app.storage.database import Database, hold_sqlite_lock
+from omni_app.storage.database import OLDEST_CODE, Database, _alembic_config, hold_sqlite_lock
 from omni_app.storage.keys import checksum_ok
 from omni_app.storage.tables import utc_now
 from omni_app.version import VERSION
 from tests.migrated import migrate
-from tests.product import ROOT, unconfigured_environment
+from tests.product import ROOT, free_port, unconfigured_environment
 from tests.verify.world import fill
 
 
@@ -117,6 +118,30 @@ def test_the_version_is_stated_once(tmp_path: Path) -> None:
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "omni_app.version.VERSION"}
     images = re.findall(r"image: omni-model-router:(\S+)", (ROOT / "deploy/kubernetes.yaml").read_text())
     assert images and {*images} == {VERSION}
+
+
+def revision_of(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as database:
+        return str(database.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+
+def test_serving_backs_an_older_database_up_before_it_migrates_and_refuses_a_newer_one(tmp_path: Path) -> None:
+    path = tmp_path / "omni.db"
+    migrate(f"sqlite:///{path}")
+    newest = revision_of(path)
+    command.downgrade(_alembic_config(f"sqlite:///{path}"), "-1")
+    older = revision_of(path)
+    assert older != newest and omni(tmp_path, "migrate").returncode == 0
+    (copy,) = (tmp_path / "backups").iterdir()
+    assert (revision_of(path), revision_of(copy)) == (newest, older)
+
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.execute("UPDATE meta SET value = '9998' WHERE key = ?", (OLDEST_CODE,))
+    before = path.read_bytes()
+    done = omni(tmp_path, "serve", PORT=str(free_port()))
+    assert (done.returncode, "newer than this version" in done.stderr) == (1, True), done.stderr
+    assert path.read_bytes() == before and list((tmp_path / "backups").iterdir()) == [copy], "what is good stays"
 
 
 def test_providers_say_what_to_set(tmp_path: Path) -> None:

@@ -344,9 +344,15 @@ def current_schema(url: str) -> Schema:
 
 
 def backup_before_upgrade(url: str, data_dir: Path) -> Path | None:
-    """Copies an SQLite file that is about to be migrated; keeps the last few. None when nothing had to be done."""
+    """Copies an SQLite file that is about to be migrated; keeps the last few. None when nothing had to be done.
+
+    A file that is refused is not copied: a service that starts again and again would push the good copies out.
+    """
     path = sqlite_path(url)
-    if path is None or not path.exists() or not schema_verdict(current_schema(url)):
+    if path is None or not path.exists():
+        return None
+    problem = schema_verdict(current_schema(url))
+    if not problem or "newer" in problem:
         return None
     folder = data_dir / "backups"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
