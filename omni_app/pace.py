@@ -4,16 +4,18 @@ import asyncio
 from types import TracebackType
 
 TICKS = 20
-LATE = 1.25
-"""A tick counts up to this part of its time: timers are a millisecond late by themselves."""
+LATE = 1.5
+"""A tick that takes up to this part of its time is in time: timers are a millisecond or two late by themselves."""
+LEAST = 0.25
+"""So much of its time a tick counts, however late it is: what never comes is noticed all the same."""
 
 
 class LoopTimeout:
     """As `asyncio.timeout`, but counts only time in which this loop keeps up with its work. Raises `TimeoutError`.
 
     What takes several turns of the loop (a connection's handshakes) looks slow when the turns are long because we are
-    busy, though the other side answered at once. So the loop counts ticks of `seconds / TICKS`, one after the other: a
-    tick that comes late counts no more than one in time.
+    busy, though the other side answered at once. So the loop counts ticks of `seconds / TICKS`, one after the other,
+    and the later a tick comes, the less it counts.
     """
 
     __slots__ = ("_deadline", "_left_s", "_next", "_pace_s", "_ticked_s")
@@ -40,7 +42,8 @@ class LoopTimeout:
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         now_s = loop.time()
-        self._left_s -= min(now_s - self._ticked_s, self._pace_s * LATE)
+        late = (now_s - self._ticked_s) / self._pace_s
+        self._left_s -= self._pace_s * (late if late <= LATE else max(1 / late, LEAST))
         self._ticked_s = now_s
         if self._left_s > 0:
             self._next = loop.call_later(min(self._pace_s, self._left_s), self._tick)

@@ -13,7 +13,7 @@ from omni_app.pace import LoopTimeout
 
 log = logging.getLogger(__name__)
 
-TIMEOUT_S = 0.09
+TIMEOUT_S = 0.08
 """With what it takes to notice, a request waits for a Redis that is away for less than 0.11 s."""
 AT_ONCE = 16
 """Calls in flight. A burst waits for its turn here: in the client its own queue would look like a slow Redis."""

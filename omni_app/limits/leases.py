@@ -18,6 +18,8 @@ LEASE_PART = 4
 """Of its window at most: what an idle worker holds is soon free again, whatever becomes of the worker."""
 MOMENTS = 64
 """In a window."""
+FULL_S = 1.0
+"""A refusal of a request is taken to hold so long at most without Redis being asked. Tokens come back at any moment."""
 WISH = 2
 """A lease is for so many times what was used of the one before."""
 
@@ -61,6 +63,9 @@ class Share:
     asking: bool = False
     """A lease is on its way."""
     seen_s: float = 0.0
+    full_until_s: float = 0.0
+    """Redis has refused one more, and would until then; `free_at_s` is when it will have room for it."""
+    free_at_s: float = 0.0
     waited_in_vain_s: float = -LEASE_S
     """When a request last waited for other workers' leases, and nothing came of it."""
 
@@ -114,6 +119,7 @@ class Share:
         """What was used came to `more`, or to less. Whether Redis has to hear of it."""
         if use.told_ms:
             self.corrections.append((use.told_ms, more))
+            self.full_until_s = 0.0
             self.beside -= more
             return True
         use.amount += more
@@ -145,6 +151,15 @@ class Share:
         else:
             most = max(amount, self.beside // workers) if self.beside >= amount else 0
         return most - sum(use.amount for use in self.alone)
+
+    def is_full(self, amount: int, now_s: float) -> bool:
+        """Whether Redis, which nobody has to ask for it, would refuse this request."""
+        return now_s < self.full_until_s and amount == 1
+
+    def was_full(self, *, now_s: float, wait_s: float) -> None:
+        """Redis has refused one more, and nobody holds a lease: what others give back may make room before the time."""
+        self.free_at_s = now_s + wait_s
+        self.full_until_s = now_s + min(wait_s, FULL_S)
 
     def wait_alone_s(self, amount: int, *, workers: int, now_s: float) -> float:
         """Seconds until this worker may take it by itself: 0 = now."""

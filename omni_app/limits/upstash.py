@@ -88,13 +88,21 @@ class UpstashLimiter:
             share = self._shares.get(quota.subject)
             left = -1 if share is None else share.left_after(amount, now_s)
             if share is None or left < 0:
-                return self._alone(quotas, amount) if self._door.is_open else None
+                return self._alone(quotas, amount) if self._door.is_open else self._refused(quotas, amount, now_s)
             shares.append(share)
             if tightest is None or left < remaining:
                 tightest, remaining = quota, left
         assert tightest is not None  # noqa: S101 there is a quota
         taken = Taken([(share, share.take(amount, now_s)) for share in shares], amount)
         return Verdict(True, tightest.limit, remaining, 0.0, "shared", taken)
+
+    def _refused(self, quotas: Sequence[Quota], amount: int, now_s: float) -> Verdict | None:
+        """The refusal, where one is known of; None where Redis has to be asked."""
+        for quota in quotas:
+            share = self._shares.get(quota.subject)
+            if share is not None and share.quota == quota and share.is_full(amount, now_s):
+                return Verdict(False, quota.limit, 0, share.free_at_s - now_s, "shared")
+        return None
 
     def _alone(self, quotas: Sequence[Quota], amount: int) -> Verdict:
         """The verdict without Redis."""
@@ -197,10 +205,15 @@ class UpstashLimiter:
             if self._hopes(waiting, lacking, asked):
                 back.append(waiting)
             else:
-                limit = lacking[outcome.tightest].quota.limit
-                self._tell_waiting(waiting, Verdict(False, limit, outcome.remaining, outcome.wait_s, "shared"))
+                self._tell_waiting(waiting, self._refusal(waiting.amount, outcome, lacking[outcome.tightest], asked))
         line.extendleft(reversed(back))
         return bool(back)
+
+    def _refusal(self, amount: int, outcome: Outcome, share: Share, asked: Asked) -> Verdict:
+        """The verdict of a refused request; who comes next need not ask, unless a lease may come back."""
+        if amount == 1 and not asked.elsewhere:
+            share.was_full(now_s=self._clock(), wait_s=outcome.wait_s)
+        return Verdict(False, share.quota.limit, outcome.remaining, outcome.wait_s, "shared")
 
     def _hopes(self, waiting: Waiting, lacking: Sequence[Share], asked: Asked) -> bool:
         """Whether a refused request waits for what other workers hold: it may come back, or they may be dead."""

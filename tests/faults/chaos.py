@@ -10,7 +10,19 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.faults import clock, connections, disk, hangups, migrations, outage, overload, process, providers
+from tests.faults import (
+    clock,
+    connections,
+    disk,
+    hangups,
+    idempotency,
+    limits,
+    migrations,
+    outage,
+    overload,
+    process,
+    providers,
+)
 
 Play = Callable[[Path, argparse.Namespace], Awaitable[bool]]
 """What goes wrong, in a folder of its own; says its figures, and gives whether every promise was kept."""
@@ -31,6 +43,8 @@ PLAYS: Mapping[str, Play] = {
     "migrations": migrations.play,
     "providers": providers.play,
     "overload": overload.play,
+    "limits": limits.play,
+    "idempotency": idempotency.play,
 }
 
 

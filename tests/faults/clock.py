@@ -38,7 +38,7 @@ class Clock:
         """Raises `FileNotFoundError` where the library is not installed."""
         if (library := libfaketime()) is None:
             raise FileNotFoundError("libfaketime: install the package faketime")
-        self._write(0)
+        self.write(0)
         return {
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(self.file),
@@ -54,7 +54,7 @@ class Clock:
 
     async def set(self, rig: Rig, ahead_s: float) -> None:
         """Returns when the server's requests have their ids by it: it is ahead by this much from then on."""
-        self._write(ahead_s)
+        self.write(ahead_s)
         async with httpx.AsyncClient() as client, asyncio.timeout(PATIENCE_S):
             while True:
                 request_id = (await client.get(f"{rig.base_url}/health")).headers["x-request-id"]
@@ -62,7 +62,8 @@ class Clock:
                     return
                 await asyncio.sleep(POLL_S)
 
-    def _write(self, ahead_s: float) -> None:
+    def write(self, ahead_s: float) -> None:
+        """Sets it, and waits for nobody."""
         new = self.file.with_suffix(".new")
         new.write_text(f"{ahead_s:+.0f}")
         new.replace(self.file)

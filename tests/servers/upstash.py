@@ -8,7 +8,9 @@ import asyncio
 import importlib.util
 import json
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -23,7 +25,7 @@ import redis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 
-from tests.product import free_port
+from tests.product import ROOT, free_port
 
 TOKEN = "a-token-for-tests"
 START_DEADLINE_S = 10
@@ -176,6 +178,26 @@ def as_json(value: Any, *, encoded: bool) -> Any:
 
 
 @contextmanager
+def upstash_apart(redis_port: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """The shim as a process of its own, which can be stopped (`SIGSTOP`) and killed; `url_of` says where it is."""
+    command = [sys.executable, "-m", "tests.servers.upstash", str(redis_port)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def url_of(shim: "subprocess.Popen[bytes]") -> str:
+    """Where a shim of `upstash_apart` listens; to be asked once."""
+    assert shim.stdout is not None
+    return shim.stdout.readline().decode().strip()
+
+
+@contextmanager
 def running_upstash() -> Iterator[UpstashServer]:
     """A fresh Redis behind the shim. Raises `RedisMissing`."""
     with running_redis() as port:
@@ -185,3 +207,16 @@ def running_upstash() -> Iterator[UpstashServer]:
             yield server
         finally:
             server.stop()
+
+
+def main() -> None:
+    """`python -m tests.servers.upstash REDIS_PORT`: prints its address and serves until it is ended."""
+    server = UpstashServer(int(sys.argv[1]))
+    server.start()
+    sys.stdout.write(server.url + "\n")
+    sys.stdout.flush()
+    signal.pause()
+
+
+if __name__ == "__main__":
+    main()
