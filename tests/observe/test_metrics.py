@@ -1,5 +1,7 @@
 """The figures: their format, and that they are the ledger's."""
 
+import shutil
+import subprocess
 from decimal import Decimal
 from pathlib import Path
 
@@ -52,6 +54,18 @@ def test_the_lines_of_all_living_workers_stand_together(tmp_path: Path) -> None:
     others = one.others()
     assert read(exposition([NAMES], others)).total("names_total") == 2
     assert Neighbours(tmp_path).number == "2", "a number that is free is taken again"
+
+
+async def test_prometheus_reads_it_and_has_nothing_against_a_name(watched: Running) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed: apt-get install prometheus")
+    assert (await watched.post("/v1/chat", HELLO)).status_code == 200
+    text = (await watched.get("/metrics", key=TOKEN)).text
+    ran = subprocess.run(  # noqa: ASYNC221 a test may block its own loop for a program
+        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
 async def test_what_metrics_says_is_what_the_ledger_says(watched: Running) -> None:
