@@ -4,7 +4,7 @@ PYTHON_ENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate train lock conformance chaos scale soak security invariants first-token bench bench-pages docs diagrams audit clean
+.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate train lock conformance chaos scale soak security fuzz invariants first-token bench bench-pages docs diagrams audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ chaos: install-dev ## End the server under load: kill -9, SIGTERM, restarts; com
 
 security: install-dev ## Every test that docs/SECURITY.md names, and what holds by them (ARGS="-k egress")
 	@$(PYTHON_ENV) -m tests.security $(ARGS)
+
+fuzz: install-dev ## Made-up requests and socket events, a thousand of each kind (ARGS="-k messages")
+	@$(PYTHON_ENV) -m pytest -m fuzz --hypothesis-profile fuzz tests $(ARGS)
 
 invariants: install-dev ## The properties of money and the ledger, 10,000 cases each, with their durations
 	@scripts/invariants.sh $(ARGS)

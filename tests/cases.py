@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 PROFILE = "invariants"
+FUZZ = "fuzz"
+"""`make fuzz`: everything that is made up, for a long time."""
 IN_FULL = 10_000
 SOME = 24
 """In the suite. The first example that Hypothesis makes is the simplest one, and shows little."""
@@ -20,6 +22,11 @@ Case = TypeVar("Case")
 def in_full() -> bool:
     """Whether this is `make invariants`; known once tests are collected."""
     return settings.get_current_profile_name() == PROFILE
+
+
+def fuzzing() -> bool:
+    """Whether this is `make fuzz`; known once tests are collected."""
+    return settings.get_current_profile_name() == FUZZ
 
 
 def cases(count: int, *, each: int = 1) -> settings:

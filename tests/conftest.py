@@ -7,14 +7,15 @@ import pytest
 from hypothesis import settings
 
 from omni_app.settings import Settings
-from tests.cases import PROFILE
+from tests.cases import FUZZ, PROFILE
 
 for _name in Settings.model_fields:
     os.environ.pop(_name.upper(), None)
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 os.environ["REFLEX_TELEMETRY_ENABLED"] = "false"
 
-settings.register_profile(PROFILE, deadline=None, print_blob=True)
+for _profile in (PROFILE, FUZZ):
+    settings.register_profile(_profile, deadline=None, print_blob=True)
 
 THIS_MACHINE = ("127.", "::1", "localhost")
 NOWHERE = ".invalid"

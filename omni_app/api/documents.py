@@ -71,7 +71,7 @@ def _operation(path: str, method: str, operation: dict[str, Any], specification:
 
 
 def _schema(holder: dict[str, Any], specification: dict[str, Any]) -> dict[str, Any]:
-    (content,) = holder["content"].values()
+    content, *_ = holder["content"].values()  # a stream, where there is one, comes second
     return _resolve(content["schema"], specification)
 
 

@@ -22,6 +22,16 @@ ERRORS = {
     "504": "provider_error: the whole chain timed out",
 }
 
+STREAMED = ("/v1/chat", "/v1/agent-step", "/v1/chat/completions", "/v1/messages")
+"""Where `stream` may be true: then the answer is server-sent events."""
+ERROR_SHAPES = {
+    "/v1/chat/completions": "OpenAIError",
+    "/v1/images/generations": "OpenAIError",
+    "/v1/embeddings": "OpenAIError",
+    "/v1/messages": "AnthropicError",
+}
+"""Routes in another maker's format tell errors as its SDKs read them."""
+
 OMNI = described("object", "priority, latency_pref, max_cost, session_id, step_id")
 
 
@@ -222,6 +232,11 @@ def document() -> Schema:
     for route, scope in ROUTES.items():
         for operation in paths[route.replace("{id:path}", "{id}")].values():
             _wants(operation, scope)
+    for route in STREAMED:
+        paths[route]["post"]["responses"]["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    for route, shape in ERROR_SHAPES.items():
+        for status in paths[route]["post"]["responses"].keys() - {"200"}:
+            paths[route]["post"]["responses"][status]["content"] = _json(ref(shape))
     paths["/ready"]["get"]["responses"]["503"] = {"description": "Not ready", "content": _json({"type": "object"})}
     return {
         "openapi": "3.1.0",

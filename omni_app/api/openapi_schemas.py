@@ -367,6 +367,38 @@ ERROR = object_of(
     required=("error", "request_id"),
 )
 
+OPENAI_ERROR = object_of(
+    {
+        "error": object_of(
+            {
+                "message": {"type": "string"},
+                "type": described("string", "As OpenAI names it"),
+                "param": described(["string", "null"], "The field at fault"),
+                "code": {"type": "string"},
+            },
+            required=("code", "message"),
+        ),
+        "request_id": {"type": "string"},
+    },
+    required=("error", "request_id"),
+)
+
+ANTHROPIC_ERROR = object_of(
+    {
+        "type": {"const": "error"},
+        "error": object_of(
+            {
+                "type": described("string", "As Anthropic names it"),
+                "message": {"type": "string"},
+                "code": {"type": "string"},
+            },
+            required=("type", "message", "code"),
+        ),
+        "request_id": {"type": "string"},
+    },
+    required=("type", "error", "request_id"),
+)
+
 EMBEDDINGS_REQUEST = object_of(
     {
         "input": {
@@ -402,5 +434,7 @@ COMPONENTS: Schema = {
     "Latency": LATENCY,
     "Model": MODEL,
     "Error": ERROR,
+    "OpenAIError": OPENAI_ERROR,
+    "AnthropicError": ANTHROPIC_ERROR,
 }
 """Everything that `ref` may name."""
