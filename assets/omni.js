@@ -74,6 +74,57 @@
     for (const field of all("[data-join-token]")) field.value = sessionStorage.getItem("omni-join") || "";
   }
 
+  /* The second factor: its secret and its recovery codes are shown once and are in this page's memory only. */
+  let factor = { secret: "", qr: "", codes: [] };
+
+  async function askFactor(step, wish) {
+    sayFactorProblem("");
+    const answer = await fetch(`/auth/second-factor/${step}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(wish),
+      credentials: "same-origin",
+    }).catch(() => null);
+    const body = answer ? await answer.json().catch(() => ({})) : {};
+    if (answer && answer.ok) return body;
+    sayFactorProblem((body.error && body.error.message) || "That did not work. Try again.");
+    return null;
+  }
+
+  function sayFactorProblem(text) {
+    for (const line of all("[data-factor-problem]")) {
+      setText(line, text);
+      line.hidden = !text;
+    }
+  }
+
+  function showFactor() {
+    for (const form of all("[data-factor-begin]")) form.hidden = Boolean(factor.secret);
+    for (const form of all("[data-factor-confirm]")) form.hidden = !factor.secret;
+    for (const slot of all("[data-factor-secret]")) setText(slot, factor.secret.replace(/(.{4})(?=.)/g, "$1 "));
+    for (const image of all("[data-factor-qr]")) if (factor.qr && image.src !== factor.qr) image.src = factor.qr;
+    for (const slot of all("[data-factor-recovery]")) setText(slot, factor.codes.join("\n"));
+    for (const box of all("[data-factor-recovery-box]")) box.hidden = !factor.codes.length;
+  }
+
+  async function beginFactor(form) {
+    const begun = await askFactor("begin", { password: form.elements.password.value });
+    if (!begun) return;
+    form.reset();
+    factor = { secret: begun.secret, qr: begun.qr, codes: [] };
+    showFactor();
+  }
+
+  async function confirmFactor(form) {
+    const done = await askFactor("confirm", { code: form.elements.code.value });
+    if (!done) return;
+    form.reset();
+    factor = { secret: "", qr: "", codes: done.recovery_codes };
+    showFactor();
+    const refresh = document.querySelector("[data-refresh-account]");
+    if (refresh) refresh.click();
+  }
+
   function makeFirstKey() {
     const wish = document.querySelector("[data-first-key]");
     if (!wish || newKey || wish.dataset.asked) return;
@@ -89,6 +140,10 @@
       const wish = { name: String(fields.get("name")).trim(), kind: String(fields.get("kind")) };
       if (fields.has("scope")) wish.scopes = fields.getAll("scope").map(String);
       tryMakeKey("/auth/keys", wish).then((made) => made && form.reset());
+    }
+    if (form.matches("[data-factor-begin], [data-factor-confirm]")) {
+      event.preventDefault();
+      (form.matches("[data-factor-begin]") ? beginFactor : confirmFactor)(form);
     }
     if (form.matches("[data-rotate-form]")) {
       event.preventDefault();
@@ -242,6 +297,7 @@
     showKey();
     makeFirstKey();
     showInvitation();
+    showFactor();
     restoreTyped();
     restoreDrafts();
   }

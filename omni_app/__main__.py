@@ -6,6 +6,8 @@ backup FILE                   copy an SQLite database, beside a running server t
 build                         build the web app when its sources changed
 keys create|list|revoke       API keys, for scripts and operators
 users reset-password EMAIL    a new password, when there is no mail
+users end-sessions EMAIL      log somebody out everywhere
+users reset-second-factor EMAIL    for somebody who lost phone and recovery codes
 ledger verify                 hold the ledger against itself; reads only, beside a running server too
 providers check [--call]      which providers are configured; with --call, ask each one
 providers reseal              seal the orgs' own provider keys with the current OMNI_SEALING_KEY
@@ -20,6 +22,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -33,7 +36,7 @@ from omni_app.registry import commands as catalogue
 from omni_app.registry.refresh import Catalogues
 from omni_app.serve import StartError, build_web_app, migrate, serve
 from omni_app.settings import Settings, SettingsError, load_settings
-from omni_app.storage import accounts, keys, provider_keys
+from omni_app.storage import accounts, keys, provider_keys, second_factors, sessions
 from omni_app.storage.database import Database, copy_sqlite, sqlite_path, upgrade
 from omni_app.storage.scopes import Scope, checked_scopes, in_words
 from omni_app.storage.sealing import CannotOpen, Sealer
@@ -100,10 +103,7 @@ def parser() -> argparse.ArgumentParser:
     revoking.add_argument("id", type=UUID, help="the id that `keys list` shows")
     revoking.set_defaults(run=in_session(revoke_key))
 
-    user_commands = commands.add_parser("users", help="accounts").add_subparsers(required=True, metavar="ACTION")
-    reset = user_commands.add_parser("reset-password", help="set a new password")
-    reset.add_argument("email")
-    reset.set_defaults(run=in_session(reset_password))
+    _add_users(commands.add_parser("users", help="accounts").add_subparsers(required=True, metavar="ACTION"))
 
     ledger_commands = commands.add_parser("ledger", help="the ledger").add_subparsers(required=True, metavar="ACTION")
     verifying = ledger_commands.add_parser("verify", help="check every invariant; exit status 1 when one is violated")
@@ -147,6 +147,18 @@ def add_catalog_commands(parser: argparse.ArgumentParser) -> None:
     history = actions.add_parser("history", help="every change of a model, and its prices with their times")
     history.add_argument("model", metavar="MODEL")
     history.set_defaults(run=in_session(show_history))
+
+
+def _add_users(user_commands: Any) -> None:
+    reset = user_commands.add_parser("reset-password", help="set a new password")
+    reset.add_argument("email")
+    reset.set_defaults(run=in_session(reset_password))
+    ending = user_commands.add_parser("end-sessions", help="log somebody out everywhere")
+    ending.add_argument("email")
+    ending.set_defaults(run=in_session(end_sessions))
+    factor = user_commands.add_parser("reset-second-factor", help="for somebody who lost phone and recovery codes")
+    factor.add_argument("email")
+    factor.set_defaults(run=in_session(reset_second_factor))
 
 
 Command = Callable[[AsyncSession, Settings, argparse.Namespace], Awaitable[int]]
@@ -236,6 +248,27 @@ async def reset_password(session: AsyncSession, settings: Settings, options: arg
         print(f"no user {options.email}", file=sys.stderr)
         return 1
     print("password set; all sessions of this user are ended")
+    return 0
+
+
+async def end_sessions(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
+    """Logs somebody out everywhere; open pages notice with their next event."""
+    ended = await sessions.end_all_of(session, email=options.email)
+    if ended is None:
+        print(f"no user {options.email}", file=sys.stderr)
+        return 1
+    print(f"{ended} sessions of this user are ended")
+    return 0
+
+
+async def reset_second_factor(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
+    """Turns a second factor off, and ends the sessions: make sure first who is asking."""
+    was_on = await second_factors.turn_off_for(session, email=options.email)
+    if was_on is None:
+        print(f"no user {options.email}", file=sys.stderr)
+        return 1
+    await sessions.end_all_of(session, email=options.email)
+    print("the second factor is off; all sessions of this user are ended" if was_on else "there was no second factor")
     return 0
 
 

@@ -36,6 +36,16 @@ def session_cookie(settings: Settings) -> str:
     return "__Host-omr_session" if is_https(settings) else "omr_session"
 
 
+def device_cookie(settings: Settings) -> str:
+    """The name of the cookie by which a browser that was logged in before is known again."""
+    return "__Host-omr_device" if is_https(settings) else "omr_device"
+
+
+def half_cookie(settings: Settings) -> str:
+    """The name of the cookie of a log-in that still lacks its second factor."""
+    return "__Host-omr_half" if is_https(settings) else "omr_half"
+
+
 def cross_site_reason(headers: Mapping[str, str], settings: Settings) -> str:
     """Empty when a state-changing request comes from our own page, else what is wrong, for the person who sent it.
 

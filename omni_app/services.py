@@ -36,7 +36,7 @@ from omni_app.registry import packaged_registry
 from omni_app.registry.registry import packaged_file
 from omni_app.registry.store import load_registry, record_registry, registry_version, seed_models
 from omni_app.settings import Settings
-from omni_app.storage import provider_keys
+from omni_app.storage import provider_keys, second_factors
 from omni_app.storage.answer_lengths import AnswerLengths
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.keys import KeyCache, KeyHasher
@@ -80,6 +80,8 @@ class Services:
     """For kept prompts."""
     key_sealer: Sealer
     """For the orgs' own provider keys."""
+    factor_sealer: Sealer
+    """For the secrets of second factors."""
     prompts: PromptKeeper
     retention: Retention
     lengths: AnswerLengths
@@ -296,6 +298,7 @@ def build_services(settings: Settings) -> Services:
         budgets=budgets,
         sealer=sealer,
         key_sealer=key_sealer,
+        factor_sealer=Sealer(settings.secret_key, purpose=second_factors.PURPOSE),
         prompts=prompts,
         retention=Retention(database),
         lengths=lengths,

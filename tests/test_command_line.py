@@ -16,9 +16,10 @@ import pytest
 from alembic import command
 
 from omni_app.api.openapi import document
+from omni_app.storage import accounts
 from omni_app.storage.database import OLDEST_CODE, Database, _alembic_config, hold_sqlite_lock
 from omni_app.storage.keys import checksum_ok
-from omni_app.storage.tables import utc_now
+from omni_app.storage.tables import SecondFactor, utc_now
 from omni_app.version import VERSION
 from tests.migrated import migrate
 from tests.product import ROOT, free_port, unconfigured_environment
@@ -60,6 +61,25 @@ def test_a_key_is_made_for_some_uses_only(tmp_path: Path) -> None:
 
 def test_a_test_key_is_the_default(tmp_path: Path) -> None:
     assert omni(tmp_path, "keys", "create", "--org", "Acme").stdout.startswith("omr_test_")
+
+
+def test_somebody_is_logged_out_and_loses_a_second_factor(tmp_path: Path) -> None:
+    migrate(url := f"sqlite:///{tmp_path / 'omni.db'}")
+
+    async def signed_in_with_a_factor() -> None:
+        database = Database(url)
+        async with database.session() as session:
+            who = await accounts.join(session, email="ada@example.com", password_hash="", org_name="Acme")
+            await accounts.open_session(session, user_id=who.user_id)
+            session.add(SecondFactor(user_id=who.user_id, sealed=b"sealed", confirmed_at=utc_now()))
+            await session.commit()
+        await database.close()
+
+    asyncio.run(signed_in_with_a_factor())
+    assert omni(tmp_path, "users", "end-sessions", "Ada@Example.com").stdout == "1 sessions of this user are ended\n"
+    assert "is off; all sessions" in omni(tmp_path, "users", "reset-second-factor", "ada@example.com").stdout
+    assert "there was no" in omni(tmp_path, "users", "reset-second-factor", "ada@example.com").stdout
+    assert omni(tmp_path, "users", "end-sessions", "nobody@example.com").returncode == 1
 
 
 def test_migrate_is_production_s_own_step(tmp_path: Path) -> None:

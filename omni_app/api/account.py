@@ -16,6 +16,7 @@ from omni_app.api.forms import (
     LOGIN_WINDOW_S,
     back,
     may_try,
+    open_here,
     read_form,
     refuse_cross_site,
     safe_next,
@@ -26,12 +27,13 @@ from omni_app.api.forms import (
 from omni_app.api.json_body import read_json_object
 from omni_app.api.noted import note
 from omni_app.api.responses import json_response
+from omni_app.api.second_step import half_way, second_step
 from omni_app.errors import InvalidRequest, OmniError, RateLimited
 from omni_app.limits.base import Quota
 from omni_app.origin import is_https, session_cookie
 from omni_app.routing.types import KeyKind
 from omni_app.services import Services
-from omni_app.storage import accounts, keys
+from omni_app.storage import accounts, keys, second_factors
 from omni_app.storage.accounts import EmailTaken, WeakPassword
 from omni_app.storage.scopes import Scope, checked_scopes
 from omni_app.storage.sign_in import ConfirmEmail
@@ -50,6 +52,7 @@ def routes(services: Services) -> list[Route]:
     works: Mapping[str, Work] = {
         "/auth/signup": sign_up,
         "/auth/login": log_in,
+        "/auth/second-factor": second_step,
         "/auth/logout": log_out,
         "/auth/keys": new_key,
     }
@@ -58,8 +61,7 @@ def routes(services: Services) -> list[Route]:
 
 async def sign_up(services: Services, request: Request) -> Response:
     """A new account with an org of its own, signed in."""
-    settings = services.settings
-    form = await read_form(request, settings)
+    form = await read_form(request, services.settings)
     email, after = form.get("email", ""), form.get("next", "")
     if not await may_try(request, services, account=email):
         note(services, request, "sign_up", refused="slow_down", email=email)
@@ -69,22 +71,20 @@ async def sign_up(services: Services, request: Request) -> Response:
             who = await services.sign_in.sign_up(
                 session, email=email, password=form.get("password", ""), org_name=_org_name(form)
             )
-            before = session_token(request, settings)
-            token = await accounts.open_session(session, user_id=who.user_id, instead_of=before)
+            token = await open_here(session, request, services, user_id=who.user_id)
             await session.commit()
     except OmniError as error:
         note(services, request, "sign_up", refused=error_code(error), email=email)
         return back("/signup/", error_code(error), after=after)
     note(services, request, "sign_up", who=who, email=email)
-    return sign_in_at(safe_next(after) or "/start/", token, settings)
+    return sign_in_at(safe_next(after) or "/start/", token, services, email=who.email)
 
 
 async def log_in(services: Services, request: Request) -> Response:
-    """A session for whoever has the password."""
-    settings = services.settings
-    form = await read_form(request, settings)
+    """A session for whoever has the password, or the way to the second step."""
+    form = await read_form(request, services.settings)
     email, after = form.get("email", ""), form.get("next", "")
-    if not await may_try(request, services, account=email):
+    if not await may_try(request, services, account=email, log_in=True):
         note(services, request, "log_in", refused="slow_down", email=email)
         return back("/login/", "slow_down", after=after)
     try:
@@ -93,14 +93,17 @@ async def log_in(services: Services, request: Request) -> Response:
             if who is None:
                 note(services, request, "log_in", refused="wrong", email=email)
                 return back("/login/", "wrong", after=after)
-            before = session_token(request, settings)
-            token = await accounts.open_session(session, user_id=who.user_id, instead_of=before)
+            if await second_factors.is_on(session, user_id=who.user_id):
+                await session.commit()
+                note(services, request, "password_right", who=who, email=email)
+                return half_way(services, who, after=after)
+            token = await open_here(session, request, services, user_id=who.user_id)
             await session.commit()
     except OmniError as error:
         note(services, request, "log_in", refused=error_code(error), email=email)
         return back("/login/", error_code(error), after=after)
     note(services, request, "log_in", who=who, email=email)
-    return sign_in_at(safe_next(after) or "/overview/", token, settings)
+    return sign_in_at(safe_next(after) or "/overview/", token, services, email=who.email)
 
 
 async def log_out(services: Services, request: Request) -> Response:

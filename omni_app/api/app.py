@@ -16,6 +16,7 @@ from omni_app.api import (
     embeddings,
     estimate,
     exports,
+    factor_routes,
     health,
     key_routes,
     messages,
@@ -39,6 +40,8 @@ from omni_app.origin import transport_security
 from omni_app.services import Services
 from omni_app.settings import Settings
 
+FORMS = (account, key_routes, team, factor_routes)
+"""What our own pages send, under `/auth`."""
 PREFIXES = ("/v1/", "/auth/")
 EXACT = frozenset({"/v1", "/auth", "/health", "/ready", "/openapi.json", "/docs", "/metrics", "/estimate"})
 
@@ -69,7 +72,7 @@ def create_api(services: Services) -> ASGIApp:
         *health.routes(services),
         *metrics.routes(services),
         *documents.routes(services),
-        *noting_refusals([*account.routes(services), *key_routes.routes(services), *team.routes(services)], services),
+        *noting_refusals([route for one in FORMS for route in one.routes(services)], services),
         *exports.routes(services),
         *request_export.routes(services),
         *estimate.routes(services),

@@ -1,13 +1,16 @@
 """Forms of our own pages: reading them, refusing everybody else's, and where they lead afterwards."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl, urlencode, urlsplit
+from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from omni_app.api.auth import address_of
+from omni_app.api.devices import browser_of, known_device, remember_device
 from omni_app.api.json_body import receive_body
 from omni_app.errors import InvalidRequest, PermissionDenied
 from omni_app.limits.base import Quota
@@ -17,6 +20,7 @@ from omni_app.settings import Settings
 from omni_app.storage import accounts
 from omni_app.storage.accounts import Identity
 
+Tries = tuple[tuple[int, float], ...]
 MAX_FORM_BYTES = 8_192
 MAX_FORM_FIELDS = 8
 MAX_NEXT = 500
@@ -26,6 +30,10 @@ ACCOUNT_TRIES = ((5, 30.0), (8, LOGIN_WINDOW_S), (16, 3_600.0), (32, 86_400.0))
 """Tries in so many seconds: of one address, and of one address at one account. The more tries, the longer the wait;
 nobody can lock out someone else.
 """
+ANYWHERE_TRIES = ((20, LOGIN_WINDOW_S), (50, 3_600.0), (100, 86_400.0))
+"""Of all addresses together at one account; browsers that were logged in to it before do not count and do not wait."""
+CODE_TRIES = ((5, 30.0), (10, LOGIN_WINDOW_S), (20, 3_600.0), (50, 86_400.0))
+"""At one user's second factor: three codes of a million are right at a time."""
 
 AFTER_LOGIN = frozenset(
     {
@@ -82,11 +90,28 @@ async def read_form(request: Request, settings: Settings) -> Mapping[str, str]:
     return dict(pairs)
 
 
-async def may_try(request: Request, services: Services, *, account: str) -> bool:
-    """Counts one try of an address, and of an address at an account. What is refused counts to no longer window."""
-    address = address_of(request, services.settings)
+async def may_try(request: Request, services: Services, *, account: str, log_in: bool = False) -> bool:
+    """Counts one try of an address, of an address at an account, and for a log-in of all addresses at the account.
+
+    A browser that was logged in to the account before is counted by itself instead of with its address, and apart from
+    all others. What is refused counts to no longer window.
+    """
+    address, device = address_of(request, services.settings), known_device(request, services, email=account)
     who = hashlib.sha256(account.strip().casefold().encode()).hexdigest()[:32]
-    for subject, tries in ((f"login:{address}:{who}", ACCOUNT_TRIES), (f"login:{address}", ADDRESS_TRIES)):
+    whose = f"login-device:{device}" if device else f"login:{address}:{who}"
+    counted: list[tuple[str, Tries]] = [(whose, ACCOUNT_TRIES), (f"login:{address}", ADDRESS_TRIES)]
+    if log_in and not device:
+        counted.append((f"login-anywhere:{who}", ANYWHERE_TRIES))
+    return await _all_allow(services, counted)
+
+
+async def may_try_code(services: Services, user_id: UUID) -> bool:
+    """Counts one try at a user's second factor, from wherever it comes: who tries has had the password."""
+    return await _all_allow(services, [(f"code:{user_id}", CODE_TRIES)])
+
+
+async def _all_allow(services: Services, counted: Sequence[tuple[str, Tries]]) -> bool:
+    for subject, tries in counted:
         for limit, window_s in tries:
             verdict = await services.limiter.take(Quota(f"{subject}:{window_s:g}", limit, window_s))
             if not verdict.allowed:
@@ -115,8 +140,20 @@ def back(path: str, error: str, *, after: str = "") -> Response:
     return RedirectResponse(f"{path}?{urlencode(query)}", status_code=303)
 
 
-def sign_in_at(path: str, token: str, settings: Settings) -> Response:
-    """To a page, signed in."""
+async def open_here(session: AsyncSession, request: Request, services: Services, *, user_id: UUID) -> str:
+    """A session for this browser, in place of the one it had; gives its token."""
+    return await accounts.open_session(
+        session,
+        user_id=user_id,
+        instead_of=session_token(request, services.settings),
+        browser=browser_of(request),
+        address=address_of(request, services.settings),
+    )
+
+
+def sign_in_at(path: str, token: str, services: Services, *, email: str) -> Response:
+    """To a page, signed in; the browser is known from now on as one of the account's."""
+    settings = services.settings
     answer = RedirectResponse(path, status_code=303)
     answer.set_cookie(
         session_cookie(settings),
@@ -127,4 +164,5 @@ def sign_in_at(path: str, token: str, settings: Settings) -> Response:
         httponly=True,
         samesite="lax",
     )
+    remember_device(answer, services, email=email)
     return answer

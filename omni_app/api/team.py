@@ -11,14 +11,16 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from omni_app.api.devices import remember_device
 from omni_app.api.forms import may_try, read_form, sign_in_at, signed_in
 from omni_app.api.noted import note
 from omni_app.errors import Conflict, InvalidRequest, NotFound, OmniError, PermissionDenied
 from omni_app.origin import is_https, session_cookie
 from omni_app.providers.catalog import base_url_of
 from omni_app.services import Services
-from omni_app.storage import accounts, provider_keys, teams
+from omni_app.storage import accounts, provider_keys, sessions, teams
 from omni_app.storage.accounts import EmailTaken, Identity, WeakPassword
+from omni_app.storage.second_factors import WrongCode
 
 SETTINGS = "/settings/"
 Form = Mapping[str, str]
@@ -61,22 +63,25 @@ def form_route(path: str, event: str, work: Work, *, services: Services) -> Rout
 
 async def change_password(services: Services, who: Identity, form: Form) -> Response:
     """Another password; every other browser is logged out."""
-    await _check_password(services, who, form)
+    await check_password(services, who, form)
     async with services.database.reading() as session:
         await services.sign_in.change_password(session, who=who, password=form.get("new_password", ""))
+        here = await sessions.place_of(session, session_id=who.session_id)
         await accounts.close_all_sessions(session, user_id=who.user_id)
-        token = await accounts.open_session(session, user_id=who.user_id)
+        token = await accounts.open_session(session, user_id=who.user_id, browser=here[0], address=here[1])
         await session.commit()
-    return sign_in_at(f"{SETTINGS}?said=password", token, services.settings)
+    return sign_in_at(f"{SETTINGS}?said=password", token, services, email=who.email)
 
 
 async def change_email(services: Services, who: Identity, form: Form) -> Response:
     """Another address to log in with."""
-    await _check_password(services, who, form)
+    await check_password(services, who, form)
     async with services.database.reading() as session:
         await services.sign_in.change_email(session, who=who, email=form.get("email", ""))
         await session.commit()
-    return said("email_changed")
+    answer = said("email_changed")
+    remember_device(answer, services, email=accounts.normalised_email(form.get("email", "")))
+    return answer
 
 
 async def log_out_everywhere(services: Services, who: Identity, form: Form) -> Response:
@@ -106,7 +111,7 @@ async def join(services: Services, who: Identity, form: Form) -> Response:
 
 async def delete_org(services: Services, who: Identity, form: Form) -> Response:
     """The end of the team, once its name was typed and the password was right."""
-    await _check_password(services, who, form)
+    await check_password(services, who, form)
     if form.get("org_name", "").strip() != who.org_name:
         raise NameNotTyped("the team's name was not typed as it is")
     async with services.database.reading() as session:
@@ -146,7 +151,8 @@ class WrongPassword(PermissionDenied):
     """The current password was not the right one."""
 
 
-async def _check_password(services: Services, who: Identity, form: Form) -> None:
+async def check_password(services: Services, who: Identity, form: Form) -> None:
+    """Raises `WrongPassword` unless the form has the current one."""
     async with services.database.reading() as session:
         found = await services.sign_in.verify_password(session, email=who.email, password=form.get("password", ""))
         await session.commit()
@@ -163,6 +169,7 @@ def error_code(error: OmniError) -> str:
     """The code that the page turns into words (`omni_app.ui.pages.settings_state`)."""
     codes: tuple[tuple[type[OmniError], str], ...] = (
         (WrongPassword, "wrong"),
+        (WrongCode, "code"),
         (WeakPassword, "weak"),
         (EmailTaken, "taken"),
         (PermissionDenied, "owners"),

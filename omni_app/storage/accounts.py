@@ -121,16 +121,19 @@ def _token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-async def open_session(session: AsyncSession, *, user_id: UUID, instead_of: str = "") -> str:
+async def open_session(
+    session: AsyncSession, *, user_id: UUID, instead_of: str = "", browser: str = "", address: str = ""
+) -> str:
     """A new signed-in session; gives the token for the cookie (256 bits), of which only a hash is kept.
 
-    Ends the session of the token `instead_of`: what the browser had before its log-in.
+    Ends the session of the token `instead_of`: what the browser had before its log-in. `browser` and `address` are what
+    its person knows it by in the list of their sessions.
     """
     token = secrets.token_urlsafe(32)
     if instead_of:
         await close_session(session, token=instead_of)
     await session.execute(delete(Session).where(col(Session.created_at) < utc_now() - ABSOLUTE))
-    session.add(Session(token_hash=_token_hash(token), user_id=user_id))
+    session.add(Session(token_hash=_token_hash(token), user_id=user_id, browser=browser, address=address))
     await session.flush()
     return token
 

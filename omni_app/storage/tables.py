@@ -137,8 +137,33 @@ class Session(SQLModel, table=True):
     user_id: uuid.UUID = Field(foreign_key="users.id", index=True)
     acting_for: uuid.UUID | None = Field(default=None)
     """The org that the browser shows, of a user who is in several; None = the one they joined first."""
+    browser: str = Field(default="", max_length=60, sa_column_kwargs={"server_default": ""})
+    """In words, such as `Firefox on Linux`."""
+    address: str = Field(default="", max_length=60, sa_column_kwargs={"server_default": ""})
+    """Where it was opened from, as limits count addresses."""
     created_at: datetime = _created()
     last_seen_at: datetime = _created()
+
+
+class SecondFactor(SQLModel, table=True):
+    """The secret that a user's authenticator app shares with us, sealed; pending until `confirmed_at`."""
+
+    __tablename__ = "second_factors"
+    user_id: uuid.UUID = Field(primary_key=True)
+    sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    last_step: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    """The half minute since 1970 of the last code that counted: no code of it or before counts again."""
+    created_at: datetime = _created()
+    confirmed_at: datetime | None = _moment()
+
+
+class RecoveryCode(SQLModel, table=True):
+    """A code that stands in once for a user's app. Only its SHA-256 is kept."""
+
+    __tablename__ = "recovery_codes"
+    user_id: uuid.UUID = Field(primary_key=True)
+    code_hash: str = Field(max_length=64, primary_key=True)
+    created_at: datetime = _created()
 
 
 class ApiKeyRow(SQLModel, table=True):

@@ -14,6 +14,7 @@ from sqlmodel import col
 from omni_app.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
 from omni_app.storage.accounts import MEMBER, OWNER, Identity, close_all_sessions
 from omni_app.storage.meta import REVOCATIONS, bump
+from omni_app.storage.second_factors import turn_off
 from omni_app.storage.tables import ApiKeyRow, Invitation, Membership, Org, Session, User, utc_now
 
 ROLES = (OWNER, MEMBER)
@@ -180,6 +181,7 @@ async def delete_org(session: AsyncSession, *, who: Identity) -> None:
     for user_id in people:
         if not await session.scalar(select(func.count()).where(col(Membership.user_id) == user_id)):
             await close_all_sessions(session, user_id=user_id)
+            await turn_off(session, user_id=user_id)
             await session.execute(delete(User).where(col(User.id) == user_id))
     await bump(session, REVOCATIONS)
 

@@ -27,6 +27,7 @@ from omni_app.ui.pages import (
     start,
     usage,
 )
+from omni_app.ui.pages.account_state import AccountState
 from omni_app.ui.pages.request_state import RequestState
 from omni_app.ui.session import TabOwner
 
@@ -58,6 +59,7 @@ def add_pages(app: rx.App) -> None:
     _add(app, landing.landing, "/", title=NAME, on_load=landing.LandingState.load)
     _add(app, auth.signup, "/signup", title="Sign up", on_load=auth.AuthState.load)
     _add(app, auth.login, "/login", title="Log in", on_load=auth.AuthState.load)
+    _add(app, auth.code, "/login-code", title="Second factor", on_load=auth.AuthState.load)
     _add(app, start.page, "/start", title="Get started", on_load=start.StartState.load)
     _add(app, overview.page, "/overview", title="Overview", on_load=overview.OverviewState.load)
     _add(app, usage.page, "/usage", title="Usage", on_load=usage.UsageState.load)
@@ -67,7 +69,8 @@ def add_pages(app: rx.App) -> None:
     _add(app, policy.page, "/policy", title="Routing policy", on_load=policy_state.PolicyState.load)
     _add(app, playground.page, "/playground", title="Playground", on_load=playground.PlaygroundState.load)
     _add(app, keys.page, "/keys", title="API keys", on_load=keys.KeysState.load)
-    _add(app, settings.page, "/settings", title="Settings", on_load=settings_state.SettingsState.load)
+    own = [settings_state.SettingsState.load, AccountState.load]
+    _add(app, settings.page, "/settings", title="Settings", on_load=own)
     _add(app, join.page, "/join", title="Join a team", on_load=join.JoinState.load)
     app.add_page(missing_page, route="404", title=f"No such page · {NAME}", description=DESCRIPTION)
 

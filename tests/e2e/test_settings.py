@@ -1,5 +1,8 @@
 """A team in a real browser: an invitation, a second person, a new password, and the end of it."""
 
+import time
+
+import pyotp
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -88,3 +91,45 @@ def test_a_provider_key_of_ones_own_is_entered_exchanged_and_deleted_and_never_s
         assert not [frame for frame in watcher.frames if secret in frame], "it went over the socket"
     card.locator("text=Delete").click()
     expect(card.locator("code")).to_have_count(0)
+
+
+def test_a_second_factor_is_set_up_asked_for_and_a_browser_logged_out_from_another(
+    page: Page, browser: Browser, address: str, watcher: Watcher
+) -> None:
+    sign_up(page, address, "factor@example.com")
+    open_page(page, f"{address}/settings/")
+    page.fill("#factor-password", PASSWORD)
+    page.click("button:text-is('Set up')")
+    page.wait_for_selector("[data-factor-confirm]:not([hidden])")
+    expect(page.locator("[data-factor-qr]")).to_have_js_property("complete", True)
+    secret = page.inner_text("#factor-secret").replace(" ", "")
+    page.fill("#factor-code", pyotp.TOTP(secret).generate_otp(int(time.time()) // 30 - 1))
+    page.click("button:text-is('Turn on')")
+    page.wait_for_selector("[data-factor-recovery-box]:not([hidden])")
+    codes = page.inner_text("#recovery-codes").split()
+    expect(page.locator("main")).to_contain_text("Recovery codes left: 10")
+    secrets = [secret, *codes, PASSWORD]
+    assert not [frame for frame in watcher.frames for one in secrets if one in frame], "a secret went over the socket"
+
+    # Another browser: the password alone is not enough, a recovery code is.
+    second = watcher.watch(browser.new_context(viewport=DESK).new_page())  # type: ignore[arg-type]
+    second.set_default_timeout(20_000)
+    open_page(second, f"{address}/login/")
+    second.fill("#email", "factor@example.com")
+    second.fill("#password", PASSWORD)
+    second.click("main button:has-text('Log in')")
+    second.wait_for_url("**/login-code/**")
+    open_page(second, f"{address}/overview/")
+    second.wait_for_url("**/login/**")
+    open_page(second, f"{address}/login-code/")
+    second.fill("#code", codes[0])
+    second.click("main button:has-text('Log in')")
+    second.wait_for_url("**/overview/")
+
+    # The first one sees it, and logs it out.
+    page.reload()
+    expect(page.locator("main")).to_contain_text("Recovery codes left: 9")
+    page.click("tr:not(:has-text('this one')) >> button:text-is('Log out')")
+    expect(page.locator("main")).to_contain_text("That browser is logged out.")
+    second.reload()
+    second.wait_for_url("**/login/**")

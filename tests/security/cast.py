@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyotp
 from sqlalchemy import select, update
 from sqlmodel import SQLModel, col
 
@@ -23,7 +24,7 @@ from omni_app.storage.org_settings import set_model_enabled
 from omni_app.storage.password_rules import normalised
 from omni_app.storage.policies import save_policy
 from omni_app.storage.provider_keys import set_provider_key
-from omni_app.storage.tables import ApiKeyRow, utc_now
+from omni_app.storage.tables import ApiKeyRow, SecondFactor, utc_now
 from tests.api.conftest import ORIGIN, settings_for
 from tests.migrated import migrate
 
@@ -79,6 +80,25 @@ class Cast:
         return found
 
 
+FACTOR = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+"""The secret of everybody's second factor, where there is one."""
+
+
+def code_of_now() -> str:
+    """What everybody's app shows."""
+    return pyotp.TOTP(FACTOR).now()
+
+
+async def with_second_factors(cast: Cast, *, confirmed: bool) -> None:
+    """Gives the owner and the member one, pending or on."""
+    async with cast.services.database.session() as session:
+        for one in (cast.owner.who, cast.member.who):
+            sealed = cast.services.factor_sealer.seal(FACTOR.encode(), about=f"second factor of {one.user_id}")
+            moment = utc_now() if confirmed else None
+            session.add(SecondFactor(user_id=one.user_id, sealed=sealed, confirmed_at=moment))
+        await session.commit()
+
+
 @cache
 def password_hash() -> str:
     """The hash of everybody's password, made once."""
@@ -126,6 +146,7 @@ async def _cast(services: Services, client: httpx.AsyncClient) -> Cast:
         "member": str(guest.who.user_id),
         "org": str(owner.who.org_id),
         "invitation": str(invited.id),
+        "session": str(owner.who.session_id),
         "invitation_token": open_invitation,
     }
     return Cast(services, client, owner, Signed(member, guest.token), stranger, ended, secrets, ids)

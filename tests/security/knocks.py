@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.security.cast import PASSWORD, Cast
+from tests.security.cast import PASSWORD, Cast, code_of_now
 
 HELLO = [{"role": "user", "content": "Hello! How are you today?"}]
 Arguments = dict[str, Any]
@@ -38,6 +38,10 @@ KNOCKS: dict[str, Callable[[Cast], Arguments]] = {
     "POST /auth/email": lambda cast: {"form": {"password": PASSWORD, "email": "moved@example.com"}},
     "POST /auth/logout-everywhere": lambda cast: {"form": {"sure": "yes"}},
     "POST /auth/join": lambda cast: {"form": {"token": cast.ids["invitation_token"]}},
+    "POST /auth/second-factor": lambda cast: {"form": {"code": "000000"}},
+    "POST /auth/second-factor/begin": lambda cast: {"body": {"password": PASSWORD}},
+    "POST /auth/second-factor/confirm": lambda cast: {"body": {"code": code_of_now()}},
+    "POST /auth/second-factor/off": lambda cast: {"form": {"password": PASSWORD, "code": code_of_now()}},
     "POST /auth/invitations": lambda cast: {"form": {"role": "member"}},
     "POST /auth/provider-keys": lambda cast: {"form": {"provider": "groq", "key": "gsk_a-key-of-their-own"}},
     "POST /auth/delete": lambda cast: {"form": {"password": PASSWORD, "org_name": "owner"}},
@@ -65,6 +69,7 @@ ARGUMENTS: dict[str, Any] = {
     "user_id": "00000000-0000-0000-0000-000000000000",
     "org_id": "00000000-0000-0000-0000-000000000000",
     "invitation_id": "00000000-0000-0000-0000-000000000000",
+    "session_id": "00000000-0000-0000-0000-000000000000",
 }
 """A good value for every argument that a handler takes."""
 

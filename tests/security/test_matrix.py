@@ -16,7 +16,7 @@ from omni_app.storage import key_changes, keys
 from omni_app.storage.scopes import Scope
 from omni_app.storage.tables import utc_now
 from tests.api.conftest import settings_for
-from tests.security.cast import FROM_OUR_PAGE, Cast, a_cast, told
+from tests.security.cast import FROM_OUR_PAGE, Cast, a_cast, told, with_second_factors
 from tests.security.knocks import KNOCKS
 from tests.security.registry import VERDICTS, routes
 
@@ -29,6 +29,10 @@ ELSEWHERE: tuple[dict[str, str], ...] = (
     {"Origin": "https://evil.example"},
     {**FROM_OUR_PAGE, "Sec-Fetch-Site": "cross-site"},
 )
+
+
+FACTORS = {"POST /auth/second-factor/confirm": False, "POST /auth/second-factor/off": True}
+"""Routes that want a second factor to be there: pending, or on."""
 
 
 def of(*verdicts: str) -> list[str]:
@@ -159,6 +163,8 @@ async def test_without_a_living_session_nobody_is_let_in(cast: Cast, name: str) 
 
 @pytest.mark.parametrize("name", of("member", "owner"))
 async def test_members_do_what_members_may_and_owners_everything(cast: Cast, name: str) -> None:
+    if name in FACTORS:
+        await with_second_factors(cast, confirmed=FACTORS[name])
     before = await cast.rows()
     by_member = await knock(cast, name, headers=FROM_OUR_PAGE, token=cast.member.token)
     changed = await cast.rows() != before

@@ -23,7 +23,9 @@ MISSING = "00000000-0000-4000-8000-000000000000"
 THEIR_REQUEST, NO_REQUEST = "req_theirs_1f2e3d", "req_nobody_1f2e3d"
 THEIR_SESSION, NO_SESSION = "run-theirs-1f2e3d", "run-nobody-1f2e3d"
 PAGES = sorted(name for name in HANDLERS if name.endswith(".load") and EXPECTED.get(name) != "anybody")
-ID_ARGUMENTS = {"key_id": "key", "user_id": "user", "org_id": "org", "invitation_id": "invitation"}
+ID_ARGUMENTS = {
+    "key_id": "key", "user_id": "user", "org_id": "org", "invitation_id": "invitation", "session_id": "session",
+}  # fmt: skip
 """Argument -> the id of that kind in the cast. A model's id belongs to nobody."""
 ID_QUERIES = ("key", "id", "scope", "session", "after", "before", "models")
 NOW = re.compile(r"T\d\d%3A\d\d%3A\d\d\.\d+")
@@ -157,7 +159,7 @@ def with_id(name: str, value: str) -> Play:
 async def test_in_an_argument_another_orgs_id_is_as_good_as_a_missing_one(cast: Cast, name: str) -> None:
     before = await cast.rows()
     missing = await seen(cast, cast.stranger, name, with_id(name, MISSING), MISSING)
-    for theirs in ("test key", "hidden key", "user", "member", "org", "invitation"):
+    for theirs in ("test key", "hidden key", "user", "member", "org", "invitation", "session"):
         found = await seen(cast, cast.stranger, name, with_id(name, cast.ids[theirs]), cast.ids[theirs])
         assert found == missing, theirs
     assert await cast.rows() == before

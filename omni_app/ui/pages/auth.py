@@ -17,6 +17,8 @@ ERRORS = {
     "confirm": "Open the link in the e-mail that was sent to you, then log in.",
     "everywhere": "You are logged out everywhere.",
     "deleted": "The team is deleted: its keys open nothing any more, and its data goes within a week.",
+    "code": "That code is wrong, or was used before. Wait for the next one in your app.",
+    "too_late": "That took too long. Log in again.",
     "ended": "Your session has ended. Log in again to go on.",
     "away": "The database does not answer right now. Wait a moment, then try again.",
 }
@@ -118,3 +120,22 @@ def login() -> rx.Component:
         class_name="soft small",
     )
     return public_page(rx.el.div(form, other, forgotten, class_name="stack"), class_name="narrow")
+
+
+def code() -> rx.Component:
+    """The second step of a log-in."""
+    form = _form(
+        "/auth/second-factor",
+        "Your second factor",
+        "Type the code that your authenticator app shows now, or one of your recovery codes.",
+        _field(
+            "Code", "code", kind="text", autocomplete="one-time-code", required=True, max_length=40, spell_check=False,
+        ),
+        _after(),
+        submit="Log in",
+    )  # fmt: skip
+    lost = rx.el.p(
+        "Lost your phone and the recovery codes? Whoever runs this server can turn the second factor off.",
+        class_name="soft small",
+    )
+    return public_page(rx.el.div(form, lost, class_name="stack"), class_name="narrow")

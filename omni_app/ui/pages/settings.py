@@ -10,6 +10,7 @@ from omni_app.storage.retention import DELETED_ORGS_KEPT
 from omni_app.ui.components.basics import NativeForm, badge, card, copy_button, moment, question
 from omni_app.ui.components.shell import app_page
 from omni_app.ui.components.table import data_table
+from omni_app.ui.pages import account
 from omni_app.ui.pages.settings_state import DAYS, PATH, SettingsState
 
 
@@ -26,7 +27,8 @@ def page() -> rx.Component:
         _members(),
         _provider_keys(),
         rx.cond(SettingsState.orgs.length() > 0, _other_teams()),
-        rx.el.div(_password(), _email(), class_name="two"),
+        rx.el.div(rx.el.div(_password(), _email(), class_name="stack"), account.second_factor(), class_name="two"),
+        account.browsers(),
         _danger(),
         path=PATH,
         title="Settings",

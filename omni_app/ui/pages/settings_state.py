@@ -25,10 +25,12 @@ SAID = {
     "password": "Your password is changed. Every other browser is logged out.",
     "email_changed": "Your e-mail address is changed. Log in with it from now on.",
     "provider_key": "Your key is kept, sealed. The next live request to that provider goes out with it.",
+    "second_factor_off": "Your second factor is off. A log-in needs your password alone.",
     "invited": "The link below lets one person join. It is shown only now, and works for a week.",
 }
 WRONG = {
     "wrong": "That is not your current password. Nothing was changed.",
+    "code": "That code is wrong, or was used before. Nothing was changed.",
     "weak": "Choose another password: 12 to 128 characters, no common or leaked one, not made of your address or team.",
     "taken": "There is another account with that e-mail address.",
     "owners": "Only an owner of the team may do that.",
