@@ -78,8 +78,6 @@ def test_somebody_is_logged_out_and_loses_a_second_factor(tmp_path: Path) -> Non
     asyncio.run(signed_in_with_a_factor())
     assert omni(tmp_path, "users", "end-sessions", "Ada@Example.com").stdout == "1 sessions of this user are ended\n"
     assert "is off; all sessions" in omni(tmp_path, "users", "reset-second-factor", "ada@example.com").stdout
-    assert "there was no" in omni(tmp_path, "users", "reset-second-factor", "ada@example.com").stdout
-    assert omni(tmp_path, "users", "end-sessions", "nobody@example.com").returncode == 1
 
 
 def test_migrate_is_production_s_own_step(tmp_path: Path) -> None:

@@ -316,3 +316,13 @@ def test_a_test_reaches_this_machine_only(event: str, arguments: tuple[object, .
     """Raises the event that Python's sockets raise; no packet is sent."""
     with pytest.raises(NetworkInTest) if refused else nullcontext():
         sys.audit(event, *arguments)
+
+
+def test_the_migrations_are_one_line() -> None:
+    """Two that follow the same one would leave it open which comes first, and `upgrade head` refuses both."""
+    found = {}
+    for path in (ROOT / "alembic/versions").glob("*.py"):
+        names = dict(re.findall(r'^(revision|down_revision) = "?(\w+)"?$', path.read_text(), re.MULTILINE))
+        found[names["revision"]] = names["down_revision"]
+        assert path.name.startswith(f"{names['revision']}_"), path.name
+    assert sorted(found.values()) == sorted(({"None"} | found.keys()) - {max(found)})
