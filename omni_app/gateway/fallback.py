@@ -158,10 +158,11 @@ class Walk:
         except asyncio.CancelledError:
             self._note(attempt, outcome="cancelled")
             raise
+        else:
+            self._succeeded(attempt, completion)
+            return completion
         finally:
             attempt.trial.left()
-        self._succeeded(attempt, completion)
-        return completion
 
     async def _pieces(self, attempt: "_Attempt") -> AsyncGenerator[Delta | Completion, None]:
         """As `_whole`; once it has begun the provider keeps the deadline, for none may span a `yield`."""

@@ -142,6 +142,30 @@ async def test_after_the_cooldown_one_of_many_requests_probes(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_an_answer_closes_the_breaker_and_then_all_may_call_again(tmp_path: Path, stream: Any) -> None:
+    alpha, beta = ScriptedProvider("alpha", [DOWN]), ScriptedProvider("beta")
+    served = gateway(tmp_path, alpha, beta)
+    for _ in range(FAULTS_TO_OPEN):
+        await served.chat(CALLER, HELLO)
+    later = served.clock() + COOLDOWN_S
+    served.clock = lambda: later
+    alpha.script = [OK]
+    await (told(served, HELLO) if stream else one_answer(served))
+    alpha.delay_s, asked = 0.05, len(alpha.asked)
+    await asyncio.gather(*((told(served, HELLO) if stream else one_answer(served)) for _ in range(20)))
+    assert len(alpha.asked) == asked + 20 and not beta.asked[FAULTS_TO_OPEN:]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_faults_with_answers_between_them_open_no_breaker(tmp_path: Path, stream: Any) -> None:
+    alpha, beta = ScriptedProvider("alpha", [DOWN, OK] * 9), ScriptedProvider("beta")
+    served = gateway(tmp_path, alpha, beta)
+    for _ in range(16):
+        await (told(served, HELLO) if stream else one_answer(served))
+    assert len(alpha.asked) == 16 and len(beta.asked) == 8
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 async def test_a_probe_whose_caller_leaves_makes_room_for_the_next(tmp_path: Path, stream: Any) -> None:
     alpha, beta = ScriptedProvider("alpha", [DOWN]), ScriptedProvider("beta")
     served = gateway(tmp_path, alpha, beta)
