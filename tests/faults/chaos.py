@@ -14,6 +14,7 @@ from tests.faults import (
     clock,
     connections,
     disk,
+    fallback,
     hangups,
     idempotency,
     limits,
@@ -22,7 +23,7 @@ from tests.faults import (
     overload,
     process,
     providers,
-)
+)  # fmt: skip
 
 Play = Callable[[Path, argparse.Namespace], Awaitable[bool]]
 """What goes wrong, in a folder of its own; says its figures, and gives whether every promise was kept."""
@@ -42,6 +43,7 @@ PLAYS: Mapping[str, Play] = {
     "exhausted": connections.exhausted,
     "migrations": migrations.play,
     "providers": providers.play,
+    "fallback": fallback.play,
     "overload": overload.play,
     "limits": limits.play,
     "idempotency": idempotency.play,

@@ -89,10 +89,10 @@ class Stage:
         await database.close()
         return secret
 
-    async def ask(self, client: httpx.AsyncClient, secret: str, number: int) -> Told:
+    async def ask(self, client: httpx.AsyncClient, secret: str, number: int, *, deadline_s: float = DEADLINE_S) -> Told:
         """One request: the routes in turn, every other round a stream."""
         route, stream = ROUTES[number % 3], number // 3 % 2 == 1
-        headers = {"Authorization": f"Bearer {secret}", "x-omni-timeout-ms": str(round(DEADLINE_S * 1000))}
+        headers = {"Authorization": f"Bearer {secret}", "x-omni-timeout-ms": str(round(deadline_s * 1000))}
         began_s = time.monotonic()
         answer = await client.post(route, json=body_for(route, stream=stream), headers=headers)
         took_s = time.monotonic() - began_s
