@@ -261,7 +261,7 @@ def build_services(settings: Settings) -> Services:
     key_sealer = Sealer(settings.sealing_key, purpose=provider_keys.PURPOSE, other_key=other_key)
     prompts = PromptKeeper(database, sealer)
     lengths = AnswerLengths(database)
-    observer = Observer(reporters=_reporters(settings))
+    observer = Observer(counts=bool(settings.metrics_token.get_secret_value()), reporters=_reporters(settings))
     gateway = Gateway(
         registry=packaged_registry(),
         providers=providers,

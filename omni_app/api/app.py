@@ -96,7 +96,8 @@ def create_api(services: Services) -> ASGIApp:
 class Envelope:
     """Gives the request its id, and every answer its id, security and CORS headers.
 
-    `scope["omni_headers"]` is where endpoints leave further headers, so that errors carry them too.
+    `scope["omni_headers"]` is where endpoints leave further headers, so that errors carry them too;
+    `scope["omni_status"]` is the answer's status once it has begun. Names of headers are in lower case, as ASGI has it.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -119,9 +120,10 @@ class Envelope:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message["headers"]}
-                added = [pair for pair in scope["omni_headers"] if pair[0] not in present]
-                message = {**message, "headers": [*message["headers"], *added]}
+                scope["omni_status"] = message["status"]
+                headers = message["headers"]
+                present = {name for name, _ in headers}
+                headers += [pair for pair in scope["omni_headers"] if pair[0] not in present]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

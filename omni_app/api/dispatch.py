@@ -9,7 +9,6 @@ from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -56,23 +55,28 @@ class Dispatch:
     def __init__(self, routes: Sequence[Route], otherwise: ASGIApp) -> None:
         self._endpoints = table_of(routes)
         self._app = otherwise
-        self._serve = ServerErrorMiddleware(self._call, handler=on_unexpected_error)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (scope["method"], scope["path"]) in self._endpoints:
-            await self._serve(scope, receive, send)
-        else:
+        endpoint = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if endpoint is None:
             await self._app(scope, receive, send)
-
-    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+            return
         request = ApiRequest(scope, receive, send)
         try:
-            answer = await self._endpoints[scope["method"], scope["path"]](request)
-        except OmniError as error:
-            answer = await on_omni_error(request, error)
-        except HTTPException as error:
-            answer = await on_http_error(request, error)
-        await answer(scope, receive, send)
+            await (await _answer(endpoint, request))(scope, receive, send)
+        except Exception as error:
+            if "omni_status" not in scope:
+                await (await on_unexpected_error(request, error))(scope, receive, send)
+            raise  # for the server's own log
+
+
+async def _answer(endpoint: Endpoint, request: Request) -> Response:
+    try:
+        return await endpoint(request)
+    except OmniError as error:
+        return await on_omni_error(request, error)
+    except HTTPException as error:
+        return await on_http_error(request, error)
 
 
 def table_of(routes: Sequence[Route]) -> Mapping[tuple[str, str], Endpoint]:

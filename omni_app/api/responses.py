@@ -20,9 +20,23 @@ def money(pico: int) -> orjson.Fragment:
     return orjson.Fragment(usd_text(pico).encode())
 
 
+class JsonResponse(Response):
+    """JSON that is written already. Its headers are put together once: Starlette looks for each that might be there."""
+
+    def __init__(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+        self.status_code = status
+        self.body = body
+        self.background = None
+        self.raw_headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            *((name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()),
+        ]
+
+
 def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`value` as JSON."""
-    return Response(orjson.dumps(value), status, dict(headers or {}), media_type="application/json")
+    return JsonResponse(orjson.dumps(value), status, headers or {})
 
 
 def error_response(error: OmniError, request: Request) -> Response:

@@ -1,10 +1,13 @@
-"""The outermost layer: every answer is told to the observer, with its status and how long it took."""
+"""The outermost layer: every answer is told to the observer, with its status and how long it took.
+
+The status is what the envelope below leaves in the scope: so only one layer stands in the way of what is sent.
+"""
 
 import time
 from collections.abc import Sequence
 
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from omni_app.observe.observer import CURRENT, Observer, Seen
 
@@ -32,16 +35,11 @@ class Watch:
             scope["method"] if scope["method"] in METHODS else OTHER, self._route(scope["path"]), _traceparent(scope)
         )
         CURRENT.set(seen)
-
-        async def noting(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                seen.status = message["status"]
-            await send(message)
-
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, send)
         finally:
             seen.request_id = scope.get("omni_request_id", "")
+            seen.status = scope.get("omni_status", 0)
             seen.duration_s = time.perf_counter() - began_s
             self._observer.answered(seen)
 

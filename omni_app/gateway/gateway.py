@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from omni_app.errors import NoEligibleModel, OmniError, PromptTooLong, Unavailable
@@ -48,6 +49,8 @@ from omni_app.storage.spool import Spool
 from omni_app.storage.tables import utc_now
 
 KEY_KINDS: tuple[KeyKind, ...] = ("live", "test")
+KEPT_VIEWS = 1_000
+"""What callers on different terms may know of: worked out once for each registry."""
 NOTED_SNAPSHOTS = 10_000
 """How many snapshot ids are remembered as written; beyond it one may be written twice, which changes nothing."""
 
@@ -85,6 +88,9 @@ class Gateway:
     _grounds: Grounds = field(init=False)
     _tables: dict[KeyKind, RoutingTable] = field(init=False)
     _embedding_tables: dict[KeyKind, RoutingTable] = field(init=False)
+    _visible: dict[tuple[KeyKind, frozenset[str] | None, frozenset[str]], Sequence[Deployment]] = field(
+        default_factory=dict
+    )
     _noted_snapshots: set[str] = field(default_factory=set)
     _in_flight: set[asyncio.Task[Any]] = field(default_factory=set)
     _cut: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -101,6 +107,7 @@ class Gateway:
     def use_registry(self, registry: Registry) -> None:
         """Decides with another registry from now on."""
         self.registry = registry
+        self._visible.clear()
         self._grounds.follow(self._situate)
         self._tables = {kind: RoutingTable(registry.serving(kind)) for kind in KEY_KINDS}
         self._embedding_tables = {kind: RoutingTable(without_window(registry.embedding(kind))) for kind in KEY_KINDS}
@@ -113,9 +120,15 @@ class Gateway:
         situations = (self._grounds.of(caller) if caller else self._grounds.shared).situations
         return situations.snapshot(now_s=self.clock(), today=self.now().date()).unavailable
 
-    def visible(self, caller: Caller) -> list[Deployment]:
+    def visible(self, caller: Caller) -> Sequence[Deployment]:
         """The deployments that this caller may know of, available or not."""
-        return permitted(caller, self.registry.serving(caller.kind))
+        terms = caller.kind, caller.allowed_models, caller.disabled_models
+        found = self._visible.get(terms)
+        if found is None:
+            if len(self._visible) >= KEPT_VIEWS:
+                self._visible.clear()
+            found = self._visible[terms] = tuple(permitted(caller, self.registry.serving(caller.kind)))
+        return found
 
     def embedders(self, caller: Caller) -> list[Deployment]:
         """As `visible`, those that make embeddings."""
@@ -266,7 +279,7 @@ class Gateway:
             request=story.request,
             size=size,
             deadline_s=started_s + min(self.limits.total_s, story.request.timeout_s or self.limits.total_s),
-            on_attempt=lambda attempt: self.spool.attempt(story.attempt_record(attempt)),
+            on_attempt=partial(self._noted, story),
             began_s=started_s,
             affords=story.affords,
             needs_s=lambda deployment: needed_s(expected_latency_ms(deployment, case, size)),
@@ -301,8 +314,15 @@ class Gateway:
             )
         return story.answer(whole.completion, whole.answered_by, latency_ms=latency_ms)
 
+    def _noted(self, story: Story, attempt: Attempt) -> None:
+        """Brings an attempt to disk at once, but for a whole answer's: its request ends in the same moment."""
+        if attempt.failed or story.request.stream:
+            self.spool.attempt(story.attempt_record(attempt))
+        else:
+            story.unnoted = (story.attempt_record(attempt),)
+
     def _finish(self, story: Story, record: RequestRecord) -> None:
-        self.spool.finish(record)
+        self.spool.finish(record, *story.unnoted)
         self.on_finished(record, story.attempts)
 
     def _learn(self, story: Story, whole: Whole) -> None:

@@ -39,6 +39,8 @@ class Story:
     routing_us: int = 0
     first_token_ms: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    unnoted: tuple[AttemptRecord, ...] = ()
+    """Of the attempts those that go to disk with the request's end."""
     held: Reservation | None = None
     """What it may cost within the caller's budgets; None without a budget."""
     tokens: Verdict | None = None
@@ -57,12 +59,12 @@ class Story:
     @property
     def cost(self) -> int:
         """Pico-dollars of all attempts, failed ones too."""
-        return sum(attempt.cost for attempt in self.attempts)
+        return sum([attempt.cost for attempt in self.attempts])
 
     @property
     def byok_cost(self) -> int:
         """The part of the cost that went to the org's own provider keys."""
-        return sum(attempt.cost for attempt in self.attempts if attempt.byok)
+        return sum([attempt.cost for attempt in self.attempts if attempt.byok])
 
     @property
     def markup(self) -> int:

@@ -12,6 +12,7 @@ from uuid import UUID
 from omni_app.errors import InvalidRequest, RateLimited
 from omni_app.gateway.types import Attempt, Caller
 from omni_app.limits.base import Limiter, Quota, Verdict
+from omni_app.records import record
 from omni_app.routing.types import Decision, Task
 
 
@@ -26,7 +27,7 @@ class Limits:
     """0 = none."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RateLimits:
     """Counts what callers ask for."""
 

@@ -57,15 +57,20 @@ CURRENT: ContextVar[Seen | None] = ContextVar("omni_seen", default=None)
 
 @dataclass(slots=True)
 class Observer:
-    """One worker's. `reporters` hear of each whole request; `sources` tell figures that are read when asked for."""
+    """One worker's. `reporters` hear of each whole request; `sources` tell figures that are read when asked for.
 
+    `counts`: whether anybody may read the figures; where nobody may, a request is spared some thirty increments.
+    """
+
+    counts: bool = True
     figures: Figures = field(default_factory=Figures)
     reporters: Sequence[Reporter] = ()
     sources: list[Callable[[], Iterable[Sample]]] = field(default_factory=list)
 
     def finished(self, record: RequestRecord, attempts: Sequence[Attempt]) -> None:
         """The gateway's: a request has its record."""
-        self._count(record, attempts)
+        if self.counts:
+            self._count(record, attempts)
         seen = CURRENT.get()
         if seen is not None:
             seen.record, seen.attempts = record, tuple(attempts)
@@ -76,7 +81,8 @@ class Observer:
 
     def answered(self, seen: Seen) -> None:
         """The outermost layer's: an HTTP request is over."""
-        self.figures.add(of.ANSWERS, (seen.route, str(seen.status)))
+        if self.counts:
+            self.figures.add(of.ANSWERS, (seen.route, str(seen.status)))
         if self.reporters:
             seen.ended_ns = time.time_ns()
             self._tell(seen)

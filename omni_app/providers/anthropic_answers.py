@@ -23,7 +23,7 @@ FINISH_REASONS: Mapping[Any, str] = {
 
 def read_message(value: Mapping[str, Any], request: ProviderRequest, warnings: tuple[str, ...] = ()) -> Completion:
     """The answer of a 200. Raises `ProviderFault` when it holds none."""
-    with as_documented():
+    with as_documented:
         return _read_message(value, request, warnings)
 
 
@@ -83,7 +83,7 @@ async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> Asyn
         event = event_object(line[5:].strip())
         if event.get("type") == "message_stop":
             return
-        with as_documented():
+        with as_documented:
             deltas = list(read_event(event, gathering, usage, calls))
         for delta in deltas:
             yield delta

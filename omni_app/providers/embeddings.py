@@ -58,7 +58,7 @@ def read_embeddings(value: Mapping[str, Any], request: ProviderRequest) -> Compl
     """
     inputs = request.params["input"]
     usage = read_embedding_usage(value.get("usage"), inputs)
-    with as_documented():
+    with as_documented:
         entries = sorted(value["data"], key=lambda entry: entry["index"])
         vectors = tuple(read_vector(entry["embedding"]) for entry in entries)
         numbered = [entry["index"] for entry in entries] == list(range(len(inputs)))

@@ -73,7 +73,7 @@ async def read_events(lines: AsyncIterator[bytes], gatherings: Gatherings) -> As
         data = line[5:].strip()
         if data == b"[DONE]":
             return
-        with as_documented():
+        with as_documented:
             deltas = list(read_chunk(event_object(data), gatherings))
         for delta in deltas:
             yield delta
@@ -148,7 +148,7 @@ def read_call_delta(call: Mapping[str, Any], gathering: Gathering) -> Iterator[D
 
 def read_completion(reply: Reply, request: ProviderRequest, warnings: tuple[str, ...] = ()) -> Completion:
     """The answer of a 200. Raises `ProviderFault` when it holds none."""
-    with as_documented():
+    with as_documented:
         return _read_completion(parsed(reply), request, warnings)
 
 
@@ -157,7 +157,10 @@ def _read_completion(value: Mapping[str, Any], request: ProviderRequest, warning
     if not isinstance(choices, list):
         raise ProviderFault(FaultKind.MALFORMED, "the answer has no choices")
     said = [_read_choice(choice) for choice in choices or [None]]
-    text, calls = "".join(one.text for one in said), tuple(call for one in said for call in one.tool_calls)
+    if len(said) == 1:
+        text, calls = said[0].text, said[0].tool_calls
+    else:
+        text, calls = "".join([one.text for one in said]), tuple(call for one in said for call in one.tool_calls)
     usage = read_usage(value.get("usage"), request, text, calls)
     if any(_is_hollow(one) for one in said):
         raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)

@@ -41,6 +41,8 @@ class OpenAIWire:
     vector_encoding: str = ""
     """The form of embeddings to ask for; empty = the provider's own."""
     extra_headers: Mapping[str, str] = field(default_factory=dict)
+    _plain: Mapping[str, str] = field(init=False)
+    _streamed: Mapping[str, str] = field(init=False)
 
     def unavailable_reason(self) -> str:
         """Empty when there is a key."""
@@ -82,8 +84,9 @@ class OpenAIWire:
             "model": deployment.upstream_model or deployment.model_name,
             "messages": [self._message(message) for message in request.messages],
         }
-        taken, warnings = accepted(request, unknown=self.unknown)
-        body |= {self.renamed.get(name, name): value for name, value in taken.items()}
+        taken, warnings = accepted(request, unknown=self.unknown) if request.params else ({}, ())
+        for name, value in taken.items():
+            body[self.renamed.get(name, name)] = value
         if "max_tokens" in request.params:
             body[self.limit_field] = request.params["max_tokens"]
         if "n" in request.params:
@@ -96,6 +99,9 @@ class OpenAIWire:
             return {**message, "role": "system"}
         return message
 
+    def __post_init__(self) -> None:
+        self._plain, self._streamed = self._headers("application/json"), self._headers("text/event-stream")
+
     def _headers(self, accept: str) -> dict[str, str]:
         authorization = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
         own = {"Content-Type": "application/json", "Accept": accept, HOP_HEADER: "1"}
@@ -107,7 +113,7 @@ class OpenAIWire:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         opened = self.transport.events(
             self.base_url + path,
-            headers=self._headers("text/event-stream"),
+            headers=self._streamed,
             body=orjson.dumps(body),
             timeouts=request.timeouts,
         )
@@ -121,7 +127,7 @@ class OpenAIWire:
     ) -> Reply:
         reply = await self.transport.post(
             self.base_url + path,
-            headers=self._headers("application/json"),
+            headers=self._plain,
             body=orjson.dumps(body),
             timeouts=request.timeouts,
             max_bytes=max_bytes,
@@ -143,7 +149,7 @@ class OpenAIWire:
         body = {"model": deployment.upstream_model or deployment.model_name, "prompt": prompt, "n": 1}
         reply = await self._post("/images/generations", body, request)
         value = parsed(reply)
-        with as_documented():
+        with as_documented:
             kept = read_images(value.get("data"))
         if not kept:
             raise ProviderFault(FaultKind.EMPTY, "the answer holds no image")

@@ -23,6 +23,7 @@ from omni_app.routing.reading.structure import (
     FORMULA,
     LANGUAGES,
     LATEX,
+    MARKUP,
     MEASURED,
     NUMBER,
     agent_lines,
@@ -55,30 +56,35 @@ SHORT_PROBLEM = 500
 """Characters up to which a question with several quantities is taken for a sum."""
 QUANTITY = re.compile(r"(?<![\d.])(?!(?:1[5-9]|20)\d\d\b)\d+(?:[.,]\d+)*")
 """A number that is no year."""
-OTHER_WORK = (
-    "summarize",
-    "main_points",
-    "creative",
-    "writing",
-    "explain",
-    "advice",
-    "rewrite",
-    "extract",
-    "roleplay",
-    "translate",
+CODE = frozenset({"code_thing", "code_fence", "code_lines", "code_signs", "stack_trace"})
+OTHER_WORK = frozenset(
+    {
+        "summarize",
+        "main_points",
+        "creative",
+        "writing",
+        "explain",
+        "advice",
+        "rewrite",
+        "extract",
+        "roleplay",
+        "translate",
+    }
 )
 """Markers of work for which a language or a number that is named is only a circumstance."""
-NO_CAPTIONS = (
-    "translate",
-    "summarize",
-    "say_in",
-    "writing",
-    "rewrite",
-    "extract",
-    "calculate",
-    "creative",
-    "math_thing",
-    "not_picture",
+NO_CAPTIONS = frozenset(
+    {
+        "translate",
+        "summarize",
+        "say_in",
+        "writing",
+        "rewrite",
+        "extract",
+        "calculate",
+        "creative",
+        "math_thing",
+        "not_picture",
+    }
 )
 """Markers of a text that is more than a picture's caption."""
 
@@ -215,12 +221,15 @@ def look_at_words(conversation: Conversation, seen: Sightings) -> None:
 
 def look_at_structure(request: str, seen: Sightings) -> None:
     """Looks for code, formulas and transcripts of agents."""
+    seen.add("stack_trace", FULL * has_stack_trace(request))
+    if MARKUP.search(request) is None:
+        seen.add("code_lines", FULL * code_lines(request, most=5))
+        return
     seen.add("code_fence", FULL * ("```" in request))
     seen.add("latex", FULL * count(LATEX, request, most=2))
     if seen["latex"] < 2 * FULL:
         seen.add("code_lines", FULL * code_lines(request, most=5))
         seen.add("code_signs", FULL * code_signs(request, most=3))
-    seen.add("stack_trace", FULL * has_stack_trace(request))
     if seen["code_lines"] + seen["code_fence"] < 2 * FULL:
         seen.add("formulas", FULL * count(FORMULA, request, most=3))
     labels = line_labels(request)
@@ -230,7 +239,7 @@ def look_at_structure(request: str, seen: Sightings) -> None:
 
 def combine(request: str, seen: Sightings, *, image_parts: bool) -> None:
     """Markers that mean something only together, or only in a text of a certain length."""
-    code = sum(seen[marker] for marker in ("code_thing", "code_fence", "code_lines", "code_signs", "stack_trace"))
+    code = not CODE.isdisjoint(seen.strength)
     if seen["write"] >= FULL and seen["code_product"] >= FULL:
         seen.add("write_code")
     if seen["translate"] and code and not seen["to_language"]:
@@ -244,12 +253,12 @@ def combine(request: str, seen: Sightings, *, image_parts: bool) -> None:
         seen.forget("greeting")
     if not code:
         combine_figures(request, seen)
-    combine_pictures(request, seen, code=code > 0, image_parts=image_parts)
+    combine_pictures(request, seen, code=code, image_parts=image_parts)
 
 
 def other_work(seen: Sightings) -> bool:
     """Whether something else is to be done with the words: written, explained, summarized, …"""
-    return any(seen[marker] for marker in OTHER_WORK)
+    return not OTHER_WORK.isdisjoint(seen.strength)
 
 
 def combine_figures(request: str, seen: Sightings) -> None:
@@ -268,7 +277,7 @@ def combine_pictures(request: str, seen: Sightings, *, code: bool, image_parts: 
     """A picture is asked for unless it would be made by code, or only described; a caption asks without a verb."""
     named = seen["picture"] >= FIRST_WORDS
     caption = is_caption(request, styled=seen["picture_style"] > 0, named=named) and not code
-    caption = caption and not any(seen[marker] for marker in NO_CAPTIONS)
+    caption = caption and NO_CAPTIONS.isdisjoint(seen.strength)
     if caption and not image_parts:
         seen.add("bare_caption")
     if code or seen["not_picture"] or seen["draw_idiom"]:

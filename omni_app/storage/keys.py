@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import blake2b
 from itertools import islice
 from typing import Any, cast
 from uuid import UUID
@@ -107,10 +108,18 @@ class KeyHasher:
     def __init__(self, pepper: str, other: str = "") -> None:
         self._pepper = pepper.encode()
         self._other = other.encode()
+        self._quick = secrets.token_bytes(32)
+        self._digests: dict[bytes, str] = {}
 
     def digest(self, key: str) -> str:
-        """64 hex digits."""
-        return _hmac(self._pepper, key)
+        """64 hex digits. Those of late are found by a keyed BLAKE2 of this process: a tenth of the HMAC's time."""
+        mark = blake2b(key.encode(), key=self._quick, digest_size=32).digest()
+        found = self._digests.get(mark)
+        if found is None:
+            if len(self._digests) >= CACHE_SIZE:
+                self._digests.clear()
+            found = self._digests[mark] = _hmac(self._pepper, key)
+        return found
 
     def other_digest(self, key: str) -> str:
         """The same under the other pepper; "" without one."""

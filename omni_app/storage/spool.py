@@ -185,23 +185,25 @@ class Spool:
         """
         line = encode(admission)
         self._append(line)
-        self._remember(line, admission)
+        self._remember((line,), (admission,))
         self._admitted.add(admission.request_id)
 
     def attempt(self, attempt: AttemptRecord) -> None:
         """Notes one call at a provider. Raises `Unavailable` when nobody admitted the request."""
-        self._note(attempt, encode(attempt))
+        self._note(attempt)
 
-    def finish(self, record: RequestRecord) -> None:
-        """Notes how the request ended. Raises `Unavailable` when nobody admitted it."""
-        self._note(record, encode(record))
+    def finish(self, record: RequestRecord, *last: AttemptRecord) -> None:
+        """Notes how the request ended, and the attempts that are not noted yet. Raises `Unavailable` when nobody
+        admitted it.
+        """
+        self._note(*last, record)
         self._admitted.discard(record.request_id)
 
     def snapshot(self, snapshot: SnapshotRecord) -> None:
         """Notes the state that decisions are made in from now on. Raises `Unavailable`."""
         line = encode(snapshot)
         self._append(line)
-        self._remember(line, snapshot)
+        self._remember((line,), (snapshot,))
 
     def fresh(self, path: Path, offset: int) -> tuple[list[Fact], int]:
         """Up to a batch of facts whose lines follow each other from the offset on, and the offset after them."""
@@ -241,22 +243,32 @@ class Spool:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _note(self, fact: AttemptRecord | RequestRecord, line: bytes) -> None:
-        """A provider may have been called for an admitted request: what it says is never refused, at worst late."""
+    def _note(self, *facts: AttemptRecord | RequestRecord) -> None:
+        """A provider may have been called for an admitted request: what it says is never refused, at worst late.
+
+        Facts of one request, in one write.
+        """
+        lines = [encode(fact) for fact in facts]
+        said = lines[0] if len(lines) == 1 else b"".join(lines)
         try:
-            if fact.request_id in self._admitted:
-                self._write_all(line)
+            if facts[0].request_id in self._admitted:
+                self._write_all(said)
             else:
-                self._append(line)
-            self._remember(line, fact)
+                self._append(said)
+            self._remember(lines, facts)
         except OSError as error:
             self._failed(error)
-            self._unwritten.append(line)
+            self._unwritten.append(said)
 
-    def _remember(self, line: bytes, fact: Fact) -> None:
-        """Keeps for the drainer what the newest line says."""
-        if self.current is not None and len(self._fresh) < MAX_FRESH:
-            self._fresh.append(Fresh(self.current, self.size - len(line), self.size, fact))
+    def _remember(self, lines: Sequence[bytes], facts: Sequence[Fact]) -> None:
+        """Keeps for the drainer what the newest lines say."""
+        if self.current is None or len(self._fresh) >= MAX_FRESH:
+            return
+        start = self.size - sum(map(len, lines))
+        for line, fact in zip(lines, facts, strict=True):
+            end = start + len(line)
+            self._fresh.append(Fresh(self.current, start, end, fact))
+            start = end
 
     def _append(self, line: bytes) -> None:
         """A line that may be refused. What the admitted requests and one more have to say still fits behind it."""

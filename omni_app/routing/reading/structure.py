@@ -29,6 +29,8 @@ CODE_STARTS_IF_PUNCTUATED = word_set(
 CODE_LINE_ENDS = (";", "{", "}", "};", "})", "});", "},", "];", "/>")
 CODE_SIGNS = ("()", "==", "!=", "=>", "&&", "||", "::", "</", "->", "+=", "++;", "${", "/>", "def ", "):", "[i]", "[0]")
 """Signs of code within a line of text."""
+MARKUP = re.compile(r"[`(=!&|:<>+$/\[\"\\^*×÷−∑∫√≤≥≠∞∂∀∃∠△²³：-]|def ")
+"""A text without one of these has neither code signs, nor formulas, nor labels, nor tags."""
 STACK_TRACE_HINTS = ("rror", "xception", "raceback", "fault", "panic:", "fatal:", "undefined ref", "core dumped")
 STACK_TRACE = re.compile(
     r"Traceback \(most recent|\b[A-Z]\w{2,40}(?:Error|Exception)\b|^[ \t]{0,20}at [\w.$<>]{1,200}\(|error\[E\d"
@@ -86,6 +88,14 @@ AGENT_TAGS = (
 )
 
 
+def has_any(text: str, signs: Sequence[str]) -> bool:
+    """Whether one of the signs stands in a text."""
+    for sign in signs:  # noqa: SIM110 a generator takes longer than all the searching
+        if sign in text:
+            return True
+    return False
+
+
 def code_lines(text: str, *, most: int) -> int:
     """How many lines look like source code, counted no further than `most`."""
     found = 0
@@ -118,7 +128,7 @@ def code_signs(text: str, *, most: int) -> int:
 
 def has_stack_trace(text: str) -> bool:
     """Whether the text quotes an error of a compiler or a program."""
-    return any(hint in text for hint in STACK_TRACE_HINTS) and STACK_TRACE.search(text) is not None
+    return has_any(text, STACK_TRACE_HINTS) and STACK_TRACE.search(text) is not None
 
 
 def line_labels(text: str) -> list[str]:
