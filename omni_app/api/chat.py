@@ -87,10 +87,10 @@ async def streamed(services: Services, caller: Caller, chat_request: ChatRequest
             async for piece in pieces:
                 if isinstance(piece, Opened):
                     headers.update(opened_headers(piece))
-                elif isinstance(piece, Delta):
-                    yield event("delta", orjson.dumps(delta_body(piece)))
-                else:
+                elif isinstance(piece, Answer):
                     yield event("done", orjson.dumps(answer_body(piece) | step_body(chat_request, piece)))
+                else:
+                    yield b"".join([event("delta", orjson.dumps(delta_body(delta))) for delta in piece])
 
     stream = EventStream(
         events(),

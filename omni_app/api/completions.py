@@ -25,6 +25,7 @@ from omni_app.routing.types import Deployment, Task
 from omni_app.services import Services
 
 DONE = b"data: [DONE]\n\n"
+MARK = "\0text\0"
 Endpoint = Callable[[Request], Awaitable[Response]]
 ERROR_TYPES: Mapping[int, str] = {
     401: "authentication_error",
@@ -199,15 +200,23 @@ class ChunkWriter:
     choices: int = 1
     created: int = field(default_factory=lambda: int(time.time()))
     model: str = ""
+    _around: tuple[bytes, bytes] = (b"", b"")
+    """A text chunk of the first choice: what stands before its text and what after it, the same in all of them."""
 
     def opened(self, deployment: Deployment) -> bytes:
         """The first chunk, of each choice."""
         self.model = deployment.id
+        before, mark, after = self._chunk({"content": MARK}).partition(orjson.dumps(MARK))
+        assert mark  # noqa: S101 the text stands in its chunk
+        self._around = before, after
         first = {"role": "assistant", "content": "", "refusal": None}
         return b"".join(self._chunk(first, index=index) for index in range(self.choices))
 
     def delta(self, delta: Delta) -> bytes:
         """A piece of the answer."""
+        if delta.tool_call is None and delta.logprobs is None and delta.choice == 0:
+            before, after = self._around
+            return before + orjson.dumps(delta.text) + after
         if delta.tool_call is not None:
             return self._chunk({"tool_calls": [dict(delta.tool_call)]}, index=delta.choice)
         return self._chunk({"content": delta.text}, index=delta.choice, logprobs=delta.logprobs)
@@ -262,10 +271,10 @@ async def streamed(
                 if isinstance(piece, Opened):
                     headers.update(opened_headers(piece))
                     yield writer.opened(piece.deployment)
-                elif isinstance(piece, Delta):
-                    yield writer.delta(piece)
-                else:
+                elif isinstance(piece, Answer):
                     yield writer.ended(piece)
+                else:
+                    yield b"".join(map(writer.delta, piece))
 
     stream = EventStream(
         events(),

@@ -185,10 +185,10 @@ async def streamed(services: Services, caller: Caller, asked: ChatRequest, reque
                 if isinstance(piece, Opened):
                     headers.update(opened_headers(piece))
                     yield writer.opened(piece.deployment.id)
-                elif isinstance(piece, Delta):
-                    yield writer.delta(piece)
-                else:
+                elif isinstance(piece, Answer):
                     yield writer.ended(piece)
+                else:
+                    yield b"".join(map(writer.delta, piece))
 
     stream = EventStream(
         events(),

@@ -21,6 +21,7 @@ from omni_app.gateway.types import Attempt, ChatRequest, Opened, Whole
 from omni_app.providers.base import (
     Completion,
     Delta,
+    Deltas,
     FaultKind,
     Provider,
     ProviderFault,
@@ -102,7 +103,7 @@ class Walk:
                 self._fault = fault
         raise self._failure(chain)
 
-    async def stream(self, chain: Sequence[Link]) -> AsyncGenerator[Opened | Delta | Whole, None]:
+    async def stream(self, chain: Sequence[Link]) -> AsyncGenerator[Opened | Deltas | Whole, None]:
         """Who answers, the pieces, the whole answer. Another model takes over until the first piece has come.
 
         Raises `StreamInterrupted` after it, else what `_failure` makes of the last fault.
@@ -164,7 +165,7 @@ class Walk:
         finally:
             attempt.trial.left()
 
-    async def _pieces(self, attempt: "_Attempt") -> AsyncGenerator[Delta | Completion, None]:
+    async def _pieces(self, attempt: "_Attempt") -> AsyncGenerator[Deltas | Completion, None]:
         """As `_whole`; once it has begun the provider keeps the deadline, for none may span a `yield`."""
         said: list[Delta] = []
         completed = False
@@ -176,7 +177,7 @@ class Walk:
                         completed = True
                         self._succeeded(attempt, piece)
                     else:
-                        said.append(piece)
+                        said += piece
                         if attempt.first_piece_s is None:
                             attempt.first_piece_s = came_s
                             attempt.time_s = self.deadline_s - attempt.started_s
@@ -193,8 +194,8 @@ class Walk:
             attempt.trial.left()
 
     async def _next(
-        self, pieces: AsyncGenerator[Delta | Completion, None], attempt: "_Attempt"
-    ) -> Delta | Completion | None:
+        self, pieces: AsyncGenerator[Deltas | Completion, None], attempt: "_Attempt"
+    ) -> Deltas | Completion | None:
         """The next piece, None at the end; the first one within the attempt's time. Raises `ProviderFault`."""
         if attempt.first_piece_s is not None:
             return await anext(pieces, None)

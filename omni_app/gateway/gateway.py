@@ -25,7 +25,7 @@ from omni_app.gateway.situation import Situations, snapshot_record
 from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened, Whole, new_request_id
 from omni_app.limits.base import Limiter, Verdict
 from omni_app.money import cost_within
-from omni_app.providers.base import Delta, Provider
+from omni_app.providers.base import Deltas, Provider
 from omni_app.registry import Registry
 from omni_app.routing.classify import classify
 from omni_app.routing.decide import decide
@@ -180,7 +180,7 @@ class Gateway:
 
     async def stream(
         self, caller: Caller, request: ChatRequest, *, request_id: str = "", attempts: list[Attempt] | None = None
-    ) -> AsyncGenerator[Opened | Delta | Answer, None]:
+    ) -> AsyncGenerator[Opened | Deltas | Answer, None]:
         """As `chat`, piece by piece: who answers, the pieces, the whole answer. Closing it cancels the provider's call.
 
         A list handed in as `attempts` grows as they end: it tells what a request without an answer met and cost.

@@ -1,6 +1,7 @@
 """Reading Anthropic's messages format: whole answers, streams, usage. What is not of this format is a fault."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -68,25 +69,26 @@ def read_usage(value: Any, request: ProviderRequest, text: str, calls: tuple[Map
     )
 
 
-async def read_events(lines: AsyncIterator[bytes], gathering: Gathering) -> AsyncGenerator[Delta, None]:
-    """The deltas of a stream, up to `message_stop`. Raises `ProviderFault` for what is no event of this format.
+@dataclass(slots=True)
+class EventReader:
+    """Reads one stream, event by event.
 
     Input tokens come with `message_start`, output tokens with `message_delta` (the former's count of them is of what is
-    written by then, and tells nothing of the whole); content blocks have numbers of their
-    own, of which only tool calls are counted.
+    written by then, and tells nothing of the whole); content blocks have numbers of their own, of which only tool calls
+    are counted.
     """
-    usage: dict[str, Any] = {}
-    calls: dict[Any, int] = {}
-    async for line in lines:
-        if not line.startswith(b"data:"):
-            continue
-        event = event_object(line[5:].strip())
+
+    gathering: Gathering
+    _usage: dict[str, Any] = field(default_factory=dict)
+    _calls: dict[Any, int] = field(default_factory=dict)
+
+    def read(self, data: bytes) -> list[Delta] | None:
+        """What one event adds; None for `message_stop`. Raises `ProviderFault` for what is no event of this format."""
+        event = event_object(data)
         if event.get("type") == "message_stop":
-            return
+            return None
         with as_documented:
-            deltas = list(read_event(event, gathering, usage, calls))
-        for delta in deltas:
-            yield delta
+            return list(read_event(event, self.gathering, self._usage, self._calls))
 
 
 def read_event(

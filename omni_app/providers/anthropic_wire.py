@@ -11,10 +11,10 @@ from typing import Any
 
 import orjson
 
-from omni_app.providers.anthropic_answers import read_events, read_message
-from omni_app.providers.base import HOP_HEADER, Completion, Delta, ProviderFault, ProviderRequest
+from omni_app.providers.anthropic_answers import EventReader, read_message
+from omni_app.providers.base import HOP_HEADER, Completion, Deltas, ProviderFault, ProviderRequest
 from omni_app.providers.faults import fault_of
-from omni_app.providers.gathering import Gathering
+from omni_app.providers.gathering import Gathering, deltas_of
 from omni_app.providers.openai_answers import parsed
 from omni_app.providers.parameters import accepted
 from omni_app.providers.transport import Reply, Transport
@@ -54,7 +54,7 @@ class AnthropicWire:
             raise fault_of(reply)
         return read_message(parsed(reply), request, warnings)
 
-    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         """The answer piece by piece, then whole. Raises `ProviderFault`, also when the stream ends too early."""
         body, warnings = message_body(request)
         gathering = Gathering(request, warnings)
@@ -68,9 +68,9 @@ class AnthropicWire:
             async with opened as lines:
                 if isinstance(lines, Reply):
                     raise fault_of(lines)
-                async with aclosing(read_events(lines, gathering)) as deltas:
-                    async for delta in deltas:
-                        yield delta
+                async with aclosing(deltas_of(lines, EventReader(gathering).read)) as pieces:
+                    async for deltas in pieces:
+                        yield deltas
         except ProviderFault as fault:
             raise fault if gathering.is_empty else gathering.interrupted(fault.detail) from None
         yield gathering.completion()

@@ -95,6 +95,10 @@ class Delta:
     logprobs: Mapping[str, Any] | None = None
 
 
+Deltas = tuple[Delta, ...]
+"""Pieces that came together, at least one: what is there at once goes its way at once."""
+
+
 class FaultKind(StrEnum):
     """Everything that a provider can do wrong, by what it means for the next step."""
 
@@ -157,7 +161,7 @@ class Provider(Protocol):
         """The whole answer. Raises `ProviderFault`."""
         ...
 
-    def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+    def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         """Deltas as they come, then the whole answer as a last `Completion`. Raises `ProviderFault`."""
         ...
 

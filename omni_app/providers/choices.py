@@ -9,11 +9,20 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from omni_app.providers.base import Completion, Delta, FaultKind, Provider, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.base import (
+    Completion,
+    Delta,
+    Deltas,
+    FaultKind,
+    Provider,
+    ProviderFault,
+    ProviderRequest,
+    Usage,
+)
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.usage import counted
 
-Piece = Delta | Completion
+Piece = Deltas | Completion
 
 
 async def complete_choices(provider: Provider, request: ProviderRequest) -> Completion:
@@ -32,13 +41,13 @@ async def complete_choices(provider: Provider, request: ProviderRequest) -> Comp
     return together(answers)
 
 
-async def stream_choices(provider: Provider, request: ProviderRequest) -> AsyncGenerator[Piece, None]:
+def stream_choices(provider: Provider, request: ProviderRequest) -> AsyncGenerator[Piece, None]:
     """The pieces of every choice as they come, each with its number, then the whole answer. Raises `ProviderFault`."""
-    if one_call(provider, request):
-        async with aclosing(provider.stream(request)) as pieces:
-            async for one in pieces:
-                yield one
-        return
+    return provider.stream(request) if one_call(provider, request) else _stream_calls(provider, request)
+
+
+async def _stream_calls(provider: Provider, request: ProviderRequest) -> AsyncGenerator[Piece, None]:
+    """A call for each choice, at once."""
     parts = parts_of(request)
     heard: asyncio.Queue[tuple[int, Piece | None]] = asyncio.Queue()
     pumps = [asyncio.create_task(_pump(provider, part, heard)) for part in parts]
@@ -50,8 +59,9 @@ async def stream_choices(provider: Provider, request: ProviderRequest) -> AsyncG
             if isinstance(piece, Completion):
                 answers[number] = piece
             elif piece is not None:
-                said.append(replace(piece, choice=number))
-                yield said[-1]
+                deltas = tuple(replace(delta, choice=number) for delta in piece)
+                said += deltas
+                yield deltas
             else:
                 await pumps[number]
                 if number not in answers:

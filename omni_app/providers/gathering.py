@@ -1,12 +1,12 @@
 """Putting a streamed answer together again: what was said so far, and whether it came to its end."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
-from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.usage import counted
 
 
@@ -130,6 +130,34 @@ class Gatherings:
             fault.usage = self.usage or (None if self.is_empty else self.counted_usage())
             raise
         return replace(first, usage=self.usage or self.counted_usage(), others=tuple(others))
+
+
+async def deltas_of(
+    batches: AsyncIterator[list[bytes]], read: Callable[[bytes], Iterable[Delta] | None]
+) -> AsyncGenerator[Deltas, None]:
+    """The deltas of a stream of lines, those together that came together, up to the line that `read` gives None for.
+
+    What came before a fault is given before the fault is raised.
+    """
+    async for lines in batches:
+        said: list[Delta] = []
+        ended, met = False, None
+        try:
+            for line in lines:
+                if line.startswith(b"data:"):
+                    more = read(line[5:].strip())
+                    if more is None:
+                        ended = True
+                        break
+                    said += more
+        except ProviderFault as fault:
+            met = fault
+        if said:
+            yield tuple(said)
+        if met is not None:
+            raise met
+        if ended:
+            return
 
 
 def _check_arguments(call: Mapping[str, Any]) -> None:

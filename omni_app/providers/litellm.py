@@ -15,7 +15,16 @@ from typing import Any
 
 import httpx
 
-from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Timeouts, Usage
+from omni_app.providers.base import (
+    Completion,
+    Delta,
+    Deltas,
+    FaultKind,
+    ProviderFault,
+    ProviderRequest,
+    Timeouts,
+    Usage,
+)
 from omni_app.providers.faults import fault_of
 from omni_app.providers.openai_answers import FINISH_REASONS, last_user_text, read_images, read_tool_calls, read_usage
 from omni_app.providers.parameters import accepted
@@ -147,13 +156,13 @@ class LiteLLMLane:
             logprobs=logprobs if isinstance(logprobs, dict) else None,
         )
 
-    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         """The whole answer as one piece: LiteLLM reports cut streams as finished, so they are not used."""
         completion = await self.complete(request)
         if completion.text:
-            yield Delta(text=completion.text, logprobs=completion.logprobs)
+            yield (Delta(text=completion.text, logprobs=completion.logprobs),)
         for index, call in enumerate(completion.tool_calls):
-            yield Delta(tool_call={"index": index, **call})
+            yield (Delta(tool_call={"index": index, **call}),)
         yield completion
 
     async def aclose(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Timeouts
+from omni_app.providers.base import Completion, Deltas, FaultKind, ProviderFault, ProviderRequest, Timeouts
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.transport import Transport
 
@@ -78,7 +78,7 @@ class LocalModel:
         server = await self._server()
         return await server.complete(self._bounded(request))
 
-    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         """The same, token by token. Raises `ProviderFault`."""
         if reason := self.unavailable_reason():
             raise ProviderFault(FaultKind.REFUSED, reason)

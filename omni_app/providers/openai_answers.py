@@ -1,6 +1,6 @@
 """Reading OpenAI's chat-completions format: whole answers, streams, usage. What is not of this format is a fault."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -65,18 +65,12 @@ def disguised_error(error: Mapping[str, Any]) -> ProviderFault:
     return ProviderFault(kind_of(status, error), cleaned(str(error.get("message", "an error with status 200"))))
 
 
-async def read_events(lines: AsyncIterator[bytes], gatherings: Gatherings) -> AsyncGenerator[Delta, None]:
-    """The deltas of a stream, up to `[DONE]` or its end. Raises `ProviderFault` for what is no event of this format."""
-    async for line in lines:
-        if not line.startswith(b"data:"):
-            continue
-        data = line[5:].strip()
-        if data == b"[DONE]":
-            return
-        with as_documented:
-            deltas = list(read_chunk(event_object(data), gatherings))
-        for delta in deltas:
-            yield delta
+def read_event(data: bytes, gatherings: Gatherings) -> list[Delta] | None:
+    """What one event adds; None for `[DONE]`. Raises `ProviderFault` for what is no event of this format."""
+    if data == b"[DONE]":
+        return None
+    with as_documented:
+        return list(read_chunk(event_object(data), gatherings))
 
 
 def event_object(data: bytes) -> dict[str, Any]:

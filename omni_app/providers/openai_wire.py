@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 
-from omni_app.providers.base import HOP_HEADER, Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.base import HOP_HEADER, Completion, Deltas, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.embeddings import MAX_ANSWER_BYTES, embedding_body, read_embeddings
 from omni_app.providers.faults import as_documented, fault_of
-from omni_app.providers.gathering import Gatherings
-from omni_app.providers.openai_answers import last_user_text, parsed, read_completion, read_events, read_images
+from omni_app.providers.gathering import Gatherings, deltas_of
+from omni_app.providers.openai_answers import last_user_text, parsed, read_completion, read_event, read_images
 from omni_app.providers.parameters import accepted
 from omni_app.providers.transport import Reply, Transport
 from omni_app.providers.usage import sane_tokens
@@ -58,7 +58,7 @@ class OpenAIWire:
         reply = await self._post("/chat/completions", body, request)
         return read_completion(reply, request, warnings)
 
-    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         """The answer piece by piece, then whole. Raises `ProviderFault`, also when the stream ends too early."""
         if request.deployment.makes_images:
             yield await self._images(request)
@@ -69,10 +69,10 @@ class OpenAIWire:
         try:
             async with (
                 self._events("/chat/completions", body, request) as lines,
-                aclosing(read_events(lines, gatherings)) as deltas,
+                aclosing(deltas_of(lines, lambda data: read_event(data, gatherings))) as pieces,
             ):
-                async for delta in deltas:
-                    yield delta
+                async for deltas in pieces:
+                    yield deltas
         except ProviderFault as fault:
             raise fault if gatherings.is_empty else gatherings.interrupted(fault.detail) from None
         yield gatherings.completion()
@@ -110,7 +110,7 @@ class OpenAIWire:
     @asynccontextmanager
     async def _events(
         self, path: str, body: Mapping[str, Any], request: ProviderRequest
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    ) -> AsyncIterator[AsyncIterator[list[bytes]]]:
         opened = self.transport.events(
             self.base_url + path,
             headers=self._streamed,

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.embeddings import counted_inputs, packed
 from omni_app.providers.openai_answers import last_user_text
 from omni_app.providers.parameters import accepted
@@ -61,7 +61,7 @@ class Sandbox:
         await self._wait(delay_s(request), request)
         return simulate(request)
 
-    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         """The same answer, word by word: a third of the delay before the first, the rest between them."""
         if request.sandbox_fail:
             await self.complete(request)
@@ -70,10 +70,10 @@ class Sandbox:
         whole_s = delay_s(request)
         await self._wait(whole_s / 3, request)
         for index, call in enumerate(completion.tool_calls):
-            yield Delta(tool_call={"index": index, **call})
+            yield (Delta(tool_call={"index": index, **call}),)
         for word in words:
             await asyncio.sleep(whole_s * 2 / 3 / len(words) * self.speed)
-            yield Delta(text=word)
+            yield (Delta(text=word),)
         yield completion
 
     async def _wait(self, seconds: float, request: ProviderRequest) -> None:

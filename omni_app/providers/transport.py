@@ -87,8 +87,8 @@ class Transport:
     @asynccontextmanager
     async def events(
         self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
-    ) -> AsyncIterator["Reply | AsyncIterator[bytes]"]:
-        """A streamed answer's lines as they come, or the whole reply when its status is not 200.
+    ) -> AsyncIterator["Reply | AsyncIterator[list[bytes]]"]:
+        """A streamed answer's lines, those together that came together, or the whole reply when it is not 200.
 
         Leaving the block before the end closes the connection: so a provider learns that nobody listens any more.
         """
@@ -103,16 +103,17 @@ class Transport:
         finally:
             answer.close()
 
-    async def _lines(self, answer: HttpAnswer, timeouts: Timeouts, until_s: float) -> AsyncIterator[bytes]:
-        """Whole lines without their ends; a last line without an end is not a line: it was cut."""
+    async def _lines(self, answer: HttpAnswer, timeouts: Timeouts, until_s: float) -> AsyncIterator[list[bytes]]:
+        r"""Whole lines without their `\n`; a last line without an end is not a line: it was cut."""
         rest, size = b"", 0
         while piece := await self._piece(answer, timeouts, until_s):
             size += len(piece)
             if size > self.max_answer_bytes:
                 raise too_large(self.max_answer_bytes)
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                yield line.rstrip(b"\r")
+            lines = (rest + piece).split(b"\n")
+            rest = lines.pop()
+            if lines:
+                yield lines
 
     async def _open(self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts) -> HttpAnswer:
         """The answer's head within the first-byte deadline. Raises `ProviderFault`."""

@@ -14,7 +14,6 @@ from typing import Literal
 
 from omni_app.errors import InvalidRequest, OmniError, RateLimited
 from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened, new_request_id
-from omni_app.providers.base import Delta
 from omni_app.ui.session import UNEXPECTED, backstage, log_unexpected
 
 Status = Literal["waiting", "writing", "answered", "failed", "stopped"]
@@ -136,10 +135,10 @@ class Run:
             async for piece in pieces:
                 if isinstance(piece, Opened):
                     reply.model, reply.status = piece.deployment.id, "writing"
-                elif isinstance(piece, Delta):
+                elif isinstance(piece, Answer):
+                    reply.answer, reply.status = piece, "answered"
+                else:
                     if reply.first_token_ms is None:
                         reply.first_token_ms = round((time.monotonic() - started_s) * 1000)
-                    reply.pieces.append(piece.text)
-                else:
-                    reply.answer, reply.status = piece, "answered"
+                    reply.pieces += [delta.text for delta in piece]
                 self._changed.set()

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from omni_app.api.app import create_api
 from omni_app.api.messages_schema import parse_messages
 from omni_app.providers.anthropic_wire import AnthropicWire
-from omni_app.providers.base import HOP_HEADER, Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.base import HOP_HEADER, Completion, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.transport import Transport
 from omni_app.registry import packaged_registry
 from tests.api.conftest import Running, run, settings_for
@@ -125,7 +125,7 @@ async def test_our_own_anthropic_lane_reads_our_own_door(product: Running) -> No
         said = [piece async for piece in wire.stream(call)]
         whole = said[-1]
         assert isinstance(whole, Completion) and whole.text == plain["output"]
-        assert "".join(piece.text for piece in said if isinstance(piece, Delta)) == whole.text
+        assert "".join(delta.text for piece in said if isinstance(piece, tuple) for delta in piece) == whole.text
         assert await wire.complete(call) == whole
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from omni_app.api.app import create_api
 from omni_app.money import PICO_PER_USD
-from omni_app.providers.base import Completion, Delta, ProviderRequest, Usage
+from omni_app.providers.base import Completion, Delta, Deltas, ProviderRequest, Usage
 from omni_app.storage import ledger
 from tests.api.conftest import Running, run, settings_for
 from tests.api.test_chaos_streams import Chaos
@@ -174,10 +174,10 @@ class Writer:
     async def complete(self, request: ProviderRequest) -> Completion:
         return Completion(text="x", usage=Usage(1, 1))
 
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[Delta | Completion]:
+    async def stream(self, request: ProviderRequest) -> AsyncIterator[Deltas | Completion]:
         call = {"index": 0, "id": "c", "type": "function", "function": {"name": "write", "arguments": '{"text": "'}}
-        yield Delta(tool_call=call)
-        yield Delta(tool_call={"index": 0, "function": {"arguments": "many words to write down " * 40}})
+        yield (Delta(tool_call=call),)
+        yield (Delta(tool_call={"index": 0, "function": {"arguments": "many words to write down " * 40}}),)
         await asyncio.sleep(30)
 
     async def aclose(self) -> None:

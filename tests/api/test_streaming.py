@@ -12,7 +12,7 @@ import pytest
 
 from omni_app.api.app import create_api
 from omni_app.api.sse import QUEUED_EVENTS, EventStream, Line
-from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.storage import ledger
 from tests.api.conftest import HELLO, Running, run, settings_for
 from tests.servers.asgi import serving
@@ -45,10 +45,10 @@ class ScriptedStream:
     async def complete(self, request: ProviderRequest) -> Completion:
         raise ProviderFault(FaultKind.SERVER_ERROR, "streams only")
 
-    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         try:
             for piece in self.pieces:
-                yield Delta(text=piece)
+                yield (Delta(text=piece),)
             if isinstance(self.then, ProviderFault):
                 raise self.then
             if self.then:

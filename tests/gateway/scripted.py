@@ -10,7 +10,7 @@ from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.rate_limits import Limits
 from omni_app.gateway.types import Caller, ChatRequest
 from omni_app.limits import MemoryLimiter
-from omni_app.providers.base import Completion, Delta, FaultKind, Provider, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.base import Completion, Deltas, FaultKind, Provider, ProviderFault, ProviderRequest, Usage
 from omni_app.registry import build_registry
 from omni_app.routing.types import Deployment, Price, Rating, Task
 from omni_app.storage.ledger import RequestRecord
@@ -43,7 +43,7 @@ class ScriptedProvider:
             raise line
         return line if isinstance(line, Completion) else line()
 
-    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         yield await self.complete(request)
 
     async def aclose(self) -> None:

@@ -17,7 +17,7 @@ from omni_app.gateway.budgets import IDLE_S, RENEW_S, TEND_S, USABLE_S, Budgets
 from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.types import Answer, Caller, ChatRequest, Opened
 from omni_app.money import markup_on
-from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.storage import budgets as budget_rows
 from omni_app.storage.budgets import BudgetTerms, Period
 from omni_app.storage.database import Database
@@ -306,9 +306,9 @@ async def test_the_provider_is_told_a_bound_where_a_budget_holds(database: Datab
 class Talker(ScriptedProvider):
     """Streams a piece, then says nothing more."""
 
-    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         self.asked.append(request)
-        yield Delta(text="Once upon a time")
+        yield (Delta(text="Once upon a time"),)
         await asyncio.sleep(60)
 
 

@@ -14,7 +14,7 @@ from omni_app.errors import OmniError, ProviderError
 from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.health import COOLDOWN_S, FAULTS_TO_OPEN
 from omni_app.gateway.types import ChatRequest, Opened
-from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest
+from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest
 from tests.gateway.scripted import CALLER, DOWN, HELLO, OK, ScriptedProvider, gateway, records
 
 PATIENT = replace(HELLO, timeout_s=3.0)
@@ -28,10 +28,10 @@ class Mumbling(ScriptedProvider):
 
     begins: bool = False
 
-    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         self.asked.append(request)
         if self.begins:
-            yield Delta(text="Well, ")
+            yield (Delta(text="Well, "),)
         await asyncio.sleep(FOREVER_S)
         yield OK
 
@@ -67,7 +67,7 @@ async def test_a_stream_that_has_begun_may_take_all_the_time(tmp_path: Path) -> 
         assert isinstance(await anext(pieces), Opened)
         with suppress(TimeoutError):
             async with asyncio.timeout(2.0):
-                assert await anext(pieces) == Delta(text="Well, ")
+                assert await anext(pieces) == (Delta(text="Well, "),)
                 await anext(pieces)
     assert time.monotonic() - began_s >= 2.0, "nobody can take over any more, so its share does not end it"
 

@@ -26,7 +26,7 @@ from omni_app.gateway.latency import (
 )
 from omni_app.gateway.situation import snapshot_of
 from omni_app.gateway.types import ChatRequest
-from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest
+from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest
 from omni_app.registry import build_registry
 from omni_app.routing.expected import size_class
 from omni_app.routing.types import Case, Policy, SizeClass, Snapshot, Task
@@ -241,13 +241,13 @@ class Speaker(ScriptedProvider):
 
     breaks = False
 
-    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         await asyncio.sleep(0.1)
-        yield Delta(text="fi")
+        yield (Delta(text="fi"),)
         if self.breaks:
             raise ProviderFault(FaultKind.INTERRUPTED, "gone")
         await asyncio.sleep(0.2)
-        yield Delta(text="ne")
+        yield (Delta(text="ne"),)
         yield OK
 
 

@@ -12,7 +12,7 @@ from omni_app.errors import NoEligibleModel, RateLimited
 from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.situation import snapshot_of, snapshot_record
 from omni_app.gateway.types import ChatRequest
-from omni_app.providers.base import Completion, Delta, ProviderRequest
+from omni_app.providers.base import Completion, Delta, Deltas, ProviderRequest
 from omni_app.routing.types import Policy, SizeClass, Snapshot, Task, Weights
 from omni_app.storage.snapshots import SnapshotRecord
 from tests.gateway.scripted import CALLER, DOWN, FLEET, HELLO, OK, ScriptedProvider, facts, gateway, records
@@ -67,10 +67,10 @@ async def test_a_keys_own_limit_holds_beside_its_orgs(tmp_path: Path) -> None:
 class Typist(ScriptedProvider):
     """Says one word after the other, slowly."""
 
-    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         for word in ("fi", "ne"):
             await asyncio.sleep(0.03)
-            yield Delta(text=word)
+            yield (Delta(text=word),)
         yield OK
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from omni_app.gateway.types import Answer
 from omni_app.providers import anthropic_answers, openai_answers
 from omni_app.providers.base import Completion, ProviderRequest, Usage
-from omni_app.providers.gathering import Gathering, Gatherings
+from omni_app.providers.gathering import Gathering, Gatherings, deltas_of
 from omni_app.providers.transport import Reply
 from omni_app.registry import Registry
 from omni_app.registry.store import record_registry
@@ -129,10 +129,9 @@ async def test_an_old_request_costs_the_same_at_its_stored_prices_whatever_chang
 # Streams
 
 
-async def lines_of(events: Iterable[bytes]) -> AsyncIterator[bytes]:
+async def lines_of(events: Iterable[bytes]) -> AsyncIterator[list[bytes]]:
     for event in events:
-        for line in event.splitlines(keepends=True):
-            yield line
+        yield event.splitlines(keepends=True)
 
 
 def asked() -> ProviderRequest:
@@ -155,7 +154,7 @@ async def test_a_stream_of_openai_s_costs_what_the_plain_answer_does(price: Any,
     plain = openai_answers.read_completion(Reply(200, {}, json.dumps(body).encode()), asked())
     gatherings = Gatherings(asked())
     events = completion_events(body, {"stream_options": {"include_usage": True}})
-    async for _ in openai_answers.read_events(lines_of(events), gatherings):
+    async for _ in deltas_of(lines_of(events), lambda data: openai_answers.read_event(data, gatherings)):
         pass
     same_cost(price, plain, gatherings.completion())
 
@@ -173,7 +172,7 @@ async def test_a_stream_of_anthropic_s_costs_what_the_plain_answer_does(price: A
     body = {"id": "1", "model": "m", "content": content, "stop_reason": "end_turn", "usage": usage}
     plain = anthropic_answers.read_message(body, asked())
     gathering = Gathering(asked())
-    async for _ in anthropic_answers.read_events(lines_of(message_events(body)), gathering):
+    async for _ in deltas_of(lines_of(message_events(body)), anthropic_answers.EventReader(gathering).read):
         pass
     same_cost(price, plain, gathering.completion())
 

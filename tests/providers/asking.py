@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from omni_app.providers.anthropic_wire import AnthropicWire
-from omni_app.providers.base import Completion, Delta, Provider, ProviderFault, ProviderRequest, Timeouts
+from omni_app.providers.base import Completion, Delta, Deltas, Provider, ProviderFault, ProviderRequest, Timeouts
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.transport import Transport
 from omni_app.routing.types import Deployment, Message, Price, Rating, Task
@@ -93,11 +93,11 @@ async def fault_met(provider: Provider, request: ProviderRequest) -> ProviderFau
 
 async def streamed(provider: Any, request: ProviderRequest) -> tuple[list[Delta], Completion]:
     """A stream's deltas and its whole answer."""
-    stream: AsyncGenerator[Delta | Completion, None] = provider.stream(request)
+    stream: AsyncGenerator[Deltas | Completion, None] = provider.stream(request)
     pieces = [piece async for piece in stream]
     whole = pieces.pop()
     assert isinstance(whole, Completion)
-    return [piece for piece in pieces if isinstance(piece, Delta)], whole
+    return [delta for piece in pieces if isinstance(piece, tuple) for delta in piece], whole
 
 
 def within(request: ProviderRequest, **seconds: float) -> ProviderRequest:

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from omni_app.providers.base import Completion, Delta, FaultKind, Provider, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.base import (
+    Completion,
+    Delta,
+    Deltas,
+    FaultKind,
+    Provider,
+    ProviderFault,
+    ProviderRequest,
+    Usage,
+)
 from omni_app.providers.choices import complete_choices, parts_of, produced, stream_choices
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.sandbox import Sandbox
@@ -40,13 +49,13 @@ class PerChoice:
             raise ProviderFault(FaultKind.SERVER_ERROR, "broken", usage=Usage(10, 1))
         return Completion(text=f"answer {request.choice}", usage=Usage(10, 2, cached_input=4))
 
-    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         try:
-            yield Delta(text="answer ")
+            yield (Delta(text="answer "),)
             await asyncio.sleep(self.delay_s)
             if request.choice in self.faulty:
                 raise ProviderFault(FaultKind.INTERRUPTED, "cut")
-            yield Delta(text=str(request.choice))
+            yield (Delta(text=str(request.choice)),)
             yield await self.complete(request)
         finally:
             self.closed.append(request.choice)
@@ -55,7 +64,7 @@ class PerChoice:
         """Nothing to close."""
 
 
-async def pieces_of(provider: Provider, request: ProviderRequest) -> list[Delta | Completion]:
+async def pieces_of(provider: Provider, request: ProviderRequest) -> list[Deltas | Completion]:
     async with aclosing(stream_choices(provider, request)) as pieces:
         return [piece async for piece in pieces]
 
@@ -90,7 +99,7 @@ async def test_a_stream_numbers_its_pieces_and_ends_with_all_answers() -> None:
     *deltas, whole = await pieces_of(PerChoice(), ask(params=THREE))
     assert isinstance(whole, Completion) and texts(whole) == ["answer 0", "answer 1", "answer 2"]
     for number in range(3):
-        said = [one.text for one in deltas if isinstance(one, Delta) and one.choice == number]
+        said = [one.text for piece in deltas if isinstance(piece, tuple) for one in piece if one.choice == number]
         assert "".join(said) == f"answer {number}"
 
 
@@ -142,7 +151,7 @@ async def test_n_is_sent_on_where_it_is_taken(
     assert isinstance(streamed, Completion)
     assert texts(plain) == texts(streamed) == [TEXT] * 3
     assert (plain.usage.input, plain.usage.output) == (streamed.usage.input, streamed.usage.output) == tokens
-    assert {one.choice for one in deltas if isinstance(one, Delta)} == {0, 1, 2}
+    assert {one.choice for piece in deltas if isinstance(piece, tuple) for one in piece} == {0, 1, 2}
 
 
 async def test_tool_calls_of_every_choice_are_whole(transport: Transport) -> None:

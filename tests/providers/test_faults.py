@@ -349,7 +349,7 @@ def test_an_anthropic_answer_of_any_shape_is_an_answer_or_a_fault(place: tuple[A
 def test_an_openai_chunk_of_any_shape_is_read_or_a_fault(place: tuple[Any, Any], new: Any) -> None:
     gathering = Gatherings(ask())
     try:
-        with as_documented():
+        with as_documented:
             list(read_chunk(CHUNKS[0], gathering))
             list(read_chunk(changed(*place, new), gathering))
         gathering.completion()
@@ -364,7 +364,7 @@ def test_anthropic_events_of_any_shape_are_read_or_a_fault(place: tuple[int, Any
     gathering, usage, calls = Gathering(ask()), {}, {}  # type: ignore[var-annotated]
     events = [*EVENTS[:index], changed(EVENTS[index], path, new), *EVENTS[index + 1 :]]
     try:
-        with as_documented():
+        with as_documented:
             for event in events:
                 list(read_event(event, gathering, usage, calls))
         gathering.completion()

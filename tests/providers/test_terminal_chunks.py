@@ -8,10 +8,10 @@ import pytest
 from anthropic.types import RawMessageDeltaEvent
 from openai.types.chat import ChatCompletionChunk
 
-from omni_app.providers.anthropic_answers import read_events as read_anthropic
+from omni_app.providers.anthropic_answers import EventReader
 from omni_app.providers.base import Completion, ProviderFault
-from omni_app.providers.gathering import Gathering, Gatherings
-from omni_app.providers.openai_answers import read_events as read_openai
+from omni_app.providers.gathering import Gathering, Gatherings, deltas_of
+from omni_app.providers.openai_answers import read_event
 from omni_app.providers.usage import counted
 from tests.providers.asking import ask
 from tests.providers.terminal_chunks import (
@@ -26,19 +26,19 @@ from tests.providers.terminal_chunks import (
 )
 
 
-async def lines(events: Sequence[dict[str, Any]]) -> AsyncGenerator[bytes, None]:
+async def lines(events: Sequence[dict[str, Any]]) -> AsyncGenerator[list[bytes], None]:
     for event in events:
-        yield b"data: " + json.dumps(event).encode()
-        yield b""
+        yield [b"data: " + json.dumps(event).encode(), b""]
 
 
 async def whole(ending: Ending, *, anthropic: bool = False) -> Completion:
     if anthropic:
         gathering = Gathering(ask())
-        _ = [delta async for delta in read_anthropic(lines(ending.events), gathering)]
+        _ = [deltas async for deltas in deltas_of(lines(ending.events), EventReader(gathering).read)]
         return gathering.completion()
     gatherings = Gatherings(ask())
-    _ = [delta async for delta in read_openai(lines([HI, *ending.events]), gatherings)]
+    events = lines([HI, *ending.events])
+    _ = [deltas async for deltas in deltas_of(events, lambda data: read_event(data, gatherings))]
     return gatherings.completion()
 
 
