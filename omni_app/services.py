@@ -20,7 +20,6 @@ from omni_app.gateway.sessions import Sessions
 from omni_app.limits import MemoryLimiter, build_limiter
 from omni_app.limits.base import Limiter
 from omni_app.observe import families as of
-from omni_app.observe.alerts import Alerts
 from omni_app.observe.families import FAMILIES
 from omni_app.observe.metrics import Lines, Sample, exposition
 from omni_app.observe.neighbours import Neighbours
@@ -28,7 +27,6 @@ from omni_app.observe.observer import Observer, Reporter
 from omni_app.observe.process import process_samples
 from omni_app.observe.request_log import RequestLog
 from omni_app.observe.security_log import SecurityLog
-from omni_app.observe.traces import Tracer
 from omni_app.providers.base import Provider
 from omni_app.providers.catalog import build_providers
 from omni_app.providers.transport import Transport
@@ -49,6 +47,7 @@ from omni_app.storage.spool import Drainer, Spool
 from omni_app.turns import Turns
 
 if TYPE_CHECKING:
+    from omni_app.observe.alerts import Alerts
     from omni_app.registry.refresh import DailySync
 
 log = logging.getLogger(__name__)
@@ -151,7 +150,10 @@ class Services:
         self.spool.close()
         self.neighbours.close()
 
-    def _alerts(self) -> Alerts:
+    def _alerts(self) -> "Alerts":
+        """Loaded, as the tracer, where it was asked for: they bring an HTTP client of 8 MB."""
+        from omni_app.observe.alerts import Alerts
+
         secret = self.settings.alert_webhook_secret.get_secret_value()
         url, health = self.settings.alert_webhook_url, self.gateway.health
         return Alerts(url, secret, database=self.database, health=health)
@@ -320,6 +322,8 @@ def _reporters(settings: Settings) -> list[Reporter]:
     """Those that were asked for."""
     found: list[Reporter] = [RequestLog()] if settings.log_requests == "on" else []
     if settings.otel_exporter_otlp_endpoint:
+        from omni_app.observe.traces import Tracer
+
         found.append(
             Tracer(
                 settings.otel_exporter_otlp_endpoint,

@@ -11,9 +11,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from omni_app.providers.base import (
     Completion,
@@ -22,14 +20,15 @@ from omni_app.providers.base import (
     FaultKind,
     ProviderFault,
     ProviderRequest,
-    Timeouts,
     Usage,
 )
-from omni_app.providers.faults import fault_of
 from omni_app.providers.openai_answers import FINISH_REASONS, last_user_text, read_images, read_tool_calls, read_usage
 from omni_app.providers.parameters import accepted
 from omni_app.providers.transport import Transport, cleaned
 from omni_app.providers.usage import counted
+
+if TYPE_CHECKING:
+    from omni_app.providers.litellm_carrier import Carrier
 
 BY_EXCEPTION: Mapping[str, FaultKind] = {
     "ContextWindowExceededError": FaultKind.CONTEXT_LENGTH,
@@ -43,29 +42,6 @@ BY_EXCEPTION: Mapping[str, FaultKind] = {
 PICTURES = "image_url: this model takes pictures as data:image/… only; their addresses are not fetched"
 UNKNOWN = ("user", "top_logprobs")
 """Parameters that Gemini has no word for (`litellm.get_supported_openai_params`)."""
-
-
-@dataclass(slots=True)
-class Carrier(httpx.AsyncBaseTransport):
-    """Sends what LiteLLM has written, once, through our own transport. Raises `ProviderFault`, also for a refusal."""
-
-    transport: Transport
-    timeouts: Timeouts
-    answered: bool = False
-    """Whether an answer has come: what LiteLLM finds wrong after that is the answer's fault."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        headers = {name: value for name, value in request.headers.items() if name not in CONNECTION_HEADERS}
-        body = await request.aread()
-        reply = await self.transport.post(str(request.url), headers=headers, body=body, timeouts=self.timeouts)
-        if reply.status != 200:
-            raise fault_of(reply)
-        self.answered = True
-        return httpx.Response(200, headers={"Content-Type": "application/json"}, content=reply.body)
-
-
-CONNECTION_HEADERS = frozenset({"host", "connection", "accept-encoding", "content-length"})
-"""Headers that the transport writes itself."""
 
 
 @dataclass(slots=True)
@@ -117,6 +93,8 @@ class LiteLLMLane:
     async def _call(self, function: Callable[..., Any], request: ProviderRequest, **arguments: Any) -> dict[str, Any]:
         """One call of LiteLLM, once, within our deadline; its answer as plain data."""
         deployment = request.deployment
+        from omni_app.providers.litellm_carrier import Carrier
+
         carrier = Carrier(self.transport, request.timeouts)
         try:
             async with asyncio.timeout(request.timeouts.total_s), client_over(carrier) as client:
@@ -177,7 +155,7 @@ def names_a_picture(message: Mapping[str, Any]) -> bool:
 
 
 @asynccontextmanager
-async def client_over(carrier: Carrier) -> AsyncIterator[Any]:
+async def client_over(carrier: "Carrier") -> AsyncIterator[Any]:
     """LiteLLM's client for one call, without its own HTTP."""
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 

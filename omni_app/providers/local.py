@@ -12,8 +12,6 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import httpx
-
 from omni_app.providers.base import Completion, Deltas, FaultKind, ProviderFault, ProviderRequest, Timeouts
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.transport import Transport
@@ -171,6 +169,8 @@ async def _announced_port(child: asyncio.subprocess.Process) -> int:
 
 async def _ready(port: int) -> None:
     """Waits until the server has loaded the model."""
+    import httpx
+
     async with httpx.AsyncClient(trust_env=False, timeout=Timeouts().connect_s) as client:
         while True:
             try:

@@ -6,11 +6,11 @@ for one thing can never be opened as another. A sealed value is a version byte, 
 
 import os
 from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 VERSION = b"\x01"
 NONCE_BYTES = 12
@@ -27,7 +27,12 @@ class Sealer:
     """
 
     def __init__(self, secret_key: str, *, purpose: str, other_key: str = "") -> None:
-        self._ciphers = [_cipher(one, purpose) for one in (secret_key, other_key) if one]
+        self._keys, self._purpose = [one for one in (secret_key, other_key) if one], purpose
+
+    @cached_property
+    def _ciphers(self) -> "list[AESGCM]":
+        """Made when something is sealed or opened: until then no worker holds the 7 MB of the package."""
+        return [_cipher(one, self._purpose) for one in self._keys]
 
     def seal(self, text: bytes, *, about: str) -> bytes:
         """The sealed text: 29 bytes longer."""
@@ -38,6 +43,8 @@ class Sealer:
         """The text. Raises `CannotOpen`."""
         if sealed[:1] != VERSION:
             raise CannotOpen("sealed by another version")
+        from cryptography.exceptions import InvalidTag
+
         nonce, ciphertext = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
         for cipher in self._ciphers:
             with suppress(InvalidTag, ValueError):
@@ -45,5 +52,9 @@ class Sealer:
         raise CannotOpen("sealed with another key, or damaged")
 
 
-def _cipher(secret_key: str, purpose: str) -> AESGCM:
+def _cipher(secret_key: str, purpose: str) -> "AESGCM":
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     return AESGCM(HKDF(SHA256(), length=32, salt=None, info=f"omni {purpose}".encode()).derive(secret_key.encode()))
