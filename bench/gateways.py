@@ -1,24 +1,23 @@
-"""The product, a bare forwarder and LiteLLM's proxy side by side: `make bench` (ARGS="--no-peers": without the proxy).
+"""The product, a bare forwarder and other gateways side by side: `make bench` (ARGS="--no-peers": without the others).
 
-All of them stand before the same mock of a provider, which answers at once, and are asked in turn, round after round,
-so that all meet the same machine. Given are medians over the rounds. Most to be trusted is the CPU that a request
-takes: on-CPU time of the gateway's processes (`schedstat`) by requests answered. `mock.c` and `load.c` are our own
-tools, built with the system's C compiler into `build/bench`.
+All of them stand before the same mock of a provider and are asked in turn, round after round, so that all meet the same
+machine. Given are medians over the rounds. Most to be trusted is the CPU that a request takes: on-CPU time of the
+gateway's processes (`schedstat`) by requests answered. A thousand different bodies of 200 bytes to 8 kB are sent in
+turn. `mock.c` and `load.c` are our own tools, built with the system's C compiler into `build/bench`.
 """
 
 import argparse
 import json
 import os
 import platform
+import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -29,20 +28,22 @@ from typing import Any
 from sqlalchemy import create_engine, func, select
 from sqlalchemy.pool import NullPool
 
-from omni_app.serve import server_command
+from bench.peers import LITELLM, PEERS, PORTKEY, TENSORZERO, VLLM_ROUTER, PeerMissing
+from bench.targets import Target, cpu_s, listens, memory_mb, on_cpu, started
+from omni_app.serve import BUILD, server_command, server_environment
 from omni_app.settings import Settings
-from omni_app.storage.database import sync_url
+from omni_app.storage.database import sync_url, upgrade
 from omni_app.storage.tables import RequestRow
-from tests.product import ROOT, free_port, stop, unconfigured_environment, wait_until_ready
+from tests.product import ROOT, free_port, unconfigured_environment, wait_until_ready
+from tests.servers.postgres import running_postgres
 
 TOOLS = ROOT / "build" / "bench"
 SOURCES = ROOT / "bench"
 PAGE = ROOT / "docs" / "benchmarks.md"
-LITELLM = "litellm[proxy]==1.83.0"
-PROMPT = (
-    "Summarize in two sentences why a request router in front of several language models can lower the cost of an"
-    " application while keeping its answers good."
-)
+BODIES = 1_000
+SHORTEST, LONGEST = 200, 8_000
+"""Bytes of a body, about; lengths are spread evenly over their logarithm."""
+QUESTIONS = ("Summarize this in two sentences:", "What does this say about cost?", "Explain this to a newcomer:")
 PINNED = "openai/gpt-4.1-mini"
 TOKENS = 20
 """Of the mock's answer, as many pieces when it streams."""
@@ -50,21 +51,11 @@ TOKENS = 20
 
 @dataclass(frozen=True, slots=True)
 class Mock:
-    """The provider's port, and a folder for what is sent to it."""
+    """The provider's port, a folder for what is sent to it, its process."""
 
     port: int
     folder: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A gateway: where it listens, its process, and the models to ask it for by row."""
-
-    name: str
-    port: int
     process: "subprocess.Popen[bytes]"
-    key: str
-    models: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +65,8 @@ class Measured:
     requests_s: float
     p50_ms: float
     p99_ms: float
+    first_ms: float
+    """Of the first byte of the answer's body, the median."""
     cpu_us: float
     memory_mb: float
     answered: int
@@ -99,44 +92,22 @@ def build_tools() -> Path:
     return TOOLS
 
 
-def on_cpu(number: int) -> list[str]:
-    """The words that pin a command to one CPU; none where there are not two, or no `taskset`."""
-    allowed = sorted(os.sched_getaffinity(0))
-    taskset = shutil.which("taskset")
-    return [taskset, "-c", str(allowed[number])] if taskset and len(allowed) > number and len(allowed) > 1 else []
-
-
-@contextmanager
-def started(
-    command: Sequence[str | Path], *, cpu: int, folder: Path, **more: Any
-) -> "Iterator[subprocess.Popen[bytes]]":
-    """A process of its own, its output in `folder`, ended at the end."""
-    with (folder / "bench.log").open("ab") as log:
-        process = subprocess.Popen([*on_cpu(cpu), *command], stdout=log, stderr=log, cwd=ROOT, **more)
-    try:
-        yield process
-    finally:
-        stop(process)
-
-
-def _poll(url: str, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise RuntimeError(f"{url} does not answer")
-
-
 # Targets
 
 
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How the product is run. `workers` beyond one are given every CPU; `database` "" = SQLite."""
+
+    name: str = "Omni-Model Router"
+    factory: str = "omni_app.asgi:create"
+    database: str = ""
+    workers: int = 1
+
+
 @contextmanager
-def product(folder: Path, upstream_port: int) -> Iterator[tuple[Target, Settings]]:
-    """One worker of the API as `serve` starts it, but for the pages: SQLite, spool, ledger, limits, routing log."""
+def product(folder: Path, upstream_port: int, setup: Setup = Setup()) -> Iterator[tuple[Target, Settings]]:
+    """The API with its ledger, limits and routing log: one worker on SQLite unless `setup` says otherwise."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = {
         "PORT": str(free_port()),
@@ -145,16 +116,18 @@ def product(folder: Path, upstream_port: int) -> Iterator[tuple[Target, Settings
         "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream_port}/v1",
         "LOCAL_MODEL": "off",
         "RATE_LIMIT_MAX": "1000000",
+        "DATABASE_URL": setup.database,
     }
-    settings = Settings.model_validate({name.lower(): value for name, value in environment.items()})
-    whole = unconfigured_environment() | environment
+    settings = Settings.model_validate({name.lower(): value for name, value in environment.items() if value})
+    whole = unconfigured_environment() | server_environment(settings, compiled=True) | environment
     make = [sys.executable, "-m", "omni_app", "keys", "create", "--org", "bench", "--live"]
     made = subprocess.run(make, cwd=ROOT, env=whole, capture_output=True, text=True, check=True)
-    command = [*server_command(settings)[:-1], "omni_app.asgi:create"]
-    with started(command, cpu=0, folder=folder, env=whole) as process:
+    command = [*server_command(settings)[:-1], setup.factory]
+    command[command.index("--workers") + 1] = str(setup.workers)
+    with started(command, cpu=0 if setup.workers == 1 else None, folder=folder, env=whole) as process:
         wait_until_ready(f"http://127.0.0.1:{settings.port}", process, folder / "bench.log")
         models = {"pinned": PINNED, "routed": "auto"}
-        yield Target("Omni-Model Router", settings.port, process, made.stdout.split()[0], models), settings
+        yield Target(setup.name, settings.port, process, made.stdout.split()[0], models), settings
 
 
 @contextmanager
@@ -163,94 +136,22 @@ def bare(folder: Path, upstream_port: int) -> Iterator[Target]:
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     with started([sys.executable, "-m", "bench.bare", str(port), str(upstream_port)], cpu=0, folder=folder) as process:
-        _wait_for_port(port)
+        listens(port)
         yield Target("bare forwarder", port, process, "", {"pinned": "m"})
-
-
-@contextmanager
-def litellm(folder: Path, upstream_port: int, program: Path) -> Iterator[Target]:
-    """LiteLLM's proxy with one worker, without a database: it keeps no ledger."""
-    folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    entry = {"model": "openai/gpt-4.1-mini", "api_base": f"http://127.0.0.1:{upstream_port}/v1", "api_key": "sk-mock"}
-    config = {
-        "model_list": [{"model_name": "mock", "litellm_params": entry}],
-        "litellm_settings": {"num_retries": 0, "request_timeout": 30, "telemetry": False},
-        "general_settings": {"master_key": "sk-bench"},
-    }
-    (folder / "config.yaml").write_text(json.dumps(config))
-    environment = {
-        "PATH": os.environ["PATH"], "HOME": str(folder), "LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION",
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    }  # fmt: skip
-    where = ["--host", "127.0.0.1", "--port", str(port)]
-    command = [str(program), "--config", str(folder / "config.yaml"), *where, "--num_workers", "1"]
-    with started(command, cpu=0, folder=folder, env=environment) as process:
-        _poll(f"http://127.0.0.1:{port}/health/liveliness", process)
-        yield Target("LiteLLM proxy", port, process, "sk-bench", {"pinned": "mock"})
-
-
-def installed_litellm() -> Path:
-    """The proxy in an environment of its own. Raises `CalledProcessError` when it cannot be had."""
-    folder = TOOLS / "litellm"
-    program = folder / "bin" / "litellm"
-    if not program.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin" / "pip", "-q", "install", LITELLM], check=True)
-    return program
-
-
-def _wait_for_port(port: int) -> None:
-    for _ in range(100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise RuntimeError(f"nobody listens on {port}")
 
 
 # Measuring
 
 
-def cpu_s(pid: int) -> float:
-    """On-CPU seconds of a process and its children, threads and all."""
-    total = 0
-    for one in family(pid):
-        for thread in Path(f"/proc/{one}/task").iterdir():
-            with suppress(OSError):  # a thread may end meanwhile
-                total += int((thread / "schedstat").read_text().split()[0])
-    return total / 1e9
-
-
-def family(pid: int) -> list[int]:
-    """The process and its descendants."""
-    found, waiting = [], [pid]
-    while waiting:
-        one = waiting.pop()
-        found.append(one)
-        for thread in Path(f"/proc/{one}/task").iterdir():
-            with suppress(OSError):
-                waiting += map(int, (thread / "children").read_text().split())
-    return found
-
-
-def memory_mb(pid: int) -> float:
-    """Resident, of the process and its descendants."""
-    pages = sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in family(pid))
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def measure(target: Target, case: "Case", mock: Mock, *, seconds: float) -> Measured:
     """One load on one target. Latencies are of the whole answer. Raises `RuntimeError` when one answer is not 200."""
-    question = [{"role": "user", "content": PROMPT}]
-    body: dict[str, Any] = {"model": target.models[case.row], "messages": question, "max_tokens": 64}
-    if case.stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
-    file = mock.folder / "body.json"
-    file.write_text(json.dumps(body, separators=(",", ":")))
-    command = [*on_cpu(1), str(TOOLS / "load"), "-u", f"http://127.0.0.1:{target.port}/v1/chat/completions"]
+    file = mock.folder / f"bodies-{target.name}-{case.row}-{case.stream}.jsonl"
+    if not file.exists():
+        file.write_text("\n".join(bodies(target.models[case.row], stream=case.stream)))
+    command = [*on_cpu(1), str(TOOLS / "load"), "-u", f"http://127.0.0.1:{target.port}{target.path}"]
     command += ["-c", str(case.at_once), "-t", str(seconds), "-w", "0.3", "-b", str(file)]
-    command += ["-H", f"Authorization: Bearer {target.key}"] if target.key else []
+    for header in (*target.headers, *([f"Authorization: Bearer {target.key}"] if target.key else [])):
+        command += ["-H", header]
     counter(mock.port, "reset")
     before_s = cpu_s(target.process.pid)
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout)
@@ -259,9 +160,25 @@ def measure(target: Target, case: "Case", mock: Mock, *, seconds: float) -> Meas
     if wrong:
         raise RuntimeError(f"{target.name}: {wrong} of {found['issued']} went wrong: {found['firstbad']}")
     return Measured(
-        found["rps"], found["p50"], found["p99"], used_s * 1e6 / found["issued"], memory_mb(target.process.pid),
-        found["ok"], wrong, counter(mock.port, "stats")["chat"], found["issued"],
+        found["rps"], found["p50"], found["p99"], found["fb50"], used_s * 1e6 / found["issued"],
+        memory_mb(target.process.pid), found["ok"], wrong, counter(mock.port, "stats")["chat"], found["issued"],
     )  # fmt: skip
+
+
+def bodies(model: str, *, stream: bool) -> list[str]:
+    """A thousand requests, the same each time: pieces of this project's own documents, with a question before them."""
+    draws = random.Random(1)
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
+    found = []
+    for number in range(BODIES):
+        length = round(SHORTEST * (LONGEST / SHORTEST) ** draws.random())
+        start = draws.randrange(len(text) - length)
+        question = f"{QUESTIONS[number % len(QUESTIONS)]} {text[start : start + max(20, length - 150)]}"
+        body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": question}], "max_tokens": 64}
+        if stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        found.append(json.dumps(body, separators=(",", ":")))
+    return found
 
 
 def counter(port: int, what: str) -> dict[str, int]:
@@ -286,6 +203,10 @@ class Case:
 
 
 CASES = [Case(row, stream, at_once) for row in ("pinned", "routed") for stream in (False, True) for at_once in (1, 16)]
+MANY = Case("pinned", stream=False, at_once=256)
+WAYS = [Case("pinned", stream=False, at_once=16)]
+"""What the product's ways of running are compared by."""
+PACED = [Case("pinned", stream=True, at_once=1), Case("pinned", stream=True, at_once=16)]
 
 
 def rounds(
@@ -296,16 +217,16 @@ def rounds(
     for case in cases:
         for _ in range(count):
             for target in targets:
-                if case.row in target.models:
+                if case.row in target.models and (target.streams or not case.stream):
                     seen = measure(target, case, mock, seconds=seconds)
                     found.setdefault((case, target.name), []).append(seen)
     return found
 
 
-def table(found: Mapping[tuple[Case, str], Sequence[Measured]], floor: str) -> str:
+def table(found: Mapping[tuple[Case, str], Sequence[Measured]], floor: str, *, over: str = "× bare") -> str:
     """Markdown; ratios are of CPU, to the floor under the same load with the model named."""
     lines = [
-        "| | | requests/s | p50 ms | p99 ms | CPU a request, µs | × bare | memory, MB | provider calls a request |",
+        f"| | | requests/s | p50 ms | p99 ms | CPU a request, µs | {over} | memory, MB | provider calls a request |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for (case, name), seen in found.items():
@@ -330,51 +251,131 @@ def ledger_rows(settings: Settings) -> int:
     return rows
 
 
+def paced_table(found: Mapping[tuple[Case, str], Sequence[Measured]], direct: str) -> str:
+    """Markdown: what each target adds to a provider that takes its time."""
+    lines = ["| | | first token, ms more | whole answer, ms more | CPU a stream, µs |", "|---|---|---:|---:|---:|"]
+    for (case, name), seen in found.items():
+        if name != direct:
+            alone = found[case, direct]
+            first = median(one.first_ms for one in seen) - median(one.first_ms for one in alone)
+            whole = median(one.p50_ms for one in seen) - median(one.p50_ms for one in alone)
+            cpu_us = median(one.cpu_us for one in seen)
+            lines.append(f"| {case.at_once} at once | {name} | {first:.2f} | {whole:.2f} | {cpu_us:,.0f} |")
+    return "\n".join(lines)
+
+
 @contextmanager
-def mocked(folder: Path) -> Iterator[Mock]:
-    """The provider, running."""
+def mocked(folder: Path, *, paced: bool = False) -> Iterator[Mock]:
+    """The provider, running. `paced`: 20 ms to the first of a hundred tokens, and 2 ms to each further one."""
     port = free_port()
-    with started([build_tools() / "mock", "-p", str(port), "-n", str(TOKENS)], cpu=1, folder=folder):
-        _wait_for_port(port)
-        yield Mock(port, folder)
+    pace = ["-d", "20", "-n", "100", "-i", "2000"] if paced else ["-n", str(TOKENS)]
+    with started([build_tools() / "mock", "-p", str(port), *pace], cpu=1, folder=folder) as process:
+        listens(port)
+        yield Mock(port, folder, process)
 
 
-def run(arguments: argparse.Namespace, folder: Path) -> str:
-    """Measures, and gives the page's figures."""
-    notes: list[str] = []
-    with mocked(folder) as mock:
+def side_by_side(stack: ExitStack, mock: Mock, *, peers: bool, notes: list[str]) -> tuple[list[Target], Settings]:
+    """The floor, the product and the others, all started."""
+    ours, settings = stack.enter_context(product(mock.folder / "product", mock.port))
+    targets = [stack.enter_context(bare(mock.folder / "bare", mock.port)), ours]
+    for name, peer in PEERS.items() if peers else ():
+        try:
+            targets.append(stack.enter_context(peer(mock.folder / name, mock.port)))
+        except (PeerMissing, RuntimeError, OSError) as error:
+            notes.append(f"{name} could not be measured here: {error}.")
+    return targets, settings
+
+
+def at_once_table(arguments: argparse.Namespace, folder: Path, notes: list[str]) -> str:
+    """Against a provider that answers at once: what the gateways themselves take."""
+    with mocked(folder / "quick") as mock:
         with ExitStack() as stack:
-            ours, settings = stack.enter_context(product(folder / "product", mock.port))
-            targets = [stack.enter_context(bare(folder / "bare", mock.port)), ours]
-            if arguments.peers:
-                try:
-                    targets.append(stack.enter_context(litellm(folder / "litellm", mock.port, installed_litellm())))
-                except (subprocess.CalledProcessError, RuntimeError, OSError) as error:
-                    notes.append(f"LiteLLM's proxy could not be started here: {type(error).__name__}.")
+            targets, settings = side_by_side(stack, mock, peers=arguments.peers, notes=notes)
             warm = rounds(targets, CASES[:4:3], mock, count=1, seconds=1)
             found = rounds(targets, CASES, mock, count=arguments.rounds, seconds=arguments.seconds)
-        ours_seen = [one for (_, name), seen in [*warm.items(), *found.items()] for one in seen if name == ours.name]
+            found |= rounds(targets[:2], [MANY], mock, count=arguments.rounds, seconds=arguments.seconds)
+        ours = targets[1].name
+        ours_seen = [one for (_, name), seen in [*warm.items(), *found.items()] for one in seen if name == ours]
         issued = sum(one.issued for one in ours_seen)
         notes.append(f"The product's ledger has {ledger_rows(settings):,} rows for {issued:,} requests issued.")
-    return "\n\n".join([table(found, targets[0].name), " ".join(notes)])
+    return table(found, targets[0].name)
 
 
-def page(figures: str, command: str) -> str:
+def paced(arguments: argparse.Namespace, folder: Path, notes: list[str]) -> str:
+    """Against a provider that writes token by token: what is added to it."""
+    with mocked(folder / "paced", paced=True) as mock, ExitStack() as stack:
+        targets, _ = side_by_side(stack, mock, peers=arguments.peers, notes=notes)
+        direct = Target("direct", mock.port, mock.process, "", {"pinned": "m"})
+        streaming = [direct, *(one for one in targets if one.streams)]
+        rounds(streaming, PACED[:1], mock, count=1, seconds=1)
+        found = rounds(streaming, PACED, mock, count=arguments.rounds, seconds=max(2.5, arguments.seconds))
+    return paced_table(found, direct.name)
+
+
+def ways(arguments: argparse.Namespace, folder: Path, notes: list[str]) -> str:
+    """The product alone, run in different ways, each one compared with the first."""
+    setups = [Setup("the API alone, SQLite")]
+    if BUILD.is_dir():
+        setups.append(Setup("with the pages (`make run`), SQLite", factory="omni_app.omni_app:app"))
+    with mocked(folder / "ways") as mock, running_postgres() as postgres, ExitStack() as stack:
+        for workers in (1, 2):
+            url = postgres.create(f"bench{workers}")
+            upgrade(url)
+            name = f"the API alone, Postgres, {workers} worker{'s' if workers > 1 else ''}"
+            setups.append(Setup(name, database=url, workers=workers))
+        started_ones = [
+            stack.enter_context(product(mock.folder / str(number), mock.port, setup))[0]
+            for number, setup in enumerate(setups)
+        ]
+        rounds(started_ones, WAYS, mock, count=1, seconds=1)
+        found = rounds(started_ones, WAYS, mock, count=arguments.rounds, seconds=arguments.seconds)
+    if len(setups) < 4:
+        notes.append("The way with the pages needs them built (`python -m omni_app build`).")
+    return table(found, setups[0].name, over="× first")
+
+
+def run(arguments: argparse.Namespace, folder: Path) -> Sequence[str]:
+    """Measures, and gives the page's tables, and its notes."""
+    notes: list[str] = []
+    tables = [part(arguments, folder, notes) for part in (at_once_table, paced, ways)]
+    return [*tables, " ".join(dict.fromkeys(notes))]
+
+
+def page(parts: Sequence[str], command: str) -> str:
     """`docs/benchmarks.md`."""
     names = ("granian", "uvloop", "httptools")
     versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)])
+    others = ", ".join((LITELLM[0].replace("[proxy]", ""), VLLM_ROUTER, TENSORZERO, PORTKEY))
+    quick, slow, running, notes = parts
     return f"""# Benchmarks
 
 Written by `{command}` (`make bench`) on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} CPUs ({platform.machine()}),
-{versions}; the peer: {LITELLM.replace("[proxy]", "")}. The gateway has one CPU; provider and load share the other one.
+{versions}; the others: {others}. Each gateway has one CPU; provider and load share the other one.
 
-A mock of a provider answers at once with {TOKENS} tokens, so that what is seen is the gateway's own. The *bare
-forwarder* is the floor in CPython: it hands bytes on and does nothing else (`bench/bare.py`). The product keeps its
-ledger, limits and routing log meanwhile, on SQLite; LiteLLM's proxy runs without a database. Rounds are interleaved,
-the figures are medians. Machines differ: compare the column *× bare*, the CPU a request takes to that of the floor
-under the same load. `auto` is where the product detects the task and chooses; the others have nothing like it.
+A mock of a provider answers with {TOKENS} tokens at once, so that what is seen is the gateway's own. {BODIES:,}
+different bodies of {SHORTEST} bytes to {LONGEST // 1000} kB are sent in turn. The *bare forwarder* is the floor in
+CPython: it hands bytes on and does nothing else (`bench/bare.py`). The product checks keys and limits, detects the
+task, prices, and keeps its ledger and routing log meanwhile, on SQLite; the others keep no log and no database, and but
+for LiteLLM's proxy check no key. Rounds are interleaved, the figures are medians. Machines differ: compare the column
+*× bare*, the CPU a request takes to that of the floor under the same load. `auto` is where the product detects the task
+and chooses; the others have nothing like it.
 
-{figures}
+{quick}
+
+## Streams of a provider that takes its time
+
+20 ms to the first of 100 tokens, then one each 2 ms: what is added to asking the provider directly.
+
+{slow}
+
+## Ways to run it
+
+The same requests, 16 at once, model named. Two workers have both CPUs, which they share with provider and load: their
+CPU a request is what can be compared, not their requests a second.
+
+{running}
+
+{notes}
 """
 
 
