@@ -61,7 +61,7 @@ soak: install-dev ## Everything at once for a long time, and whether anything gr
 first-token: install-dev ## The time to first token that is added to a provider's own (ARGS=requests, 200)
 	@$(PYTHON_ENV) -m conformance.first_token $(ARGS)
 
-bench: install-dev ## The product, a bare forwarder and LiteLLM's proxy side by side, into docs/benchmarks.md (ARGS="--no-peers")
+bench: install-dev ## The product, a bare forwarder and other gateways side by side, into docs/benchmarks.md (ARGS="--no-peers")
 	@$(PYTHON_ENV) -m bench.gateways $(ARGS)
 
 bench-pages: install ## Query times of the pages over many ledger rows (ROWS=1000000)
