@@ -13,7 +13,7 @@ from sqlmodel import col
 from omni_app.registry.rows import price_of
 from omni_app.registry.sync import DROPPED, HELD
 from omni_app.routing.cost import TokenSums, actual_cost
-from omni_app.storage.rollups import start_of
+from omni_app.storage.rollups import WIDE, start_of
 from omni_app.storage.tables import ModelChange, UsageRollup
 
 MONTH = timedelta(days=30)
@@ -91,7 +91,7 @@ async def _used(
     summed = (table.tokens_input, table.tokens_output, table.text_cached, table.text_written)
     query: Any = select(col(table.org_id), col(table.model), *(func.sum(column) for column in summed)).where(
         col(table.key_kind) == "live",
-        col(table.grain) == "day",
+        col(table.grain) == WIDE["day"],
         col(table.starts_at) >= start_of(now - MONTH, "day"),
         col(table.model).in_(models),
     )

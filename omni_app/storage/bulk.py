@@ -1,38 +1,63 @@
 """Many rows with one prepared text: what the drainer writes every request with.
 
-SQLAlchemy makes each statement, and the conversion of each column's values, once. Then a batch costs what the driver
-takes for it: to build a statement of thirty columns anew took longer than to insert twenty rows
-(docs/decisions/0033-ledger-in-bulk.md).
+SQLAlchemy makes each statement, and the conversion of each column's values, once: to build a statement of thirty
+columns anew took longer than to insert twenty rows (docs/decisions/0033-ledger-in-bulk.md). SQLite's driver then takes
+a tuple for each row. Postgres takes the whole batch as one JSON text and makes the rows of it itself, in one statement
+(docs/decisions/0051-drain.md).
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Dialect, Table
+import orjson
+from sqlalchemy import Dialect, Table, bindparam, cast, column, func, select
+from sqlalchemy import Text as TextType
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel
 
 Row = Mapping[str, Any]
 Convert = Callable[[Any], Any]
+ROWS = "rows"
+"""The one parameter of a statement for Postgres."""
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
-    """An insertion as its driver takes it: the text, and each column's name and conversion (None: as it is)."""
+class Tuples:
+    """An insertion as SQLite's driver takes it: the text, the columns in order, and which values are converted."""
 
     text: str
-    columns: tuple[tuple[str, Convert | None], ...]
-    by_name: bool
-    """Whether the driver takes values by their names."""
+    names: tuple[str, ...]
+    converted: tuple[tuple[int, Convert], ...]
 
-    def values(self, row: Row) -> Any:
-        """One row's values."""
-        if self.by_name:
-            return {name: row[name] if convert is None else convert(row[name]) for name, convert in self.columns}
-        return tuple([row[name] if convert is None else convert(row[name]) for name, convert in self.columns])
+    def parameters(self, rows: Sequence[Row]) -> Any:
+        """The rows' values."""
+        pick = itemgetter(*self.names)
+        found = [list(pick(row)) for row in rows]
+        for place, convert in self.converted:
+            known: dict[int, Any] = {}  # by identity: an org's id and an hour's start are one object in many rows
+            for values in found:
+                value = values[place]
+                done = known.get(id(value), known)
+                values[place] = known.setdefault(id(value), convert(value)) if done is known else done
+        return [tuple(values) for values in found]
+
+
+@dataclass(frozen=True, slots=True)
+class OneText:
+    """An insertion as Postgres takes it: all rows in one JSON text."""
+
+    text: str
+
+    def parameters(self, rows: Sequence[Row]) -> Any:
+        """Raises `OverflowError` for a number that no column holds."""
+        try:
+            return {ROWS: orjson.dumps(rows).decode()}
+        except orjson.JSONEncodeError as error:
+            raise OverflowError(str(error)) from error
 
 
 async def insert_new(session: AsyncSession, table: type[SQLModel], rows: Sequence[Row]) -> int:
@@ -52,26 +77,41 @@ async def _execute(session: AsyncSession, table: type[SQLModel], rows: Sequence[
         return 0
     connection = await session.connection()
     statement = _statement(table, connection.dialect, tuple(rows[0]), added)
-    done = await connection.exec_driver_sql(statement.text, [statement.values(row) for row in rows])
+    done = await connection.exec_driver_sql(statement.text, statement.parameters(rows))
     return done.rowcount
 
 
 @lru_cache(maxsize=64)
-def _statement(table: type[SQLModel], dialect: Dialect, names: tuple[str, ...], added: tuple[str, ...]) -> Statement:
+def _statement(
+    table: type[SQLModel], dialect: Dialect, names: tuple[str, ...], added: tuple[str, ...]
+) -> Tuples | OneText:
     target: Table = table.__table__  # type: ignore[attr-defined]
-    new = (postgresql.insert if dialect.name == "postgresql" else sqlite.insert)(target)
-    if added:
-        keys = [column.name for column in target.primary_key]
-        changes = {name: target.c[name] + new.excluded[name] for name in added}
-        new = new.on_conflict_do_update(index_elements=keys, set_=changes)
-    else:
-        new = new.on_conflict_do_nothing()
-    compiled = new.compile(dialect=dialect, column_keys=list(names))
-    positions = compiled.positiontup if compiled.positional else None
-    columns = tuple((name, _conversion(target, name, dialect)) for name in positions or names)
-    if set(compiled.params) != set(names):
-        raise TypeError(f"rows of {target.name} must name every column that has a default: {set(compiled.params)}")
-    return Statement(str(compiled), columns, by_name=positions is None)
+    lacking = {one.name for one in target.columns if one.default is not None} - set(names)
+    if lacking:
+        raise TypeError(f"rows of {target.name} must name every column that has a default: {lacking}")
+    if dialect.name == "postgresql":
+        from_text = postgresql.insert(target).from_select(list(names), _rows_of_text(target, names))
+        return OneText(str(_on_conflict(from_text, target, added).compile(dialect=dialect)))
+    compiled = _on_conflict(sqlite.insert(target), target, added).compile(dialect=dialect, column_keys=list(names))
+    order = tuple(compiled.positiontup or ())
+    conversions = ((place, _conversion(target, name, dialect)) for place, name in enumerate(order))
+    return Tuples(str(compiled), order, tuple((place, convert) for place, convert in conversions if convert))
+
+
+def _on_conflict(new: Any, target: Table, added: tuple[str, ...]) -> Any:
+    """A row that is there stays as it is, or the sums are added to its own."""
+    if not added:
+        return new.on_conflict_do_nothing()
+    changes = {name: target.c[name] + new.excluded[name] for name in added}
+    return new.on_conflict_do_update(index_elements=[one.name for one in target.primary_key], set_=changes)
+
+
+def _rows_of_text(target: Table, names: tuple[str, ...]) -> Any:
+    """What Postgres reads the JSON text as: each name with its column's type."""
+    columns = [column(name, target.c[name].type) for name in names]
+    given = func.json_to_recordset(cast(bindparam(ROWS, type_=TextType()), postgresql.JSON))
+    rows = given.table_valued(*columns, name="given").render_derived(with_types=True)
+    return select(*(rows.c[name] for name in names))
 
 
 def _conversion(table: Table, name: str, dialect: Dialect) -> Convert | None:

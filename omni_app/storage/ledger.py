@@ -3,7 +3,7 @@
 Sums are in `omni_app.storage.reports`. Money is integer pico-dollars; a saving is always `premium_cost - cost`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter, itemgetter
@@ -144,9 +144,15 @@ async def _insert_requests(session: AsyncSession, records: Sequence[RequestRecor
     return {row.request_id for row in await session.execute(query) if row.id == rows[row.request_id]["id"]}
 
 
+PICK: dict[type[Any], Callable[[Any], tuple[Any, ...]]] = {
+    kind: attrgetter(*kind.__slots__) for kind in (AttemptRecord, RequestRecord, RoutingRecord, SnapshotRecord)
+}
+
+
 def _values(record: AttemptRecord | RequestRecord | RoutingRecord | SnapshotRecord) -> dict[str, Any]:
     """The record's fields by name. Shallow on purpose: `asdict` copies every nested value, and rows are many."""
-    return {name: getattr(record, name) for name in record.__slots__}
+    kind = type(record)
+    return dict(zip(kind.__slots__, PICK[kind](record), strict=True))
 
 
 def _request_values(record: RequestRecord) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    FromClause,
     Select,
     SQLColumnExpression,
     Subquery,
@@ -29,11 +30,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.routing.cost import TokenSums
-from omni_app.storage.rollups import SUMS, bucket_latency_ms, latency_bucket, start_of
+from omni_app.storage.rollups import GRAINS, SUMS, WIDE, bucket_latency_ms, latency_bucket, start_of
 from omni_app.storage.tables import ApiKeyRow, LatencyRollup, RequestRow, UsageRollup
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 DIMENSIONS = ("model", "provider", "task", "key_id", "premium_model")
+WIDE_DIMENSIONS = ("model", "provider", "premium_model")
+"""Those that wide cells tell apart."""
 EXACT_UP_TO = 2_000
 """Percentiles of so few answered requests are read from the rows; of more, from buckets, within 2 %."""
 NO_MODEL = "none"
@@ -77,10 +80,11 @@ def ceiling(instant: datetime, grain: str) -> datetime:
     return begun if begun == instant else begun + (HOUR if grain == "hour" else DAY)
 
 
-def cells(scope: Scope, *, rows_only: bool = False, finest: str = "day") -> Subquery:
+def cells(scope: Scope, *, rows_only: bool = False, finest: str = "day", wide: bool = False) -> Subquery:
     """What all figures add up: `at`, the dimensions, and the sums of `rollups.SUMS`.
 
-    `finest`: no cell is wider than this; `rows_only` reads the rows alone, for buckets of minutes.
+    `finest`: no cell is longer than this; `rows_only` reads the rows alone, for buckets of minutes; `wide`: the cells
+    of all keys and tasks together, for figures that tell neither apart.
     """
     rows, hours, days = scope.pieces()
     if rows_only:
@@ -88,8 +92,9 @@ def cells(scope: Scope, *, rows_only: bool = False, finest: str = "day") -> Subq
     if finest == "hour" and days[0] < days[1]:
         hours, days = [*hours, days], (days[1], days[1])
     # One part for each range: several ranges in one condition would keep the indexes from being used.
-    parts = [_rows(scope, span) for span in rows] + [_rolled(scope, "hour", span) for span in hours]
-    parts += [_rolled(scope, "day", span) for span in kept([days])]
+    hourly, daily = (WIDE[grain] if wide else grain for grain in GRAINS)
+    parts = [_rows(scope, span) for span in rows] + [_rolled(scope, hourly, span) for span in hours]
+    parts += [_rolled(scope, daily, span) for span in kept([days])]
     return union_all(*(parts or [_rows(scope, (scope.start, scope.start))])).subquery("cells")
 
 
@@ -279,15 +284,15 @@ class UsageReport:
 
 async def usage(session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str) -> UsageReport:
     """The figures of `GET /v1/usage` and of the pages: `mode` is `live` or `test`."""
-    added = cells(Scope(org_id, mode, start, end))
+    scope = Scope(org_id, mode, start, end)
+    wide, fine = cells(scope, wide=True), cells(scope).alias("fine")
     by = await _grouped(
         session,
-        added,
         {
-            "model": dimension(added, "model"),
-            "task": added.c.task,
-            "day": time_bucket(session, added.c.at, "day"),
-            "baseline": baseline_and_model(added),
+            "model": (wide, dimension(wide, "model")),
+            "task": (fine, fine.c.task),
+            "day": (wide, time_bucket(session, wide.c.at, "day")),
+            "baseline": (wide, baseline_and_model(wide)),
         },
     )
     return UsageReport(
@@ -304,7 +309,7 @@ BETWEEN = " "
 """Stands in no model's id."""
 
 
-def baseline_and_model(added: Subquery) -> SQLColumnExpression[str]:
+def baseline_and_model(added: FromClause) -> SQLColumnExpression[str]:
     """Two dimensions as one key: what is compared with, and who answered."""
     both: ColumnElement[str] = added.c.premium_model.concat(BETWEEN).concat(added.c.model)
     return both
@@ -326,8 +331,8 @@ async def series(
 ) -> list[UsageGroup]:
     """Cost over time: one group per `minute`, `hour`, `day` or `month` (UTC) that has requests, oldest first."""
     scope = Scope(org_id, mode, start, end)
-    added = cells(scope, rows_only=bucket == "minute", finest="hour" if bucket == "hour" else "day")
-    return _in_order((await _grouped(session, added, {"time": time_bucket(session, added.c.at, bucket)}))["time"])
+    added = cells(scope, rows_only=bucket == "minute", finest="hour" if bucket == "hour" else "day", wide=True)
+    return _in_order((await _grouped(session, {"time": (added, time_bucket(session, added.c.at, bucket))}))["time"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +352,8 @@ async def lines(
     A key is told by its name; one that is gone, by its id.
     """
     scope = Scope(org_id, mode, start, end)
-    added = cells(scope, rows_only=bucket == "minute", finest="hour" if bucket == "hour" else "day")
+    wide, finest = by in WIDE_DIMENSIONS, "hour" if bucket == "hour" else "day"
+    added = cells(scope, rows_only=bucket == "minute", finest=finest, wide=wide)
     name: SQLColumnExpression[str] = added.c.key_id if by == "key" else dimension(added, by)
     # The labels differ from the cells' own columns: else GROUP BY would take those.
     starts = time_bucket(session, added.c.at, bucket).label("starts")
@@ -385,30 +391,30 @@ def time_bucket(session: AsyncSession, instant: SQLColumnExpression[datetime], b
     return func.strftime(for_sqlite, instant)
 
 
-def dimension(added: Subquery, name: str) -> SQLColumnExpression[str]:
+def dimension(added: FromClause, name: str) -> SQLColumnExpression[str]:
     """A dimension as breakdowns name it: requests that no model answered have a name of their own."""
     column: ColumnElement[str] = added.c[name]
     return case((column == "", NO_MODEL), else_=column) if name in ("model", "provider") else column
 
 
 async def _grouped(
-    session: AsyncSession, added: Subquery, keys: Mapping[str, SQLColumnExpression[str]]
+    session: AsyncSession, keys: Mapping[str, tuple[FromClause, SQLColumnExpression[str]]]
 ) -> dict[str, list[UsageGroup]]:
-    """Breakdown -> exact sums per value of its key.
+    """Breakdown -> exact sums per value of its key, over the cells beside it.
 
     All breakdowns are one statement, so that they see the same rows while others are being written.
     """
     found: dict[str, list[UsageGroup]] = {name: [] for name in keys}
     parts: list[Any] = [
         select(literal(name).label("breakdown"), key.label("key"), *_sums(added)).group_by("key")
-        for name, key in keys.items()
+        for name, (added, key) in keys.items()
     ]
     for name, key, *figures in await session.execute(union_all(*parts)):
         found[name].append(_group(key, figures))
     return found
 
 
-def _sums(added: Subquery) -> list[ColumnElement[int]]:
+def _sums(added: FromClause) -> list[ColumnElement[int]]:
     return [func.sum(added.c[name]) for name in SUMS]
 
 
@@ -487,11 +493,13 @@ class Totals:
 
 async def totals(session: AsyncSession, *, org_id: UUID, start: datetime, end: datetime, mode: str) -> Totals:
     """The Overview's figures: the same cells and sums as `usage`. At most four statements."""
-    added = cells(Scope(org_id, mode, start, end))
-    groups = _by_baseline((await _grouped(session, added, {"baseline": baseline_and_model(added)}))["baseline"])
+    scope = Scope(org_id, mode, start, end)
+    added = cells(scope, wide=True)
+    groups = _by_baseline((await _grouped(session, {"baseline": (added, baseline_and_model(added))}))["baseline"])
     names = ("requests", "successful", "cost", "premium_cost", "rescued", "simulated", "markup")
     sums = {name: sum(getattr(group, name) for group in groups) for name in names}
-    p50, p95 = await latency_percentiles(session, org_id=org_id, start=start, end=end, mode=mode)
+    counts = await _latencies(session, scope, answered=sums["successful"], apart=False)
+    p50, p95 = percentiles(_together(counts.values()), (0.5, 0.95))
     return Totals(**sums, p50_ms=p50, p95_ms=p95, by_baseline=groups)
 
 
@@ -509,9 +517,9 @@ async def model_report(
 ) -> list[ModelFigures]:
     """What each model was used for, the dearest first. At most four statements."""
     scope = Scope(org_id, mode, start, end)
-    added = cells(scope)
-    groups = (await _grouped(session, added, {"model": dimension(added, "model")}))["model"]
-    counts = await _latencies(session, scope)
+    added = cells(scope, wide=True)
+    groups = (await _grouped(session, {"model": (added, dimension(added, "model"))}))["model"]
+    counts = await _latencies(session, scope, answered=sum(group.successful for group in groups))
     figures = []
     for group in _dearest_first(groups):
         p50, p95 = percentiles(counts.get(group.key, {}), (0.5, 0.95))
@@ -533,7 +541,7 @@ async def latency_percentiles(
 
     Exact for up to `EXACT_UP_TO` answered requests in a range, else within 2 %.
     """
-    counts = await _latencies(session, Scope(org_id, mode, start, end), model=model)
+    counts = await _latencies(session, Scope(org_id, mode, start, end), model=model, apart=False)
     return percentiles(_together(counts.values()), shares)
 
 
@@ -541,16 +549,22 @@ Counts = Mapping[float, int]
 """Latency in ms -> how many answered requests had it."""
 
 
-async def _latencies(session: AsyncSession, scope: Scope, *, model: str | None = None) -> dict[str, Counts]:
-    """Model -> its latencies: of the rows when they are few, else of the roll-ups' buckets and the broken hours."""
-    exact = await _latencies_of_rows(session, scope, model=model, most=EXACT_UP_TO)
-    if exact is not None:
-        return exact
+async def _latencies(
+    session: AsyncSession, scope: Scope, *, model: str | None = None, answered: int | None = None, apart: bool = True
+) -> dict[str, Counts]:
+    """Model -> its latencies: of the rows when they are few, else of the roll-ups' buckets and the broken hours.
+
+    `answered`: how many there are, where that is known; `apart`: whether models matter, else they may be together.
+    """
+    if answered is None or answered <= EXACT_UP_TO:
+        exact = await _latencies_of_rows(session, scope, model=model, most=EXACT_UP_TO)
+        if exact is not None:
+            return exact
     found: dict[str, dict[float, int]] = {}
-    for name, bucket, answered in await _latency_buckets(session, scope, model=model):
+    for name, bucket, count in await _latency_buckets(session, scope, model=model, apart=apart):
         latency_ms = bucket_latency_ms(bucket)
         counts = found.setdefault(name, {})
-        counts[latency_ms] = counts.get(latency_ms, 0) + int(answered)
+        counts[latency_ms] = counts.get(latency_ms, 0) + int(count)
     return dict(found)
 
 
@@ -572,8 +586,11 @@ async def _latencies_of_rows(
     return dict(found)
 
 
-async def _latency_buckets(session: AsyncSession, scope: Scope, *, model: str | None) -> Sequence[tuple[str, int, int]]:
+async def _latency_buckets(
+    session: AsyncSession, scope: Scope, *, model: str | None, apart: bool
+) -> Sequence[tuple[str, int, int]]:
     """Model, bucket, answered requests: of the roll-ups for whole hours and days, of the rows for the broken hours."""
+    hourly, daily = (grain if apart or model is not None else WIDE[grain] for grain in GRAINS)
     rows, hours, days = scope.pieces()
     table = LatencyRollup
     parts = [
@@ -584,7 +601,7 @@ async def _latency_buckets(session: AsyncSession, scope: Scope, *, model: str | 
             within(col(table.starts_at), span),
             *_of_model(table, model),
         )
-        for grain, spans in (("hour", hours), ("day", kept([days])))
+        for grain, spans in ((hourly, hours), (daily, kept([days])))
         for span in spans
     ]
     found: list[tuple[str, int, int]] = []

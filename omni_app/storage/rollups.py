@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from math import log
 from operator import add, attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from omni_app.storage.ledger import RequestRecord
 
 GRAINS = ("hour", "day")
+WIDE = {"hour": "hall", "day": "dall"}
+"""Grain -> the same over all keys and tasks (of latencies: over all models): what most pages ask for is in a few cells,
+however many keys an org has."""
+NO_KEY, NO_TASK, NO_MODEL = UUID(int=0), "", ""
+"""What stands in a wide cell in their place."""
 BUCKET_BASE = 1.04
 """A latency is told by its bucket's middle: at most 2 % away from the truth."""
 TEXT_SUMS = ("text_input", "text_cached", "text_written", "text_output", "text_premium_cost")
@@ -77,7 +83,7 @@ def usage_cells(records: "Iterable[RequestRecord]") -> list[dict[str, Any]]:
     for record in records:
         key = (start_of(record.created_at, "hour"), *usage_names(record))
         _add_to(sums, key, _sums_of(record))
-    return _cells(sums, USAGE_NAMES, SUMS)
+    return _cells(sums, USAGE_NAMES, SUMS, widened={"key_id": NO_KEY, "task": NO_TASK})
 
 
 def latency_cells(records: "Iterable[RequestRecord]") -> list[dict[str, Any]]:
@@ -88,7 +94,7 @@ def latency_cells(records: "Iterable[RequestRecord]") -> list[dict[str, Any]]:
             hour = start_of(record.created_at, "hour")
             bucket = latency_bucket(record.latency_ms)
             _add_to(sums, (hour, record.org_id, record.key_kind, record.model, bucket), (1,))
-    return _cells(sums, LATENCY_NAMES, ("answered",))
+    return _cells(sums, LATENCY_NAMES, ("answered",), widened={"model": NO_MODEL})
 
 
 def _add_to(sums: dict[Key, list[int]], key: Key, more: Sequence[int]) -> None:
@@ -96,19 +102,38 @@ def _add_to(sums: dict[Key, list[int]], key: Key, more: Sequence[int]) -> None:
     sums[key] = list(more) if held is None else list(map(add, held, more))
 
 
-def _cells(hours: Mapping[Key, Sequence[int]], names: Sequence[str], summed: Sequence[str]) -> list[dict[str, Any]]:
-    """The sums by hour, and by day, as rows."""
+def _cells(
+    hours: dict[Key, list[int]], names: Sequence[str], summed: Sequence[str], *, widened: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The sums by hour and by day, for each of the names and wide, as rows."""
+    grains = {"hour": hours, WIDE["hour"]: _widened(hours, names, widened)}
+    grains |= {"day": _by_day(grains["hour"]), WIDE["day"]: _by_day(grains[WIDE["hour"]])}
+    columns = ("grain", "starts_at", *names, *summed)
+    cells = [
+        dict(zip(columns, (grain, *key, *sums), strict=True))
+        for grain, of_grain in grains.items()
+        for key, sums in of_grain.items()
+    ]
+    return sorted(cells, key=itemgetter("org_id", "key_kind", "grain", "starts_at", *names))
+
+
+def _widened(cells: Mapping[Key, list[int]], names: Sequence[str], widened: Mapping[str, Any]) -> dict[Key, list[int]]:
+    """The cells added up over some of their names."""
+    places = [(1 + names.index(name), value) for name, value in widened.items()]
+    wide: dict[Key, list[int]] = {}
+    for key, sums in cells.items():
+        parts = list(key)
+        for place, value in places:
+            parts[place] = value
+        _add_to(wide, tuple(parts), sums)
+    return wide
+
+
+def _by_day(hours: Mapping[Key, list[int]]) -> dict[Key, list[int]]:
     days: dict[Key, list[int]] = {}
     for (hour, *rest), sums in hours.items():
         _add_to(days, (hour.replace(hour=0), *rest), sums)
-    cells = [
-        {"grain": grain, "starts_at": start}
-        | dict(zip(names, rest, strict=True))
-        | dict(zip(summed, sums, strict=True))
-        for grain, of_grain in zip(GRAINS, (hours, days), strict=True)
-        for (start, *rest), sums in of_grain.items()
-    ]
-    return sorted(cells, key=itemgetter("org_id", "key_kind", "grain", "starts_at", *names))
+    return days
 
 
 def _sums_of(record: "RequestRecord") -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -41,6 +42,11 @@ log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 8_000_000
 BATCH_LINES = 1_000
+MOST_LINES = 8_000
+"""A batch grows up to this while the database takes it quickly: its roll-ups, which are many for few rows, are then
+added once for all of them."""
+QUICK_S, SLOW_S = 1.0, 3.0
+"""A batch that took less is followed by a larger one, one that took more by a smaller one."""
 SYNC_S = 0.05
 GATHER_S = 0.02
 """The drainer waits this long at the least after the first new line, so that a burst becomes one batch, and"""
@@ -131,10 +137,14 @@ def decode(line: bytes) -> Fact | None:
         return None
 
 
+_uuid = lru_cache(maxsize=4_096)(UUID)
+"""Rows of an org share the object: it is made once, and equal to itself without a look at its bytes."""
+
+
 def _fact(name: str, values: dict[str, Any]) -> Fact:
     for key in ("org_id", "key_id"):
         if key in values:
-            values[key] = UUID(values[key])
+            values[key] = _uuid(values[key])
     values["created_at"] = datetime.fromisoformat(values["created_at"])
     if values.get("routing"):
         values["routing"] = RoutingRecord(**values["routing"])
@@ -205,13 +215,13 @@ class Spool:
         self._append(line)
         self._remember((line,), (snapshot,))
 
-    def fresh(self, path: Path, offset: int) -> tuple[list[Fact], int]:
-        """Up to a batch of facts whose lines follow each other from the offset on, and the offset after them."""
+    def fresh(self, path: Path, offset: int, *, most: int = BATCH_LINES) -> tuple[list[Fact], int]:
+        """Up to `most` facts whose lines follow each other from the offset on, and the offset after them."""
         fresh, end = self._fresh, offset
         facts: list[Fact] = []
         while fresh and fresh[0].path == path and fresh[0].start < offset:
             fresh.popleft()
-        while fresh and fresh[0].path == path and fresh[0].start == end and len(facts) < BATCH_LINES:
+        while fresh and fresh[0].path == path and fresh[0].start == end and len(facts) < most:
             one = fresh.popleft()
             facts.append(one.fact)
             end = one.end
@@ -364,8 +374,8 @@ class _Reader:
     offset: int = 0
     open: set[str] = field(default_factory=set)
 
-    def next_lines(self, size: int | None) -> tuple[list[bytes], int]:
-        """Up to a batch of whole lines from the offset, and the offset after them.
+    def next_lines(self, size: int | None, most: int) -> tuple[list[bytes], int]:
+        """Up to `most` whole lines from the offset, and the offset after them.
 
         `size`: as far as a segment is written that still grows. None for one that does not, up to its zeros.
         """
@@ -373,7 +383,7 @@ class _Reader:
         with self.path.open("rb") as file:
             file.seek(self.offset)
             end = self.offset
-            while len(lines) < BATCH_LINES and (size is None or end < size):
+            while len(lines) < most and (size is None or end < size):
                 line = file.readline()
                 if not line.endswith(b"\n"):
                     break
@@ -402,6 +412,7 @@ class Drainer:
         self.damaged_lines = 0
         self.drained_requests = 0
         self._behind_since_s: float | None = None
+        self._most = BATCH_LINES
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until it is to stop: first what dead processes left, then this one's lines as they come.
@@ -488,7 +499,7 @@ class Drainer:
 
     async def _drain(self, reader: _Reader, admissions: dict[str, Admission] | None = None) -> None:
         while True:
-            facts, end = self._spool.fresh(reader.path, reader.offset)
+            facts, end = self._spool.fresh(reader.path, reader.offset, most=self._most)
             damaged: list[bytes] = []
             if not facts:
                 facts, damaged, end = await self._read(reader)
@@ -508,7 +519,7 @@ class Drainer:
         size = self._spool.size if reader.path == self._spool.current else None
         if size == reader.offset:
             return [], [], size
-        lines, end = await asyncio.to_thread(reader.next_lines, size)
+        lines, end = await asyncio.to_thread(reader.next_lines, size, self._most)
         decoded = [(line, decode(line)) for line in lines if line.strip()]
         return [fact for _, fact in decoded if fact], [line for line, fact in decoded if fact is None], end
 
@@ -516,14 +527,23 @@ class Drainer:
         kept = [fact for fact in facts if not isinstance(fact, Admission)]
         if not kept:
             return
+        began_s = time.monotonic()
         try:
             await self._insert_batch(kept)
         except (*DATABASE_ERRORS, OverflowError) as error:
+            self._most = BATCH_LINES
             if not _is_poison(error):
                 raise
             for fact in kept:
                 await self._insert_alone(fact)
+        self._size_batches(time.monotonic() - began_s)
         self.drained_requests += sum(isinstance(fact, RequestRecord) for fact in kept)
+
+    def _size_batches(self, took_s: float) -> None:
+        if took_s < QUICK_S:
+            self._most = min(MOST_LINES, 2 * self._most)
+        elif took_s > SLOW_S:
+            self._most = max(BATCH_LINES, self._most // 2)
 
     async def _insert_batch(self, facts: list[Row]) -> None:
         records = [fact for fact in facts if isinstance(fact, RequestRecord)]

@@ -61,7 +61,7 @@ async def read_lines(session: AsyncSession, who: Identity, selection: Selection)
         session,
         org_id=who.org_id,
         start=view.start,
-        end=view.end,
+        end=view.until,
         mode=view.mode,
         bucket=view.bucket,
         by=selection.by,

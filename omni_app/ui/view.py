@@ -60,6 +60,22 @@ class View:
         return list(_starts(self.start, self.end, self.bucket))
 
     @property
+    def until(self) -> datetime:
+        """The end of the last bucket that has begun: what there is to add up, in whole cells where there are any.
+
+        Nothing is recorded ahead of its time, so the figures are those up to `end`.
+        """
+        begins = begun(self.end, self.bucket)
+        whole = begins == self.end or self.bucket in ("minute", "month")
+        return self.end if whole else begins + BUCKETS[self.bucket]
+
+    @property
+    def before(self) -> tuple[datetime, datetime]:
+        """The time before it, of the same length to the hour: no rows have to be read for a part of one."""
+        first = self.start - (self.end - self.start)
+        return (first if self.bucket == "minute" else begun(first, "hour")), self.start
+
+    @property
     def days(self) -> tuple[str, str]:
         """First and last UTC day, as a date field wants them."""
         last = self.end - timedelta(microseconds=1)

@@ -13,13 +13,27 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.storage import reports
-from omni_app.storage.reports import DIMENSIONS, Scope, Span, UsageGroup, of_org, row_sums, time_bucket, within
-from omni_app.storage.rollups import GRAINS, SUMS, latency_bucket
+from omni_app.storage.reports import (
+    DIMENSIONS,
+    WIDE_DIMENSIONS,
+    Scope,
+    Span,
+    UsageGroup,
+    of_org,
+    row_sums,
+    time_bucket,
+    within,
+)
+from omni_app.storage.rollups import GRAINS, NO_MODEL, SUMS, WIDE, latency_bucket
 from omni_app.storage.tables import LatencyRollup, RequestRow, UsageRollup
 from omni_app.verify.findings import Finding
 from omni_app.verify.reading import streamed
 
 LET_GO = "the rows of its time are let go"
+KEPT_GRAINS = (*GRAINS, *WIDE.values())
+GRAIN_NAMES = {grain: f"{grain}s" for grain in GRAINS} | {wide: f"{grain}s, wide" for grain, wide in WIDE.items()}
+"""How findings call them; wide: over all keys and tasks, latencies over all models."""
+LENGTHS = {grain: grain for grain in GRAINS} | {wide: grain for grain, wide in WIDE.items()}
 FIGURES = ("requests", "successful", "cost", "premium_cost", "markup", "tokens_input", "tokens_output")
 """What every breakdown has."""
 
@@ -33,10 +47,12 @@ async def scopes(session: AsyncSession, *, start: datetime, end: datetime) -> li
 
 async def rollups(session: AsyncSession, scopes: Iterable[Scope]) -> list[Finding]:
     """Each cell is the sum of the rows that it covers; those that began before the scope's start cannot be checked."""
-    usage = [Finding(f"a roll-up of {grain}s is the sum of its rows") for grain in GRAINS]
-    latencies = [Finding(f"a roll-up of {grain}s counts the latencies of its rows") for grain in GRAINS]
+    usage = [Finding(f"a roll-up of {GRAIN_NAMES[grain]} is the sum of its rows") for grain in KEPT_GRAINS]
+    latencies = [
+        Finding(f"a roll-up of {GRAIN_NAMES[grain]} counts the latencies of its rows") for grain in KEPT_GRAINS
+    ]
     for scope in scopes:
-        for grain, sums, counts in zip(GRAINS, usage, latencies, strict=True):
+        for grain, sums, counts in zip(KEPT_GRAINS, usage, latencies, strict=True):
             await _count_cells(session, sums, UsageRollup, scope, grain)
             async for where, told in _usage_differences(session, scope, grain):
                 _differs(sums, where, told)
@@ -69,39 +85,42 @@ def _of_grain(table: type[UsageRollup | LatencyRollup], scope: Scope, grain: str
 async def _usage_differences(session: AsyncSession, scope: Scope, grain: str) -> AsyncIterator[tuple[str, str]]:
     """Rows minus roll-ups, cell by cell, where anything is left."""
     row, cell = RequestRow, UsageRollup
+    names, length = WIDE_DIMENSIONS if grain in WIDE.values() else DIMENSIONS, LENGTHS[grain]
     rows = select(
-        time_bucket(session, col(row.created_at), grain).label("starts"),
-        *(getattr(row, name).label(name) for name in DIMENSIONS),
+        time_bucket(session, col(row.created_at), length).label("starts"),
+        *(getattr(row, name).label(name) for name in names),
         *(value.label(name) for name, value in row_sums().items()),
     ).where(of_org(scope), col(row.created_at) >= scope.start)
     kept = select(
-        time_bucket(session, col(cell.starts_at), grain),
-        *(getattr(cell, name) for name in DIMENSIONS),
+        time_bucket(session, col(cell.starts_at), length),
+        *(getattr(cell, name) for name in names),
         *(-getattr(cell, name) for name in SUMS),
     ).where(_of_grain(cell, scope, grain), col(cell.starts_at) >= scope.start)
     both = union_all(rows, kept).subquery()
-    place = [both.c.starts, *(both.c[name] for name in DIMENSIONS)]
+    place = [both.c.starts, *(both.c[name] for name in names)]
     left = [func.sum(both.c[name]) for name in SUMS]
     query = select(*place, *left).group_by(*place).having(or_(*(one != 0 for one in left)))
     async for found in streamed(session, query):
         starts, *dimensions = found[: len(place)]
-        names = " ".join(str(one) for one in dimensions if one)
+        which = " ".join(str(one) for one in dimensions if one)
         figures = dict(zip(SUMS, found[len(place) :], strict=True))
         told = ", ".join(f"{name} {int(value):+d}" for name, value in figures.items() if value)
-        yield f"{starts} {scope.mode} {names} of {scope.org_id}", f"rows minus roll-up: {told}"
+        yield f"{starts} {scope.mode} {which} of {scope.org_id}", f"rows minus roll-up: {told}"
 
 
 async def _latency_differences(session: AsyncSession, scope: Scope, grain: str) -> AsyncIterator[tuple[str, str]]:
     """Which bucket a latency falls into is not asked of the database: its logarithm may round in another way."""
     row, cell = RequestRow, LatencyRollup
     answered = and_(of_org(scope), col(row.success).is_(True), col(row.created_at) >= scope.start)
-    hour, model, latency_ms = time_bucket(session, col(row.created_at), grain), col(row.model), col(row.latency_ms)
+    length, latency_ms = LENGTHS[grain], col(row.latency_ms)
+    hour: Any = time_bucket(session, col(row.created_at), length)
+    model: Any = literal(NO_MODEL) if grain in WIDE.values() else col(row.model)
     rows: Any = select(
         hour.label("starts"), model.label("model"), latency_ms.label("figure"), func.count().label("answered"),
         literal(0).label("is_bucket"),
-    ).where(answered).group_by(hour, model, latency_ms)  # fmt: skip
+    ).where(answered).group_by("starts", "model", latency_ms)  # fmt: skip
     kept = select(
-        time_bucket(session, col(cell.starts_at), grain), col(cell.model), col(cell.bucket), -col(cell.answered),
+        time_bucket(session, col(cell.starts_at), length), col(cell.model), col(cell.bucket), -col(cell.answered),
         literal(1),
     ).where(_of_grain(cell, scope, grain), col(cell.starts_at) >= scope.start)  # fmt: skip
     both = union_all(rows, kept).subquery()

@@ -78,7 +78,7 @@ class ModelsState(AppState):
         query = self.router.url.query_parameters
         async with backstage.services.database.consistent_reading() as session:
             view = await view_of(session, who, query=query, mode=self.mode, range_=self.range, now=utc_now())
-            figures = await model_report(session, org_id=who.org_id, start=view.start, end=view.end, mode=view.mode)
+            figures = await model_report(session, org_id=who.org_id, start=view.start, end=view.until, mode=view.mode)
             standing = await standing_of(session, who)
         self.mode, self.range, self.problem = view.mode, view.range, view.problem
         self.first_day, self.last_day = view.days

@@ -62,10 +62,10 @@ class OverviewState(AppState):
         async with backstage.services.database.consistent_reading() as session:
             view = await view_of(session, who, query=query, mode=self.mode, range_=self.range, now=utc_now())
             scope = {"org_id": who.org_id, "mode": view.mode}
-            now = await reports.totals(session, start=view.start, end=view.end, **scope)
-            start, end = reports.period_before(view.start, view.end)
+            now = await reports.totals(session, start=view.start, end=view.until, **scope)
+            start, end = view.before
             before = await reports.totals(session, start=start, end=end, **scope)
-            groups = await reports.series(session, start=view.start, end=view.end, bucket=view.bucket, **scope)
+            groups = await reports.series(session, start=view.start, end=view.until, bucket=view.bucket, **scope)
             newest = await ledger.recent_requests(session, limit=RECENT, **scope)
             others = await org_settings.comparisons(session, org_id=who.org_id)
             changes = await price_changes(session, since=utc_now() - MONTH) if view.mode == "live" else []
