@@ -136,7 +136,7 @@ async def insert_records(
 
 async def _insert_requests(session: AsyncSession, records: Sequence[RequestRecord]) -> set[str]:
     """The ids of those that were not there."""
-    rows = {record.request_id: _request_values(record) for record in records}
+    rows = {record.request_id: request_values(record) for record in records}
     if await insert_new(session, RequestRow, list(rows.values())) == len(rows):
         return set(rows)
     # Some were: a row that is ours has the id that was made for it just now.
@@ -155,7 +155,8 @@ def _values(record: AttemptRecord | RequestRecord | RoutingRecord | SnapshotReco
     return dict(zip(kind.__slots__, PICK[kind](record), strict=True))
 
 
-def _request_values(record: RequestRecord) -> dict[str, Any]:
+def request_values(record: RequestRecord) -> dict[str, Any]:
+    """A new row of `requests`."""
     values = _values(record) | {"id": uuid4()}
     del values["routing"]
     return values
