@@ -64,8 +64,16 @@ first-token: install-dev ## The time to first token that is added to a provider'
 bench: install-dev ## The product, a bare forwarder and other gateways side by side, into docs/benchmarks.md (ARGS="--no-peers")
 	@$(PYTHON_ENV) -m bench.gateways $(ARGS)
 
-bench-pages: install ## Query times of the pages over many ledger rows (ROWS=1000000)
-	@$(PYTHON_ENV) -m bench.pages --rows $(or $(ROWS),1000000)
+bench-pages: install-dev ## Query times of the pages over many ledger rows (ROWS=1000000 ARGS="--generated 100000000 --postgres")
+	@$(PYTHON_ENV) -m bench.pages --rows $(or $(ROWS),1000000) $(ARGS)
+
+.PHONY: bench-drain bench-retention
+
+bench-drain: install-dev ## Rows a second from the spool into SQLite and Postgres (ARGS="--requests 20000")
+	@$(PYTHON_ENV) -m bench.drain $(ARGS)
+
+bench-retention: install-dev ## What deleting old rows costs who writes beside it, on Postgres (ARGS="--rows 40000")
+	@$(PYTHON_ENV) -m bench.retention $(ARGS)
 
 catalog: install ## Build the packaged registry from its sources
 	@$(PYTHON_ENV) -m omni_app.registry.build
