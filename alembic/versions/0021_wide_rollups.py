@@ -1,6 +1,6 @@
 """The roll-ups over all keys and tasks (of latencies: over all models), added up from those that are there.
 
-Revision: 0019, after 0016
+Revision: 0021, after 0018
 """
 
 import uuid
@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0019"
-down_revision = "0016"
+revision = "0021"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 contract = "code before it writes rows without adding them to the wide roll-ups"
