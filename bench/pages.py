@@ -23,10 +23,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from omni_app.storage import ledger, reports
-from omni_app.storage.bulk import insert_new, insert_or_add
+from omni_app.storage.bulk import insert_new
 from omni_app.storage.database import Database, is_sqlite, upgrade
 from omni_app.storage.ledger import RequestRecord, request_values
-from omni_app.storage.rollups import SUMS, latency_cells, usage_cells
+from omni_app.storage.rollups import SUMS, latency_cells, start_of, usage_cells
 from omni_app.storage.tables import LatencyRollup, RequestRow, UsageRollup
 from omni_app.ui.view import View
 from tests.servers.postgres import running_postgres
@@ -161,18 +161,26 @@ async def over(url: str, count: int, *, generated: bool = False) -> dict[str, tu
 
 
 async def generate(database: Database, count: int) -> None:
-    """The roll-ups that so many requests leave, spread evenly, and the newest requests themselves."""
+    """The roll-ups that so many requests leave, the same in each hour, and the newest requests themselves."""
     hours = int(SPAN.total_seconds() // 3600)
-    each = count // hours // len(SAMPLE)
-    for hour in range(hours):
-        at = NOW - HOUR * hour
-        records = [replace(one, created_at=at) for one in SAMPLE]
-        usage = [raised(cell, SUMS, each) for cell in usage_cells(records)]
-        latencies = [raised(cell, ("answered",), each) for cell in latency_cells(records)]
-        async with database.session() as session:
-            await insert_or_add(session, UsageRollup, usage, sums=SUMS)
-            await insert_or_add(session, LatencyRollup, latencies, sums=("answered",))
-            await session.commit()
+    times = count // hours // len(SAMPLE)
+    records = [replace(one, created_at=NOW) for one in SAMPLE]
+    for table, cells, sums in (
+        (UsageRollup, usage_cells(records), SUMS),
+        (LatencyRollup, latency_cells(records), ("answered",)),
+    ):
+        for number in range(hours):
+            at = start_of(NOW, "hour") - HOUR * number
+            of_day = 24 if number and at.hour == 0 else at.hour + 1 if number == 0 else 0  # today has not ended
+            moved = [
+                raised(cell, sums, times * (1 if hourly else of_day))
+                | {"starts_at": at if hourly else start_of(at, "day")}
+                for cell in cells
+                if (hourly := cell["grain"] in ("hour", "hall")) or of_day
+            ]
+            async with database.session() as session:
+                await insert_new(session, table, moved)
+                await session.commit()
     newest = [replace(one, created_at=NOW - timedelta(seconds=number)) for number, one in enumerate(rows(CHUNK))]
     async with database.session() as session:
         await insert_new(session, RequestRow, [request_values(one) for one in newest])
