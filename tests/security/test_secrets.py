@@ -6,15 +6,25 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyotp
 import pytest
 from pydantic import ValidationError
+from reflex_base.utils.format import json_dumps
 
 from omni_app import redaction
+from omni_app.observe.request_log import RequestLog
+from omni_app.observe.security_log import SecurityLog
+from omni_app.origin import session_cookie
 from omni_app.settings import Settings
+from omni_app.ui.session import backstage
 from tests.api.conftest import Running, run, settings_for
+from tests.security.registry import handlers
+from tests.servers.collector import collecting
 from tests.servers.upstream import REFUSALS, Upstream
+from tests.ui.conftest import Tab
 
 OURS = {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}
+METRICS_TOKEN = "canary-metrics-token-90a1"
 PROVIDER_KEY = "sk-canary-provider-4f9d2c7b1e"
 PASSWORD = "canary-password-6b1f0e9a"
 WRONG_PASSWORD = "canary-wrong-password-77aa"
@@ -65,6 +75,11 @@ async def every_input(scene: Scene) -> tuple[list[str], list[str]]:
     await client.post("/auth/login", data=form | {"password": WRONG_PASSWORD}, headers=OURS)
     made = await client.post("/auth/keys", json={"name": "k", "kind": "live"}, headers=OURS)
     key = made.json()["key"]
+    factor = (await client.post("/auth/second-factor/begin", json={"password": PASSWORD}, headers=OURS)).json()[
+        "secret"
+    ]
+    code = {"code": pyotp.TOTP(factor).now()}
+    codes = (await client.post("/auth/second-factor/confirm", json=code, headers=OURS)).json()["recovery_codes"]
     asked = {"model": "openai/gpt-4.1", "messages": [{"role": "user", "content": PROMPT}]}
     headers = {"Authorization": f"Bearer {key}", "User-Agent": f"tool/{PASSWORD}"}
     for fault in ("", *REFUSALS, "rst", "mid_close"):
@@ -80,7 +95,7 @@ async def every_input(scene: Scene) -> tuple[list[str], list[str]]:
     paths = ("/v1/models", f"/v1/usage?start={PRESENTED}", "/no/such/path", "/openapi.json", "/ready")
     answers += [(await client.get(path, headers=headers)).text for path in paths]
     await scene.product.services.drainer.flush()
-    return [session, key], answers
+    return [session, key, factor, *codes], answers
 
 
 async def test_no_secret_is_logged_kept_or_told(scene: Scene) -> None:
@@ -103,6 +118,47 @@ async def test_no_secret_is_logged_kept_or_told(scene: Scene) -> None:
     assert found == set()
     told = "".join(answers)
     assert {secret for secret in [*own, PROVIDER_KEY, PASSWORD, WRONG_PASSWORD] if secret in told} == set()
+
+
+async def test_no_secret_is_in_a_figure_a_trace_or_a_line_of_a_log(tmp_path: Path) -> None:
+    written: list[bytes] = []
+    with collecting() as collector:
+        async with Upstream(key=PROVIDER_KEY, text=ANSWER) as upstream:
+            told = {
+                "otel_exporter_otlp_endpoint": collector.address, "metrics_token": METRICS_TOKEN, "log_requests": "on",
+                "openai_api_key": PROVIDER_KEY, "openai_base_url": upstream.openai_url,
+            }  # fmt: skip
+            async for product in run(settings_for(tmp_path, **told)):
+                services = product.services
+                services.security = SecurityLog("s" * 32, services.observer.figures, write=written.append)
+                for one in services.observer.reporters:
+                    if isinstance(one, RequestLog):
+                        one._write = written.append
+                made, _ = await every_input(Scene(product, upstream, tmp_path, io.StringIO()))
+                operator = {"Authorization": f"Bearer {METRICS_TOKEN}"}
+                figures = (await product.client.get("/metrics", headers=operator)).text
+                await services.security.flush()
+    spans, lines = b"".join(collector.bodies).decode(), b"".join(written).decode()
+    assert "omni_security_events_total" in figures and "gen_ai.request.model" in spans and '"key_made"' in lines
+    assert '"event":"request"' in lines
+    secrets = [*made, PROVIDER_KEY, PASSWORD, WRONG_PASSWORD, PRESENTED, IDEMPOTENCY, PROMPT, ANSWER, "ada@example.com"]
+    for text in (figures, spans, lines):
+        assert [secret for secret in (*secrets, METRICS_TOKEN) if secret in text] == []
+
+
+async def test_no_secret_is_in_what_a_tab_is_sent(scene: Scene) -> None:
+    """After every page has been opened: all that its states hold is what the socket may send."""
+    made, _ = await every_input(scene)
+    services = scene.product.services
+    backstage.open(services)
+    tab = Tab(cookie=f"{session_cookie(services.settings)}={made[0]}")
+    opened = [(state, name) for name, (state, _) in handlers().items() if name.endswith(".load")]
+    for state, name in opened:
+        await tab.at(f"/{name.partition('_state.')[0]}/", mode="live").fire(state, "load")
+    shown = json_dumps(tab.root.dict())  # as Reflex writes a delta
+    assert len(opened) > 10 and "ada@example.com" in shown and "omr_live_…" in shown, "nothing was opened"
+    secrets = [*made, PROVIDER_KEY, PASSWORD, WRONG_PASSWORD, PRESENTED, IDEMPOTENCY, PROMPT, ANSWER]
+    assert [secret for secret in secrets if secret in shown] == []
 
 
 def test_settings_show_no_secret_of_their_own() -> None:
