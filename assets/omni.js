@@ -60,9 +60,9 @@
   /* Invitations: the link's secret stands behind a #, which no server sees. It is taken away from there before the web
      app starts, which would tell its address, and kept for this tab until it is used. */
   function takeInvitation() {
-    const found = location.hash.match(/^#(invite|join)=([\w-]{20,100})$/);
+    const found = location.hash.match(/^#(invite|join|confirm|reset)=([\w-]{20,2000})$/);
     if (!found) return;
-    if (found[1] === "join") sessionStorage.setItem("omni-join", found[2]);
+    if (found[1] !== "invite") sessionStorage.setItem(`omni-${found[1]}`, found[2]);
     else invitation = `${location.origin}/join/#join=${found[2]}`;
     history.replaceState(history.state, "", location.pathname + location.search);
   }
@@ -71,6 +71,8 @@
   function showInvitation() {
     for (const slot of all("[data-invite-link]")) setText(slot, invitation);
     for (const box of all("[data-invite-box]")) box.hidden = !invitation;
+    const page = location.pathname.split("/")[1];
+    for (const field of all("[data-mail-token]")) field.value = sessionStorage.getItem(`omni-${page}`) || "";
     for (const field of all("[data-join-token]")) field.value = sessionStorage.getItem("omni-join") || "";
   }
 

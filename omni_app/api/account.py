@@ -25,6 +25,8 @@ from omni_app.api.forms import (
     signed_in,
 )
 from omni_app.api.json_body import read_json_object
+from omni_app.api.mail_routes import begin_sign_up
+from omni_app.api.mails import sends_mail
 from omni_app.api.noted import note
 from omni_app.api.responses import json_response
 from omni_app.api.second_step import half_way, second_step
@@ -67,6 +69,12 @@ async def sign_up(services: Services, request: Request) -> Response:
         note(services, request, "sign_up", refused="slow_down", email=email)
         return back("/signup/", "slow_down", after=after)
     try:
+        if sends_mail(services.settings):
+            answer = await begin_sign_up(
+                services, email=email, password=form.get("password", ""), org_name=_org_name(form)
+            )
+            note(services, request, "sign_up_begun", email=email)
+            return answer
         async with services.database.reading() as session:
             who = await services.sign_in.sign_up(
                 session, email=email, password=form.get("password", ""), org_name=_org_name(form)

@@ -19,6 +19,7 @@ from omni_app.api import (
     factor_routes,
     health,
     key_routes,
+    mail_routes,
     messages,
     metrics,
     models,
@@ -40,7 +41,7 @@ from omni_app.origin import transport_security
 from omni_app.services import Services
 from omni_app.settings import Settings
 
-FORMS = (account, key_routes, team, factor_routes)
+FORMS = (account, key_routes, team, factor_routes, mail_routes)
 """What our own pages send, under `/auth`."""
 PREFIXES = ("/v1/", "/auth/")
 EXACT = frozenset({"/v1", "/auth", "/health", "/ready", "/openapi.json", "/docs", "/metrics", "/estimate"})

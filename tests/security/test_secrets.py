@@ -122,6 +122,7 @@ async def test_no_secret_is_logged_kept_or_told(scene: Scene) -> None:
 
 async def test_no_secret_is_in_a_figure_a_trace_or_a_line_of_a_log(tmp_path: Path) -> None:
     written: list[bytes] = []
+    made, figures = list[str](), ""
     with collecting() as collector:
         async with Upstream(key=PROVIDER_KEY, text=ANSWER) as upstream:
             told = {

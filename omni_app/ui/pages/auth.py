@@ -6,7 +6,7 @@ import reflex as rx
 
 from omni_app.ui.components.basics import NativeForm, notice
 from omni_app.ui.components.shell import public_page
-from omni_app.ui.session import AppState, public
+from omni_app.ui.session import AppState, backstage, public
 
 ERRORS = {
     "wrong": "This e-mail and password do not belong together. Check both and try again.",
@@ -17,25 +17,40 @@ ERRORS = {
     "confirm": "Open the link in the e-mail that was sent to you, then log in.",
     "everywhere": "You are logged out everywhere.",
     "deleted": "The team is deleted: its keys open nothing any more, and its data goes within a week.",
+    "sent": "Look into your mail: a message is on its way to that address. Open the link in it.",
+    "sent_reset": "If there is an account with that address, a message with a link is on its way to it.",
+    "stale": "This link does not work: it is too old, was used, or was cut off. Ask for another one.",
+    "wrong_confirm": "That is not the password that you chose when you signed up.",
+    "confirmed": "There is an account with this address. Log in.",
+    "reset_done": "Your password is changed, and you are logged out everywhere. Log in with the new one.",
+    "no_mail": "This server sends no mail. Ask whoever runs it for a new password.",
     "code": "That code is wrong, or was used before. Wait for the next one in your app.",
     "too_late": "That took too long. Log in again.",
     "ended": "Your session has ended. Log in again to go on.",
     "away": "The database does not answer right now. Wait a moment, then try again.",
 }
 """Error code of the form's answer -> what to say."""
+GOOD_NEWS = frozenset({"sent", "sent_reset", "confirmed", "reset_done", "everywhere", "deleted", "confirm"})
 
 
 class AuthState(AppState):
     """What the forms show besides their fields."""
 
     error: str = ""
+    good: bool = False
+    """Whether what is said is good news."""
+    mails: bool = False
+    """Whether this server sends mail."""
 
     @rx.event
     @public
     async def load(self) -> None:
         """Reads the answer of the last try from the address."""
+        settings = backstage.services.settings
+        self.mails = bool(settings.smtp_url.get_secret_value()) and not settings.supabase_url
         query = self.router.url.query_parameters
         self.error = ERRORS.get(query.get("error", ""), "")
+        self.good = query.get("error", "") in GOOD_NEWS
 
 
 def _field(label: str, name: str, *, kind: str, autocomplete: str, hint: str = "", **attrs: Any) -> rx.Component:
@@ -68,7 +83,10 @@ def _after() -> rx.Component:
 def _form(action: str, title: str, lead: str, *fields: rx.Component, submit: str) -> rx.Component:
     return rx.el.div(
         rx.el.div(rx.el.h1(title), rx.el.p(lead, class_name="lead")),
-        rx.cond(AuthState.error != "", notice(AuthState.error, tone="bad")),
+        rx.cond(
+            AuthState.error != "",
+            rx.cond(AuthState.good, notice(AuthState.error), notice(AuthState.error, tone="bad")),
+        ),
         NativeForm.create(
             *fields,
             rx.el.button(submit, type="submit", class_name="button primary wide"),
@@ -115,9 +133,13 @@ def login() -> rx.Component:
         submit="Log in",
     )
     other = rx.el.p("New here? ", rx.el.a("Create an account", href="/signup/"), class_name="soft")
-    forgotten = rx.el.p(
-        "Forgotten your password? Ask whoever runs this server: they can set a new one from the command line.",
-        class_name="soft small",
+    forgotten = rx.cond(
+        AuthState.mails,
+        rx.el.p(rx.el.a("Forgotten your password?", href="/forgot/"), class_name="soft small"),
+        rx.el.p(
+            "Forgotten your password? Ask whoever runs this server: they can set a new one from the command line.",
+            class_name="soft small",
+        ),
     )
     return public_page(rx.el.div(form, other, forgotten, class_name="stack"), class_name="narrow")
 
@@ -139,3 +161,49 @@ def code() -> rx.Component:
         class_name="soft small",
     )
     return public_page(rx.el.div(form, lost, class_name="stack"), class_name="narrow")
+
+
+def _token() -> rx.Component:
+    """What the link of a mail carries: the script fills it in."""
+    return rx.el.input(type="hidden", name="token", value="", read_only=True, custom_attrs={"data-mail-token": ""})
+
+
+def forgot() -> rx.Component:
+    """Asks for a mail with a link to choose another password."""
+    form = _form(
+        "/auth/forgot",
+        "Forgotten your password?",
+        "We send a link to your address, if it has an account here.",
+        _email(),
+        submit="Send it",
+    )
+    return public_page(form, class_name="narrow")
+
+
+def confirm() -> rx.Component:
+    """Where the link of a sign-up leads."""
+    form = _form(
+        "/auth/confirm",
+        "Confirm your address",
+        "Type the password that you chose a moment ago.",
+        _token(),
+        _field("Password", "password", kind="password", autocomplete="current-password", required=True, max_length=128),
+        submit="Confirm",
+    )
+    return public_page(form, class_name="narrow")
+
+
+def reset() -> rx.Component:
+    """Where the link of a forgotten password leads."""
+    form = _form(
+        "/auth/reset",
+        "Choose another password",
+        "You will be logged out everywhere.",
+        _token(),
+        _field(
+            "New password", "new_password", kind="password", autocomplete="new-password",
+            hint="At least 12 characters. A few words in a row are fine.", required=True, min_length=12, max_length=128,
+        ),
+        submit="Change it",
+    )  # fmt: skip
+    return public_page(form, class_name="narrow")
