@@ -133,3 +133,18 @@ def test_a_second_factor_is_set_up_asked_for_and_a_browser_logged_out_from_anoth
     expect(page.locator("main")).to_contain_text("That browser is logged out.")
     second.reload()
     second.wait_for_url("**/login/**")
+
+
+def test_the_secret_of_a_mail_s_link_leaves_the_address_before_the_page_tells_it(
+    page: Page, address: str, watcher: Watcher
+) -> None:
+    secret = "a-secret-of-a-link-" + "x" * 400
+    for kind in ("confirm", "reset"):
+        open_page(page, f"{address}/{kind}/#{kind}={secret}")
+        expect(page.locator("[data-mail-token]")).to_have_value(secret)
+        assert page.url == f"{address}/{kind}/"
+    page.fill("#new_password", NEW)
+    page.click("text=Change it")
+    page.wait_for_url("**/reset/?error=stale")
+    expect(page.locator("main")).to_contain_text("This link does not work")
+    assert not [frame for frame in watcher.frames if secret in frame]
