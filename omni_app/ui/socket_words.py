@@ -51,6 +51,51 @@ REPORT = TypeAdapter(tuple[Literal["client_error"], dict[str, Any]])
 """An error that the browser met; Reflex caps how many are logged."""
 
 
+class Nothing(BaseModel):
+    """No arguments."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Loads(Nothing):
+    """What a page knows already, by hash. `vars` would set variables that browsers keep: there are none."""
+
+    vars: dict[str, Any] | None = Field(default=None, max_length=0)
+    hashes: list[str] | None = None
+
+
+class Hydrated(Nothing):
+    """Whether a tab shows its state."""
+
+    value: bool
+
+
+class Stored(Nothing):
+    """As `Loads.vars`."""
+
+    vars: dict[str, Any] = Field(max_length=0)
+
+
+class Failed(Nothing):
+    """An error in a page."""
+
+    info: str
+    component_stack: str
+
+
+OURS = ".omni_app___"
+"""In the full name of a handler of ours, which checks its arguments itself (`omni_app.ui.session`)."""
+ARGUMENTS: dict[str, type[BaseModel]] = {
+    "hydrate": Nothing,
+    "hydrate_and_load": Loads,
+    "on_load_internal": Nothing,
+    "set_is_hydrated": Hydrated,
+    "update_vars_internal": Stored,
+    "handle_frontend_exception": Failed,
+}
+"""What Reflex's own handlers take; they check nothing."""
+
+
 def understood(text: str, *, handlers: Container[str]) -> bool:
     """Whether this message is one of ours. `handlers`: the names of all event handlers."""
     try:
@@ -58,7 +103,7 @@ def understood(text: str, *, handlers: Container[str]) -> bool:
             return _event_known(text[len(EVENT) :], handlers)
         if text.startswith(CONNECT):
             said = HELLO.validate_json(text[len(CONNECT) :] or "{}").event
-            return said is None or said.name in handlers
+            return said is None or _can_be_called(said, handlers)
     except ValidationError:
         return False
     return text in (PONG, CLOSE, DISCONNECT)
@@ -66,6 +111,16 @@ def understood(text: str, *, handlers: Container[str]) -> bool:
 
 def _event_known(said: str, handlers: Container[str]) -> bool:
     if said.startswith('["event",'):
-        return SENT.validate_json(said)[1].name in handlers
+        return _can_be_called(SENT.validate_json(said)[1], handlers)
     REPORT.validate_json(said)
     return True
+
+
+def _can_be_called(event: Event, handlers: Container[str]) -> bool:
+    """Whether there is such a handler, and its arguments are checked: by itself, or here."""
+    if event.name not in handlers:
+        return False
+    if OURS in event.name:
+        return True
+    takes = ARGUMENTS.get(event.name.rpartition(".")[2])
+    return takes is not None and takes.model_validate(event.payload) is not None

@@ -1,5 +1,7 @@
 """`make security`: runs every test that `docs/SECURITY.md` names and all of this folder, then says what holds.
 
+Unless there were arguments, what would use the server up is tried for a while as well (`exhaustion.py`).
+
 Exit status 1 when a test failed.
 """
 
@@ -9,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.security import exhaustion
 from tests.security.requirements import ROOT, Requirement, requirements
 
 HERE = "tests/security"
@@ -51,7 +54,7 @@ def main(arguments: list[str]) -> int:
     print(f"\n{len(rows)} requirements: {counted(Counter(results.values()))}")
     cases = sum(outcomes.of.values(), Counter[str]())
     print(f"{len(outcomes.of)} tests, cases: {counted(cases)}")
-    return int(status)
+    return int(status) or (0 if arguments else exhaustion.main())
 
 
 def counted(totals: Counter[str]) -> str:

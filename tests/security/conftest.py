@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.product import running_product
-from tests.security.processes import Product
+from tests.security.processes import ENVIRONMENT, Product
 from tests.ui.conftest import services, sign_up
 
 __all__ = ["services", "sign_up"]
@@ -15,8 +15,7 @@ __all__ = ["services", "sign_up"]
 def product_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """The product as a person starts it, and an account in it."""
     folder = tmp_path_factory.mktemp("hostile")
-    quick = {"LOCAL_MODEL": "off", "SANDBOX_SPEED": "0", "RATE_LIMIT_MAX": "1000000"}
-    with running_product(folder, environment=quick) as address:
+    with running_product(folder, environment=ENVIRONMENT) as address:
         yield Product.with_account(address, folder)
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
@@ -10,6 +12,15 @@ from statistics import quantiles
 import httpx
 
 PASSWORD = "teal-otter-maps-42-winter"
+ENVIRONMENT = {
+    "LOCAL_MODEL": "off",
+    "SANDBOX_SPEED": "0",
+    "RATE_LIMIT_MAX": "1000000",
+    "TRUSTED_PROXIES": "127.0.0.1",
+}
+"""This machine is a proxy: so the tests are several addresses."""
+MOST_BYTES = 32 * 2**20
+"""What an attack may cost."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -50,6 +61,27 @@ def _processes_with(mark: bytes) -> list[str]:
         except OSError:  # it is gone, or somebody else's
             continue
     return found
+
+
+@dataclass
+class Highest:
+    """The most memory that was seen, beyond what there was before."""
+
+    grown_bytes: int = 0
+
+
+@asynccontextmanager
+async def watched(product: Product) -> AsyncIterator[Highest]:
+    highest, before = Highest(), product.resident_bytes()
+
+    async def watch() -> None:
+        while True:
+            highest.grown_bytes = max(highest.grown_bytes, product.resident_bytes() - before)
+            await asyncio.sleep(0.05)
+
+    watching = asyncio.create_task(watch())
+    yield highest
+    watching.cancel()
 
 
 async def healthy_p99_ms(product: Product, *, for_s: float) -> float:

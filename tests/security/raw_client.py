@@ -34,8 +34,13 @@ async def connected(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, a
         writer.transport.abort()  # what is not sent yet is not waited for
 
 
-async def say(address: str, data: bytes, *, within_s: float, then: bytes = b"", each_s: float = 1.0) -> Heard:
-    """Sends these bytes, then `then` again and again, and listens until the server closes or the time is up."""
+async def say(
+    address: str, data: bytes, *, within_s: float, then: bytes = b"", each_s: float = 1.0, to_the_end: bool = True
+) -> Heard:
+    """Sends these bytes, then `then` again and again, and listens until the server closes or the time is up.
+
+    Without `to_the_end`: or until a refusal has come.
+    """
     began_s, heard, closed = asyncio.get_running_loop().time(), b"", False
     async with connected(address) as (reader, writer):
         dripping = asyncio.create_task(_drip(writer, data, then, each_s))
@@ -43,7 +48,10 @@ async def say(address: str, data: bytes, *, within_s: float, then: bytes = b"", 
             async with asyncio.timeout(within_s):
                 while came := await reader.read(65_536):
                     heard += came
-            closed = True
+                    if not to_the_end and any(int(one) >= 400 for one in STATUS.findall(heard)):
+                        break
+                else:
+                    closed = True
         except TimeoutError:
             pass
         except ConnectionError:

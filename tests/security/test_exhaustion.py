@@ -4,35 +4,12 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from tests.security.attacks import HTTP, SLACK_S, SOCKETS, WITHIN_S, Attack, End
-from tests.security.processes import Product
+import pytest
 
-MOST_BYTES = 32 * 2**20
-
-
-@dataclass
-class Highest:
-    """The most memory that was seen, beyond what there was before."""
-
-    grown_bytes: int = 0
-
-
-@asynccontextmanager
-async def watched(product: Product) -> AsyncIterator[Highest]:
-    highest, before = Highest(), product.resident_bytes()
-
-    async def watch() -> None:
-        while True:
-            highest.grown_bytes = max(highest.grown_bytes, product.resident_bytes() - before)
-            await asyncio.sleep(0.05)
-
-    watching = asyncio.create_task(watch())
-    yield highest
-    watching.cancel()
+from tests.security.attacks import LARGE, SLACK_S, SLOW, SOCKETS, WITHIN_S, Attack, End
+from tests.security.processes import MOST_BYTES, Product, watched
 
 
 def assert_over(ends: dict[str, End]) -> None:
@@ -41,22 +18,22 @@ def assert_over(ends: dict[str, End]) -> None:
     assert wrong == {}
 
 
-async def all_at_once(product: Product, attacks: dict[str, Attack]) -> dict[str, End]:
-    ends = await asyncio.gather(*(attack(product) for attack in attacks.values()))
-    return dict(zip(attacks, ends, strict=True))
-
-
-async def test_requests_that_do_not_end_and_bodies_that_are_too_much_are_refused(product_process: Product) -> None:
+async def test_requests_that_do_not_end_are_cut_off(product_process: Product) -> None:
     async with watched(product_process) as memory:
-        assert_over(await all_at_once(product_process, dict(HTTP)))
+        ends = await asyncio.gather(*(attack(product_process) for attack in SLOW.values()))
+    assert_over(dict(zip(SLOW, ends, strict=True)))
     assert memory.grown_bytes < MOST_BYTES
 
 
-async def test_floods_of_a_tab_are_cut_off(product_process: Product) -> None:
-    async with watched(product_process) as memory:
-        ends = {name: await attack(product_process) for name, attack in SOCKETS.items()}
+@pytest.mark.parametrize("attacks", [LARGE, SOCKETS], ids=["heads and bodies", "sockets"])
+async def test_what_is_too_much_is_refused(product_process: Product, attacks: Mapping[str, Attack]) -> None:
+    ends, grown = {}, {}
+    for name, attack in attacks.items():
+        async with watched(product_process) as memory:
+            ends[name] = await attack(product_process)
+        grown[name] = memory.grown_bytes
     assert_over(ends)
-    assert memory.grown_bytes < MOST_BYTES
+    assert {name: size for name, size in grown.items() if size >= MOST_BYTES} == {}
 
 
 async def test_what_a_flood_says_is_not_logged(product_process: Product) -> None:

@@ -16,7 +16,8 @@ from omni_app.ui.socket_words import understood
 from omni_app.ui.wire import wire_to
 
 HELLO = "40/_event,"
-KNOWN = "page_state.load"
+KNOWN = "state.omni_app___ui___page.load"
+REFLEXS = "state.hydrate_and_load"
 EVENT = '42/_event,["event",' + json.dumps({"name": KNOWN, "payload": {"a": 1}, "router_data": {"pathname": "/"}}) + "]"
 
 
@@ -68,15 +69,16 @@ def text(*said: str) -> list[Message]:
 
 
 def gate_of(app: App, **limits: Any) -> SocketGate:
-    return SocketGate(app, Settings(), handlers={KNOWN}, limits=SocketLimits(**limits))
+    return SocketGate(app, Settings(), handlers={KNOWN, REFLEXS, "state.other"}, limits=SocketLimits(**limits))
 
 
 async def test_what_pages_say_is_handed_on() -> None:
     app = App()
-    client = Client(text(HELLO, EVENT, "3"))
+    boot = f'40/_event,{{"state_schema":"d35e","event":{{"name":"{REFLEXS}","payload":{{"hashes":["5d0e"]}}}}}}'
+    client = Client(text(boot, EVENT, "3"))
     client.leaves.set()
     await client.connect(gate_of(app))
-    assert app.heard == [HELLO, EVENT, "3"] and not client.refused
+    assert app.heard == [boot, EVENT, "3"] and not client.refused
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,10 @@ async def test_what_pages_say_is_handed_on() -> None:
         f'42/_event,["event",{{"name":"{KNOWN}","router_data":{{"pathname":5}}}}]',
         '42/_event,["ping"]', '42/_event,["client_error"]', '451-/_event,["event",{"_placeholder":true,"num":0}]',
         '42/_event,7["event",{}]', '40/_event,{"event":{"name":"nobody.load"}}', "40/_event,[]",
-        f'42/_event,["event",{{"name":"{KNOWN}"}},1]', "\x00", "42/_event,\ud800",
+        f'42/_event,["event",{{"name":"{KNOWN}"}},1]',
+        f'40/_event,{{"event":{{"name":"{REFLEXS}","payload":{{"vars":{{"state.a":1}}}}}}}}',
+        f'40/_event,{{"event":{{"name":"{REFLEXS}","payload":{{"hashes":[1]}}}}}}',
+        '42/_event,["event",{"name":"state.other"}]', "\x00", "42/_event,\ud800",
     ],
 )  # fmt: skip
 async def test_whoever_says_something_else_is_cut_off(said: str) -> None:
