@@ -8,6 +8,7 @@ keys create|list|revoke       API keys, for scripts and operators
 users reset-password EMAIL    a new password, when there is no mail
 users end-sessions EMAIL      log somebody out everywhere
 users reset-second-factor EMAIL    for somebody who lost phone and recovery codes
+users reseal                  seal the second factors with the current OMNI_SECRET_KEY
 ledger verify                 hold the ledger against itself; reads only, beside a running server too
 providers check [--call]      which providers are configured; with --call, ask each one
 providers reseal              seal the orgs' own provider keys with the current OMNI_SEALING_KEY
@@ -159,6 +160,8 @@ def _add_users(user_commands: Any) -> None:
     factor = user_commands.add_parser("reset-second-factor", help="for somebody who lost phone and recovery codes")
     factor.add_argument("email")
     factor.set_defaults(run=in_session(reset_second_factor))
+    resealing = user_commands.add_parser("reseal", help="seal the second factors with OMNI_SECRET_KEY")
+    resealing.set_defaults(run=in_session(reseal_second_factors))
 
 
 Command = Callable[[AsyncSession, Settings, argparse.Namespace], Awaitable[int]]
@@ -292,15 +295,23 @@ async def check_ledger(settings: Settings, options: argparse.Namespace) -> int:
 
 async def reseal_provider_keys(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
     """After this `OMNI_SEALING_KEY_OTHER` opens nothing any more that is needed."""
-    other = settings.omni_sealing_key_other.get_secret_value()
-    sealer = Sealer(settings.sealing_key, purpose=provider_keys.PURPOSE, other_key=other)
+    sealer = Sealer(settings.sealing_key, purpose=provider_keys.PURPOSE, other_key=settings.sealing_key_other)
+    return await resealed(provider_keys.reseal(session, sealer), what="keys", key="OMNI_SEALING_KEY")
+
+
+async def reseal_second_factors(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
+    """After this nobody's log-in needs `OMNI_SECRET_KEY_OTHER`."""
+    sealer = Sealer(settings.secret_key, purpose=second_factors.PURPOSE, other_key=settings.secret_key_other)
+    return await resealed(second_factors.reseal(session, sealer), what="second factors", key="OMNI_SECRET_KEY")
+
+
+async def resealed(resealing: Awaitable[int], *, what: str, key: str) -> int:
+    """Says how many, or that one could not be opened and nothing is changed."""
     try:
-        count = await provider_keys.reseal(session, sealer)
+        print(f"{await resealing} {what} sealed anew")
     except CannotOpen:
-        print("a key was sealed with neither OMNI_SEALING_KEY nor OMNI_SEALING_KEY_OTHER; nothing is changed",
-              file=sys.stderr)  # fmt: skip
+        print(f"one of the {what} was sealed with neither {key} nor {key}_OTHER; nothing is changed", file=sys.stderr)
         return 1
-    print(f"{count} keys sealed anew")
     return 0
 
 

@@ -258,9 +258,8 @@ def build_services(settings: Settings) -> Services:
     transport = Transport(turns, max_connections=settings.max_in_flight, client=settings.http_client)
     providers = build_providers(settings, transport)
     budgets = Budgets(database)
-    sealer = Sealer(settings.secret_key, purpose=PURPOSE)
-    other_key = settings.omni_sealing_key_other.get_secret_value()
-    key_sealer = Sealer(settings.sealing_key, purpose=provider_keys.PURPOSE, other_key=other_key)
+    sealer = Sealer(settings.secret_key, purpose=PURPOSE, other_key=settings.secret_key_other)
+    key_sealer = Sealer(settings.sealing_key, purpose=provider_keys.PURPOSE, other_key=settings.sealing_key_other)
     prompts = PromptKeeper(database, sealer)
     lengths = AnswerLengths(database)
     observer = Observer(counts=bool(settings.metrics_token.get_secret_value()), reporters=_reporters(settings))
@@ -300,7 +299,7 @@ def build_services(settings: Settings) -> Services:
         budgets=budgets,
         sealer=sealer,
         key_sealer=key_sealer,
-        factor_sealer=Sealer(settings.secret_key, purpose=second_factors.PURPOSE),
+        factor_sealer=Sealer(settings.secret_key, purpose=second_factors.PURPOSE, other_key=settings.secret_key_other),
         prompts=prompts,
         retention=Retention(database),
         lengths=lengths,

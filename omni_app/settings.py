@@ -71,6 +71,8 @@ class Settings(BaseSettings):
 
     # Secrets of ours
     omni_secret_key: SecretStr = SecretStr("")
+    omni_secret_key_other: SecretStr = SecretStr("")
+    """The one before or after `OMNI_SECRET_KEY`: what it sealed is opened, nothing is sealed with it."""
     omni_key_pepper: SecretStr = SecretStr("")
     omni_key_pepper_other: SecretStr = SecretStr("")
     """The pepper before or after `OMNI_KEY_PEPPER`: keys under it are let in, and come under that one."""
@@ -192,6 +194,7 @@ class Settings(BaseSettings):
             f"{name.upper()} is too short: at least 32 characters"
             for name in (
                 "omni_secret_key",
+                "omni_secret_key_other",
                 "omni_key_pepper",
                 "omni_key_pepper_other",
                 "omni_sealing_key",
@@ -203,14 +206,20 @@ class Settings(BaseSettings):
             problems.append("ALERT_WEBHOOK_URL: must start with https:// or http://")
         if self._is_set("metrics_token") and len(self.metrics_token.get_secret_value()) < 16:
             problems.append("METRICS_TOKEN is too short: at least 16 characters")
-        if self._is_set("omni_key_pepper_other"):
-            if not self._is_set("omni_key_pepper"):
-                problems.append("OMNI_KEY_PEPPER_OTHER is set but OMNI_KEY_PEPPER is not: say which one new keys get")
-            elif self.omni_key_pepper == self.omni_key_pepper_other:
-                problems.append("OMNI_KEY_PEPPER_OTHER is the same as OMNI_KEY_PEPPER: unset it")
+        problems += self._wrong_other("omni_key_pepper", "say which one new keys get")
+        problems += self._wrong_other("omni_secret_key", "say which one seals from now on")
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _wrong_other(self, name: str, ask: str) -> list[str]:
+        """What is wrong with a second secret that is accepted beside `name`."""
+        first, other = name.upper(), f"{name.upper()}_OTHER"
+        if not self._is_set(other.lower()):
+            return []
+        if not self._is_set(name):
+            return [f"{other} is set but {first} is not: {ask}"]
+        return [f"{other} is the same as {first}: unset it"] * (getattr(self, name) == getattr(self, other.lower()))
 
     def _is_set(self, name: str) -> bool:
         value = getattr(self, name)
@@ -256,9 +265,20 @@ class Settings(BaseSettings):
         return self.omni_secret_key.get_secret_value() or _stored_secret(self.omni_data_dir / "secret_key")
 
     @property
+    def secret_key_other(self) -> str:
+        """Opens what `secret_key` does not, while one is exchanged for the other; "" when none is."""
+        return self.omni_secret_key_other.get_secret_value()
+
+    @property
     def sealing_key(self) -> str:
         """Seals the orgs' own provider keys."""
         return self.omni_sealing_key.get_secret_value() or self.secret_key
+
+    @property
+    def sealing_key_other(self) -> str:
+        """The same as `secret_key_other`, for `sealing_key`."""
+        other = self.omni_sealing_key_other.get_secret_value()
+        return other or ("" if self._is_set("omni_sealing_key") else self.secret_key_other)
 
     @property
     def key_pepper(self) -> str:

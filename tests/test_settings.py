@@ -4,6 +4,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings, SettingsError, load_settings
 
@@ -83,6 +84,25 @@ def test_the_other_pepper_is_a_whole_and_another_one(
 ) -> None:
     (line,) = problems(monkeypatch, OMNI_KEY_PEPPER=pepper, OMNI_KEY_PEPPER_OTHER=other)
     assert "OMNI_KEY_PEPPER_OTHER" in line and says in line
+
+
+@pytest.mark.parametrize(
+    ("secret", "other", "says"),
+    [("", "b" * 40, "OMNI_SECRET_KEY is not"), ("a" * 40, "a" * 40, "the same"), ("a" * 40, "b", "too short")],
+)
+def test_the_other_secret_key_is_a_whole_and_another_one(
+    monkeypatch: pytest.MonkeyPatch, secret: str, other: str, says: str
+) -> None:
+    (line,) = problems(monkeypatch, OMNI_SECRET_KEY=secret, OMNI_SECRET_KEY_OTHER=other)
+    assert "OMNI_SECRET_KEY_OTHER" in line and says in line
+
+
+def test_the_other_secret_key_opens_provider_keys_while_these_have_none_of_their_own() -> None:
+    first, other = SecretStr("a" * 40), SecretStr("b" * 40)
+    exchanged = Settings(omni_secret_key=first, omni_secret_key_other=other)
+    assert (exchanged.sealing_key, exchanged.sealing_key_other) == ("a" * 40, "b" * 40)
+    apart = Settings(omni_secret_key=first, omni_secret_key_other=other, omni_sealing_key=SecretStr("c" * 40))
+    assert (apart.sealing_key, apart.sealing_key_other) == ("c" * 40, "")
 
 
 def test_secrets_are_made_once_and_readable_by_the_owner_alone(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ class Idempotency:
         self._app = app
         self._services = services
         self._door = Doorkeeper(services)
-        self._sealer = Sealer(services.settings.secret_key, purpose="idempotent answers")
+        secret, other = services.settings.secret_key, services.settings.secret_key_other
+        self._sealer = Sealer(secret, purpose="idempotent answers", other_key=other)
         self._lapses_after = timedelta(seconds=services.settings.provider_timeout_sec) + LAPSE_MARGIN
         self._serving: set[tuple[UUID, str]] = set()
 

@@ -79,4 +79,4 @@ def _who_is_half_way(request: Request, services: Services) -> UUID | None:
 
 
 def _sealer(services: Services) -> Sealer:
-    return Sealer(services.settings.secret_key, purpose=PURPOSE)
+    return Sealer(services.settings.secret_key, purpose=PURPOSE, other_key=services.settings.secret_key_other)

@@ -7,6 +7,7 @@ caller commits.
 
 import hashlib
 import hmac
+import logging
 import secrets
 import time
 from datetime import timedelta
@@ -20,8 +21,10 @@ from sqlmodel import col
 
 from omni_app.errors import Conflict, InvalidRequest
 from omni_app.storage.accounts import normalised_email
-from omni_app.storage.sealing import Sealer
+from omni_app.storage.sealing import CannotOpen, Sealer
 from omni_app.storage.tables import RecoveryCode, SecondFactor, User, utc_now
+
+log = logging.getLogger(__name__)
 
 PURPOSE = "second factors"
 ISSUER = "Omni-Model Router"
@@ -107,6 +110,19 @@ async def turn_off_for(session: AsyncSession, *, email: str) -> bool | None:
     return None if user_id is None else await turn_off(session, user_id=user_id)
 
 
+async def reseal(session: AsyncSession, sealer: Sealer) -> int:
+    """Seals all secrets anew, with the key that is sealed with now; gives how many. The caller commits.
+
+    Raises `CannotOpen` for one that neither of the server's keys opens.
+    """
+    rows = (await session.scalars(select(SecondFactor))).all()
+    for row in rows:
+        about = _about(row.user_id)
+        row.sealed = sealer.seal(sealer.open(row.sealed, about=about), about=about)
+    await session.flush()
+    return len(rows)
+
+
 async def recovery_codes_left(session: AsyncSession, *, user_id: UUID) -> int:
     """How many of them were not used."""
     query = select(col(RecoveryCode.code_hash)).where(col(RecoveryCode.user_id) == user_id)
@@ -118,7 +134,12 @@ async def _count(session: AsyncSession, row: SecondFactor, code: str, sealer: Se
 
     The condition on the row makes two tries with one code, at once and anywhere, one that counts.
     """
-    step = matching_step(sealer.open(row.sealed, about=_about(row.user_id)).decode(), code, at_s=time.time())
+    try:
+        secret = sealer.open(row.sealed, about=_about(row.user_id)).decode()
+    except CannotOpen:
+        log.warning("a second factor cannot be opened with today's OMNI_SECRET_KEY")
+        return False
+    step = matching_step(secret, code, at_s=time.time())
     if step is None:
         return False
     once = update(SecondFactor).where(col(SecondFactor.user_id) == row.user_id, col(SecondFactor.last_step) < step)

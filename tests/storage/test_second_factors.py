@@ -13,7 +13,7 @@ from sqlmodel import col
 from omni_app.errors import Conflict
 from omni_app.storage import second_factors
 from omni_app.storage.database import Database
-from omni_app.storage.sealing import Sealer
+from omni_app.storage.sealing import CannotOpen, Sealer
 from omni_app.storage.second_factors import WrongCode, matching_step
 from omni_app.storage.tables import RecoveryCode, SecondFactor, utc_now
 
@@ -103,6 +103,21 @@ async def test_a_recovery_code_counts_once(database: Database) -> None:
         assert not await second_factors.turn_off(session, user_id=user_id)
         await session.commit()
     assert not await passes(database, user_id, codes[2])
+
+
+async def test_the_key_that_seals_is_exchanged_and_without_any_the_recovery_codes_are_left(database: Database) -> None:
+    user_id, new = uuid4(), "n" * 32
+    secret, codes = await turned_on(database, user_id)
+    alone = Sealer(new, purpose=second_factors.PURPOSE)
+    both = Sealer(new, purpose=second_factors.PURPOSE, other_key="k" * 32)
+    async with database.session() as session:
+        with pytest.raises(WrongCode):
+            await second_factors.check(session, user_id=user_id, code=pyotp.TOTP(secret).now(), sealer=alone)
+        await second_factors.check(session, user_id=user_id, code=codes[0], sealer=alone)
+        with pytest.raises(CannotOpen):
+            await second_factors.reseal(session, alone)
+        assert await second_factors.reseal(session, both) == 1
+        await second_factors.check(session, user_id=user_id, code=pyotp.TOTP(secret).now(), sealer=alone)
 
 
 async def test_neither_the_secret_nor_a_recovery_code_can_be_read_in_the_database(sqlite_database: Database) -> None:
