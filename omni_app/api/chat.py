@@ -1,5 +1,6 @@
 """`POST /v1/chat` and `POST /v1/agent-step`, plain and streamed."""
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -113,14 +114,17 @@ def delta_body(delta: Delta) -> dict[str, Any]:
 
 
 def deadline_s(request: Request) -> float | None:
-    """What is left of the client's own deadline, from `x-omni-timeout-ms`; standing in line counts."""
+    """What is left of the client's own deadline, from `x-omni-timeout-ms`, which began when the request came: standing
+    in line, looking up its key and reading its body count.
+    """
     text = request.headers.get("x-omni-timeout-ms")
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= MAX_TIMEOUT_MS):
         raise InvalidRequest(f"x-omni-timeout-ms: must be a whole number between 1 and {MAX_TIMEOUT_MS}")
-    waited_s: float = request.scope.get("omni_waited_s", 0.0)
-    return max(0.001, int(text) / 1000 - waited_s)
+    now_s = time.monotonic()
+    passed_s: float = now_s - request.scope.get("omni_came_s", now_s)
+    return max(0.001, int(text) / 1000 - passed_s)
 
 
 def answer_body(answer: Answer) -> dict[str, Any]:

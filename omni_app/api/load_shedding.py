@@ -83,11 +83,11 @@ class LoadShedding:
         if self.in_flight >= self._most_in_flight or self._turns.wait_s > LONGEST_WAIT_S:
             await self._refuse(scope, send)
             return
-        held, came_s = weight(scope), time.monotonic()
+        held = weight(scope)
+        scope["omni_came_s"] = time.monotonic()
         self.in_flight += held
         try:
             await self._turns.to_begin()
-            scope["omni_waited_s"] = time.monotonic() - came_s
             await self._app(scope, receive, send)
         finally:
             self.in_flight -= held

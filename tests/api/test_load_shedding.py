@@ -1,6 +1,7 @@
 """Who is refused at once, in which words, and who never is."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -150,4 +151,22 @@ async def test_time_in_line_is_time_of_the_caller_s_deadline(product: Running) -
     await asyncio.sleep(0.15)
     turns._round()
     answer = await call
+    assert answer.status_code == 504, answer.text
+
+
+async def test_a_body_that_takes_its_time_takes_the_caller_s_deadline(product: Running) -> None:
+    sandbox: Any = product.services.providers["sandbox"]
+    sandbox.speed = 1.0
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield json.dumps(HELLO).encode()
+        await asyncio.sleep(0.15)
+        yield b" "
+
+    headers = {
+        "Authorization": f"Bearer {product.key}",
+        "x-omni-timeout-ms": "100",
+        "content-type": "application/json",
+    }
+    answer = await product.client.post("/v1/chat", content=slowly(), headers=headers)
     assert answer.status_code == 504, answer.text

@@ -63,6 +63,7 @@ def main() -> int:
     """0 when every promise was kept."""
     parser = argparse.ArgumentParser(description="Lets things go wrong for real servers, and compares the accounts.")
     parser.add_argument("--play", action="append", choices=PLAYS, help="this one (may be repeated); all without it")
+    parser.add_argument("--fault", action="append", help="of the play `providers`: this one (may be repeated)")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--in-flight", type=int, default=200)
     parser.add_argument("--delay-s", type=float, default=1.0)

@@ -7,6 +7,7 @@ measured on a deployment each.
 
 import argparse
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,12 +24,14 @@ from tests.servers.upstream import HOLLOW, REFUSALS, Upstream
 OPENS_AT_ONCE = ("401", "401_echo", "402", "403", "404", "429", "429_retry_after", "quota", "no_credit", "503")
 """Wrong model or key, no money, or the provider says how long to wait."""
 NOT_OURS = frozenset({"400", "413", "422", "content_policy", "context_length", "context_length_words"})
-TAKES_TIME = frozenset({"hang", "drip", "drip_head", "stall", "cut_rst", "huge", "gzip_bomb", "close_after", "408"})
+TAKES_TIME = frozenset(
+    {"hang", "drip", "drip_head", "stall", "cut_rst", "huge", "gzip_bomb", "close_after", "stale", "408"}
+)
 """The provider's own time is in what these cost, or nothing is broken by them."""
 NOT_HERE = TAKES_TIME | NOT_OURS | {*OPENS_AT_ONCE}
 INSTANT = ("refused", *(one for one in (*BAD_MANNERS, *REFUSALS, *HOLLOW, "redirect") if one not in NOT_HERE))
-HANGING = ("hang", "drip", "drip_head", "stall")
-P50_MS, P99_MS = 5.0, 50.0
+HANGING = ("hang", "drip", "drip_head", "stall", "mid_hang")
+P50_MS, P99_MS, ALL_DOWN_MS = 5.0, 50.0, 100.0
 PAIRS = 200
 LONG_MS, SHORT_S, GRACE_S = 8_000, 3.0, 0.1
 
@@ -124,7 +127,7 @@ async def late_s(stage: Stage, secret: str, fault: str, *, both: bool, count: in
 async def play(folder: Path, arguments: argparse.Namespace) -> bool:
     """Every instant fault, then the deadlines."""
     parts: Mapping[str, Callable[[Path], Awaitable[bool]]] = {
-        "kept": _kept_closed, "at once": _at_once, "deadlines": _deadlines,
+        "kept": _kept_closed, "at once": _at_once, "deadlines": _deadlines, "all down": _all_down,
     }  # fmt: skip
     well = True
     for part in parts.values():
@@ -162,18 +165,39 @@ async def _at_once(folder: Path) -> bool:
 
 async def _deadlines(folder: Path) -> bool:
     well, primaries = True, iter(PRIMARIES)
-    for both in (False, True):
+    async with staged(folder) as stage:
         for fault in HANGING:
-            with tempfile.TemporaryDirectory(dir=folder) as own:
-                async with staged(Path(own)) as stage:
-                    secret = await stage.key(next(primaries))
-                    late, told = await late_s(stage, secret, fault, both=both, count=6)
-            answered = sum(one.answered for one in told)
-            statuses = sorted({one.status for one in told})
-            whose = "both" if both else "the primary"
-            say(f"{fault}, {whose}: {answered} of {len(told)} answered, {statuses}, the latest {late * 1000:+.0f} ms")
-            well &= late < GRACE_S and (both or answered == len(told))
+            late, told = await late_s(stage, await stage.key(next(primaries)), fault, both=False, count=6)
+            say(f"{fault}, the primary: {statuses(told)}, the latest {late * 1000:+.0f} ms")
+            well &= late < GRACE_S and all(one.answered or one.broken for one in told)
+    for fault in HANGING:
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            async with staged(Path(own)) as stage:
+                late, told = await late_s(stage, await stage.key(next(primaries)), fault, both=True, count=6)
+        say(f"{fault}, both: {statuses(told)}, the latest {late * 1000:+.0f} ms")
+        well &= late < GRACE_S
     return well
+
+
+async def _all_down(folder: Path) -> bool:
+    """Both providers are broken: once the breakers are open the refusal is quick, and says when to come back."""
+    async with staged(folder) as stage, client_of(stage) as client:
+        secret = await stage.key(PRIMARIES[0])
+        stage.rig.upstream.fault = stage.backup.fault = "close"
+        for number in range(6):
+            await stage.ask(client, secret, number)
+        calls = len(stage.rig.upstream.calls) + len(stage.backup.calls)
+        told = [await stage.ask(client, secret, number) for number in range(100)]
+        calls = len(stage.rig.upstream.calls) + len(stage.backup.calls) - calls
+    slow_ms = cut([one.took_s * 1000 for one in told], 99)
+    say(f"both down, breakers open: {statuses(told)}, p99 {slow_ms:.1f} ms, {calls} calls in vain")
+    return all(one.status == 503 and not one.leaked for one in told) and slow_ms < ALL_DOWN_MS
+
+
+def statuses(told: Sequence[Told]) -> str:
+    """How many were answered, and with what status the others were not."""
+    others = Counter(one.status for one in told if not one.answered)
+    return f"{sum(one.answered for one in told)} of {len(told)} answered, {dict(others)}"
 
 
 def figures(cost: Cost) -> str:

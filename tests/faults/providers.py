@@ -203,7 +203,7 @@ async def broken(folder: Path, fault: str, *, count: int, at_once: int) -> tuple
 async def play(folder: Path, arguments: argparse.Namespace) -> bool:
     """Every fault, each before a server of its own: 1,000 requests on three routes, plain and streamed."""
     well = True
-    for fault in (*NOWHERE, *PLAYED):
+    for fault in arguments.fault or (*NOWHERE, *PLAYED):
         with tempfile.TemporaryDirectory(dir=folder) as own:
             calm, told, agrees = await broken(Path(own), fault, count=arguments.requests, at_once=arguments.at_once)
         well &= kept(fault, told) and agrees and late_s(told) < GRACE_S
