@@ -87,7 +87,7 @@ class UpstashLimiter:
         for quota in quotas:
             share = self._shares.get(quota.subject)
             left = -1 if share is None else share.left_after(amount, now_s)
-            if share is None or left < 0:
+            if share is None or left < 0 or (share.quota is not quota and share.quota != quota):
                 return self._alone(quotas, amount) if self._door.is_open else self._refused(quotas, amount, now_s)
             shares.append(share)
             if tightest is None or left < remaining:
@@ -130,6 +130,8 @@ class UpstashLimiter:
             share = self._shares[quota.subject] = Share(quota)
         else:
             self._shares.move_to_end(quota.subject)
+            if share.quota != quota and share.lease is not None:
+                share.lease.until_s = now_s  # it was a part of another limit
         share.quota, share.seen_s = quota, now_s
         return share
 
@@ -158,13 +160,15 @@ class UpstashLimiter:
 
     async def _serve(self, quotas: tuple[Quota, ...], line: Line) -> None:
         """Decides for those in line, a batch after the other, until nobody is there."""
+        batch: list[Waiting] = []
         try:
             while line:
                 batch = self._next_batch(quotas, line)
                 if batch and await self._decide(quotas, batch, line):
                     await asyncio.sleep(RECALL_PAUSE_S)
-        finally:
+        finally:  # whatever has happened, nobody is left waiting
             del self._lines[quotas]
+            self._without_redis(quotas, deque(batch))
             self._without_redis(quotas, line)
 
     def _next_batch(self, quotas: tuple[Quota, ...], line: Line) -> list[Waiting]:
