@@ -1,4 +1,6 @@
-"""The way to Redis: a script at a time within a tenth of a second, and a breaker that opens when there is no answer."""
+"""The way to Redis: a script at a time, within a tenth of a second where Redis is not slow at all times, and a breaker
+that opens when there is no answer.
+"""
 
 import asyncio
 import logging
@@ -15,6 +17,10 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 0.08
 """With what it takes to notice, a request waits for a Redis that is away for less than 0.11 s."""
+USUAL_TIMES, LONGEST_S = 4, 0.5
+"""A Redis that is always slow is given so many times what it takes of late, so long at most: it is not away."""
+WEIGHT = 1 / 8
+"""Of the newest answer in what they take of late."""
 AT_ONCE = 16
 """Calls in flight. A burst waits for its turn here: in the client its own queue would look like a slow Redis."""
 FAILURES_TO_OPEN = 3
@@ -29,6 +35,7 @@ class Door:
     def __init__(self, redis: Redis, *, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = redis
         self._timeout_s = timeout_s
+        self._usual_s = 0.0
         self._clock = clock
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._failures = 0
@@ -49,12 +56,13 @@ class Door:
         keys = [*(PREFIX + subject for subject in subjects), CONTESTED]
         asked_s = self._clock()
         try:
-            async with LoopTimeout(self._timeout_s):
+            async with LoopTimeout(max(self._timeout_s, min(LONGEST_S, USUAL_TIMES * self._usual_s))):
                 answer = list(await self._redis.eval(script, keys=keys, args=[str(one) for one in arguments]))
             self.ahead_ms = int(answer[0]) - asked_s * 1000
         except Exception as error:  # noqa: BLE001 whatever Redis, its proxy or the client does, requests go on
             self._failed(error)
             return None
+        self._usual_s += (self._clock() - asked_s - self._usual_s) * WEIGHT
         self._failures, self.is_open = 0, False
         return answer
 
