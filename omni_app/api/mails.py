@@ -87,7 +87,8 @@ class Mails:
         return True
 
     def _sealer(self) -> Sealer:
-        return Sealer(self.services.settings.secret_key, purpose=PURPOSE)
+        settings = self.services.settings
+        return Sealer(settings.secret_key, purpose=PURPOSE, other_key=settings.secret_key_other)
 
 
 def _deliver(url: str, message: EmailMessage) -> None:
