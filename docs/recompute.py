@@ -28,7 +28,7 @@ def computed(row):
     if row["outcome"] == "failed":
         return failed, failed, 0, -failed, billed(row, failed)
     answer, baseline = at("price", row), at("premium_price", row)
-    cost = None if answer is None else failed + answer
+    cost = None if answer is None else failed + answer - int(row["overrun_pico"])
     premium = baseline if row["premium_model"] else cost
     saved = None if None in (cost, premium) else premium - cost
     return failed, cost, premium, saved, billed(row, int(row["cost_pico"]))

@@ -28,6 +28,9 @@ HEADER_TIMEOUT_MS = 10_000
 """A client that has not sent its headers by then is cut off."""
 LAST_STEPS_S = 5
 """After `STOP_GRACE_SEC`: for telling whose request was cut off, and for the ledger. Then the server is killed."""
+RESPAWN_S = 10
+"""How long a worker that is replaced (SIGHUP) goes on beside the new one. Granian does not ask whether that serves yet;
+its own 3.5 s were too few on a busy machine, and with every worker replaced so, nobody listened for a while."""
 
 
 class StartError(Exception):
@@ -135,6 +138,7 @@ def server_command(settings: Settings) -> list[str]:
     limits = ["--workers", "1", "--http", "1", "--http1-header-read-timeout", str(HEADER_TIMEOUT_MS)]
     limits += ["--backpressure", connections]
     stop = ["--workers-kill-timeout", str(settings.stop_grace_sec + LAST_STEPS_S), "--log-level", "warning"]
+    stop += ["--respawn-interval", str(RESPAWN_S)]
     target = ["--interface", "asgi", "--factory", "omni_app.omni_app:app"]
     return [sys.executable, "-m", "granian", *address, *limits, *stop, *target]
 

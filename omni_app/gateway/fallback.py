@@ -81,12 +81,16 @@ class Walk:
     """When the request arrived, in the same seconds."""
     affords: Callable[[Step], bool]
     """Whether a step's worst case still fits beside what the attempts so far may have cost."""
+    charges: Callable[[int], int]
+    """What of an attempt's cost is the caller's: all of it, as long as the promises hold."""
     needs_s: Callable[[Deployment], float]
     """In how many seconds a deployment nearly always answers this request."""
     clock: Callable[[], float] = time.monotonic
     attempts: list[Attempt] = field(default_factory=list)
     own_providers: frozenset[str] = frozenset()
     """Those that are called with the org's own key."""
+    promised: bool = False
+    """Whether the request may cost so much and no more: its streams are metered."""
     _fault: ProviderFault = field(
         default_factory=lambda: ProviderFault(
             FaultKind.TOTAL_TIMEOUT, "the deadline had passed before a model could be called"
@@ -221,6 +225,7 @@ class Walk:
                 timeouts=timeouts(time_s, left_s, needs_s, streamed=streamed),
                 sandbox_fail=played,
                 keep_prompt=bool(self.request.session_id),
+                metered=self.promised,
             ),
             trial=self.health.begin(deployment.id),
             started_s=self.deadline_s - left_s,
@@ -234,7 +239,10 @@ class Walk:
 
     def _succeeded(self, attempt: "_Attempt", completion: Completion) -> None:
         latency_ms = self._note(attempt, outcome="ok", usage=completion.usage)
-        attempt.trial.succeeded()
+        if overrun := self._overrun(attempt, completion):
+            attempt.trial.failed(ProviderFault(FaultKind.OVERRUN, overrun), now_s=self.clock())
+        else:
+            attempt.trial.succeeded()
         if self._tells_a_time(attempt, latency_ms):
             first_s = attempt.first_piece_s
             self.latencies.count(
@@ -243,6 +251,17 @@ class Walk:
                 first_token_ms=None if first_s is None else round((first_s - attempt.started_s) * 1000),
                 now_s=self.clock(),
             )
+
+    def _overrun(self, attempt: "_Attempt", completion: Completion) -> str:
+        """How the provider broke what was promised, in words; "" when it did not. A count of ours accuses nobody."""
+        if completion.stopped:
+            return "it wrote on beyond max_tokens"
+        if not self.promised or completion.usage.estimated:
+            return ""
+        limit = attempt.call.params.get("max_tokens")
+        if limit is not None and completion.usage.output > limit * self.request.choices:
+            return "it counts more tokens than max_tokens"
+        return "it counts more than the request may cost" if self.attempts[-1].overrun else ""
 
     def _tells_a_time(self, attempt: "_Attempt", latency_ms: int) -> bool:
         """Whether the attempt says how long the model takes for one answer."""
@@ -270,6 +289,8 @@ class Walk:
         """Keeps an attempt that has ended; gives its latency in ms."""
         deployment = attempt.deployment
         latency_ms = round((self.clock() - attempt.started_s) * 1000)
+        counted = actual_cost(deployment.price, usage) if usage else 0
+        charged = self.charges(counted)
         ended = Attempt(
             model=deployment.id,
             provider=deployment.provider,
@@ -277,7 +298,8 @@ class Walk:
             latency_ms=latency_ms,
             detail=detail,
             usage=usage,
-            cost=actual_cost(deployment.price, usage) if usage else 0,
+            cost=charged,
+            overrun=counted - charged,
             byok=deployment.provider in self.own_providers and not attempt.call.sandbox_fail,
             started_ms=round((attempt.started_s - self.began_s) * 1000),
         )

@@ -282,6 +282,8 @@ class Gateway:
             on_attempt=partial(self._noted, story),
             began_s=started_s,
             affords=story.affords,
+            charges=story.charged,
+            promised=story.promised,
             needs_s=lambda deployment: needed_s(expected_latency_ms(deployment, case, size)),
             clock=self.clock,
             attempts=story.attempts,

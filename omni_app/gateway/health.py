@@ -1,10 +1,10 @@
 """What the outcomes of our own calls say about each deployment: whether to leave it alone for a while.
 
 A breaker opens after `FAULTS_TO_OPEN` faults in a row, or at once when the provider says how long to wait
-(`Retry-After`) or that the model or our key is wrong. After the cooldown one call is let through as a probe, and no
-other until it has ended: it closes the breaker or opens it again for twice as long, up to `COOLDOWN_CEILING_S`. What a
-provider says itself counts instead, up to the same ceiling. Calls that were under way when a breaker opened change
-nothing any more: a hundred of them that fail together are one failure.
+(`Retry-After`), that the model or our key is wrong, or when it goes on beyond what a request may cost. After the
+cooldown one call is let through as a probe, and no other until it has ended: it closes the breaker or opens it again
+for twice as long, up to `COOLDOWN_CEILING_S`. What a provider says itself counts instead, up to the same ceiling. Calls
+that were under way when a breaker opened change nothing any more: a hundred of them that fail together are one failure.
 """
 
 import logging
@@ -20,7 +20,9 @@ COOLDOWN_CEILING_S = 60.0
 PROBE_S = 1.0
 """What a caller is told to wait while a probe is under way."""
 
-OPENS_AT_ONCE = frozenset({FaultKind.AUTHENTICATION, FaultKind.MODEL_NOT_FOUND, FaultKind.RATE_LIMITED})
+OPENS_AT_ONCE = frozenset(
+    {FaultKind.AUTHENTICATION, FaultKind.MODEL_NOT_FOUND, FaultKind.RATE_LIMITED, FaultKind.OVERRUN}
+)
 CALLERS_OWN = frozenset(
     {FaultKind.BAD_REQUEST, FaultKind.CONTENT_POLICY, FaultKind.CONTEXT_LENGTH, FaultKind.UNSUPPORTED_PARAMETER}
 )

@@ -1,5 +1,6 @@
 """From what happened to what is billed and kept: the answer, the ledger's records, the saving."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from omni_app.gateway.budgets import Reservation
 from omni_app.gateway.types import EMBEDDING_TASK, Answer, Attempt, Caller, ChatRequest
 from omni_app.limits.base import Verdict
-from omni_app.money import markup_on
+from omni_app.money import cost_within, markup_on, usd_text
 from omni_app.providers.base import Completion, Usage
 from omni_app.registry import Registry
 from omni_app.routing.cost import savings
@@ -50,6 +51,20 @@ class Story:
         """Whether the step's worst case, beside what failed attempts cost, fits the promise and the budgets."""
         worst, promised = self.billed(self.cost + step.worst_cost), self.request.max_cost
         return (promised is None or worst <= promised) and (self.held is None or self.held.covers(worst))
+
+    def charged(self, cost: int) -> int:
+        """What of an attempt's cost is charged: no more than the promise and the budgets have left."""
+        most = self.cost + cost
+        if self.held is not None and not self.held.covers(self.billed(most)):
+            most = cost_within(self.held.amount, self.markup_bp)
+        if self.request.max_cost is not None:
+            most = min(most, cost_within(self.request.max_cost, self.markup_bp))
+        return max(0, most - self.cost)
+
+    @property
+    def promised(self) -> bool:
+        """Whether there is a limit to what the request may cost."""
+        return self.request.max_cost is not None or self.held is not None
 
     @property
     def task(self) -> str:
@@ -98,12 +113,20 @@ class Story:
             tool_calls=completion.tool_calls,
             images=completion.images,
             logprobs=completion.logprobs,
-            warnings=(*self.request.warnings, *self.decision.warnings, *completion.warnings),
+            warnings=(*self.request.warnings, *self.decision.warnings, *completion.warnings, *self._overruns()),
             simulated=answered_by.simulated,
             others=completion.others,
             vectors=completion.vectors,
             tokens_left=self.tokens,
         )
+
+    def _overruns(self) -> Iterator[str]:
+        for attempt in self.attempts:
+            if attempt.overrun:
+                yield (
+                    f"{attempt.model} counts ${usd_text(attempt.overrun)} more than the request may cost; "
+                    "that is not charged"
+                )
 
     def admission(self) -> Admission:
         """The line that is on disk before a provider is called."""
@@ -132,6 +155,7 @@ class Story:
             tokens_input=usage.input,
             tokens_output=usage.output,
             cost=attempt.cost,
+            overrun=attempt.overrun,
             started_ms=attempt.started_ms,
             byok=attempt.byok,
             created_at=self.created_at,
@@ -155,6 +179,7 @@ class Story:
             images=usage.images,
             estimated=usage.estimated,
             failed_cost=self.cost - self.attempts[-1].cost,
+            overrun=self.attempts[-1].overrun,
             premium_cost=self.cost + (saved or 0),
             premium_model=self.baseline.id if self.baseline and saved is not None else "",
             rescued=len(self.attempts) > 1,

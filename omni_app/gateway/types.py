@@ -114,7 +114,7 @@ class ChatRequest:
 
 @record(frozen=True, slots=True)
 class Attempt:
-    """One call at one provider. `outcome`: `ok`, or the fault's kind; `cost` in pico-dollars."""
+    """One call at one provider. `outcome`: `ok`, or the fault's kind; `cost` and `overrun` in pico-dollars."""
 
     model: str
     provider: str
@@ -123,6 +123,8 @@ class Attempt:
     detail: str = ""
     usage: Usage | None = None
     cost: int = 0
+    overrun: int = 0
+    """What the provider counts beyond what the request may cost: nobody is charged for it."""
     byok: bool = False
     """Whether the org's own provider key was used."""
     started_ms: int = 0

@@ -11,8 +11,10 @@ REQUESTS = Family("omni_requests_total", COUNTER, "Requests in the ledger; code 
                   ("endpoint", "task", "mode", "code"))  # fmt: skip
 RESCUED = Family("omni_requests_rescued_total", COUNTER, "Answered by a fallback.", ("endpoint", "mode"))
 TOKENS = Family("omni_tokens_total", COUNTER, "Tokens as billed.", ("provider", "model", "mode", "direction"))
-COST = Family("omni_cost_dollars_total", COUNTER, "What providers charge, failed attempts too.",
+COST = Family("omni_cost_dollars_total", COUNTER, "What requests cost, failed attempts too.",
               ("provider", "model", "mode"), PICO_PER_USD)  # fmt: skip
+OVERRUN = Family("omni_overrun_dollars_total", COUNTER, "What providers count beyond what a request may cost.",
+                 ("provider", "model", "mode"), PICO_PER_USD)  # fmt: skip
 BASELINE = Family("omni_baseline_cost_dollars_total", COUNTER, "The baseline's cost for the same tokens.", ("mode",),
                   PICO_PER_USD)  # fmt: skip
 ATTEMPTS = Family("omni_attempts_total", COUNTER, "Calls at providers; outcome is ok or the fault's kind.",
@@ -46,7 +48,7 @@ FILES = Family("process_open_fds", GAUGE, "Open file descriptors.")
 STARTED = Family("process_start_time_seconds", GAUGE, "When the process began, since 1970.")
 
 FAMILIES = (
-    ANSWERS, REQUESTS, RESCUED, TOKENS, COST, BASELINE, ATTEMPTS, ATTEMPT_TIME, DURATION, FIRST_TOKEN, OVERHEAD,
-    ROUTING, BREAKER, IN_FLIGHT, WAITING, SHED, SPOOL, LAG, DRAINED, DAMAGED, UNLOGGED, UNTRACED, SECURITY,
+    ANSWERS, REQUESTS, RESCUED, TOKENS, COST, OVERRUN, BASELINE, ATTEMPTS, ATTEMPT_TIME, DURATION, FIRST_TOKEN,
+    OVERHEAD, ROUTING, BREAKER, IN_FLIGHT, WAITING, SHED, SPOOL, LAG, DRAINED, DAMAGED, UNLOGGED, UNTRACED, SECURITY,
     SECURITY_UNLOGGED, MEMORY, CPU, FILES, STARTED,
 )  # fmt: skip

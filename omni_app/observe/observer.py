@@ -108,6 +108,8 @@ class Observer:
                 figures.add(of.TOKENS, (*model, mode, "input"), attempt.usage.input)
                 figures.add(of.TOKENS, (*model, mode, "output"), attempt.usage.output)
                 figures.add(of.COST, (*model, mode), attempt.cost)
+            if attempt.overrun:
+                figures.add(of.OVERRUN, (*model, mode), attempt.overrun)
         figures.add(of.BASELINE, (mode,), record.premium_cost)
         figures.observe(of.DURATION, (endpoint,), record.latency_ms)
         figures.observe(of.OVERHEAD, (endpoint,), max(0, record.latency_ms - attempts_ms(attempts)))

@@ -114,6 +114,8 @@ def read_block(event: Mapping[str, Any], gathering: Gathering, calls: dict[Any, 
     kind, index = block.get("type"), event.get("index")
     if kind in ("text", "text_delta") and block.get("text"):
         yield gathering.add_text(block["text"])
+    elif kind == "thinking_delta" and block.get("thinking"):
+        gathering.think(block["thinking"])
     elif kind == "tool_use":
         calls[index] = len(gathering.calls)
         yield gathering.open_call(str(block.get("id") or ""), str(block["name"]))

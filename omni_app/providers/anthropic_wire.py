@@ -68,7 +68,7 @@ class AnthropicWire:
             async with opened as lines:
                 if isinstance(lines, Reply):
                     raise fault_of(lines)
-                async with aclosing(deltas_of(lines, EventReader(gathering).read)) as pieces:
+                async with aclosing(deltas_of(lines, EventReader(gathering).read, gathering)) as pieces:
                     async for deltas in pieces:
                         yield deltas
         except ProviderFault as fault:

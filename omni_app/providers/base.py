@@ -41,6 +41,8 @@ class ProviderRequest:
     """Which of several answers this call is for, from 0, where each answer is a call of its own."""
     keep_prompt: bool = False
     """A further step of its session will send this prompt again: a provider that caches only when asked is asked."""
+    metered: bool = False
+    """Money was promised with `max_tokens`: a stream that goes on beyond it is stopped."""
 
 
 @record(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Completion:
     """The further choices where several were asked for (`n`); `usage` above counts all of them."""
     vectors: tuple[bytes, ...] = ()
     """Embeddings, one per input: 32-bit floats, little-endian."""
+    stopped: bool = False
+    """Whether we ended it, because it went on beyond `max_tokens`."""
 
 
 @record(frozen=True, slots=True)
@@ -121,6 +125,8 @@ class FaultKind(StrEnum):
     REDIRECT = "redirect"
     INTERRUPTED = "interrupted"
     LOOP = "loop"
+    OVERRUN = "overrun"
+    """It answered, and wrote or counted more than it was told to."""
 
 
 class ProviderFault(Exception):

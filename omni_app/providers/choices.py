@@ -117,9 +117,15 @@ def parts_of(request: ProviderRequest) -> list[ProviderRequest]:
 
 
 def together(answers: Sequence[Completion]) -> Completion:
-    """One answer with the others beside it; its usage is the sum."""
+    """One answer with the others beside it; its usage is the sum, and each warning is there once."""
     first, *others = answers
-    return replace(first, usage=summed(one.usage for one in answers), others=tuple(others))
+    return replace(
+        first,
+        usage=summed(one.usage for one in answers),
+        others=tuple(others),
+        warnings=tuple(dict.fromkeys(warning for one in answers for warning in one.warnings)),
+        stopped=any(one.stopped for one in answers),
+    )
 
 
 def with_usage(fault: ProviderFault, usages: Iterable[Usage | None]) -> ProviderFault:

@@ -1,13 +1,22 @@
 """Putting a streamed answer together again: what was said so far, and whether it came to its end."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
 from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.meter import Meter
 from omni_app.providers.usage import counted
+from omni_app.routing.tokens import token_hundredths
+
+STOPPED = "the model wrote on beyond max_tokens, and was stopped"
+
+
+def meter_for(request: ProviderRequest) -> Meter | None:
+    """The meter of one answer; None where none was promised."""
+    return Meter(request.params["max_tokens"]) if request.metered and "max_tokens" in request.params else None
 
 
 @dataclass(slots=True)
@@ -23,6 +32,12 @@ class Gathering:
     choice: int = 0
     """The answer's number where one stream carries several."""
     logprobs: dict[str, list[Any]] = field(default_factory=dict)
+    meter: Meter | None = None
+    thought_hundredths: int = 0
+    """Estimated tokens of what it thought aloud, in hundredths: billed, and no part of the answer."""
+
+    def __post_init__(self) -> None:
+        self.meter = meter_for(self.request)
 
     @property
     def text(self) -> str:
@@ -33,16 +48,31 @@ class Gathering:
         """Whether nothing of the answer has come yet."""
         return not self.parts and not self.calls
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it goes on beyond what was promised: nothing more of it is to be read."""
+        return self.meter is not None and self.meter.is_over
+
     def add_text(self, text: str, logprobs: Mapping[str, Any] | None = None) -> Delta:
         """More text, with its logprobs where the provider tells them."""
         self.parts.append(text)
+        if self.meter is not None:
+            self.meter.add(text)
         for name, more in (logprobs or {}).items():
             self.logprobs[name] = [*self.logprobs.get(name, ()), *more]
         return Delta(text=text, choice=self.choice, logprobs=logprobs)
 
+    def think(self, text: str) -> None:
+        """More of what it thinks before it answers."""
+        self.thought_hundredths += token_hundredths(text)
+        if self.meter is not None:
+            self.meter.add(text)
+
     def open_call(self, call_id: str, name: str, arguments: str = "") -> Delta:
         """A tool call begins. Calls are numbered from 0 in the order they begin."""
         index = len(self.calls)
+        if self.meter is not None:
+            self.meter.add(name + arguments)
         function = {"name": name, "arguments": arguments}
         call = {"id": call_id or f"call_{index}", "type": "function", "function": function}
         self.calls.append(call)
@@ -53,22 +83,32 @@ class Gathering:
         if not 0 <= index < len(self.calls):
             raise ProviderFault(FaultKind.MALFORMED, "arguments came for a tool call that never began")
         self.calls[index]["function"]["arguments"] += arguments
+        if self.meter is not None:
+            self.meter.add(arguments)
         return Delta(tool_call={"index": index, "function": {"arguments": arguments}}, choice=self.choice)
 
     def counted_usage(self) -> Usage:
         """Our own count of what came so far."""
-        return counted(self.request, self.text, tuple(self.calls))
+        return counted_answers(self.request, [self])
 
     def interrupted(self, detail: str, *, kind: FaultKind = FaultKind.INTERRUPTED) -> ProviderFault:
         """The fault of a stream that broke; what came before it is counted, for it will be billed."""
-        return ProviderFault(kind, detail, usage=None if self.is_empty else self.counted_usage())
+        silent = self.is_empty and not self.thought_hundredths
+        return ProviderFault(kind, detail, usage=None if silent else self.counted_usage())
 
     def completion(self) -> Completion:
-        """The whole answer. Raises `ProviderFault` when the stream ended without saying that it had finished."""
+        """The whole answer; one that was stopped is as long as it may be.
+
+        Raises `ProviderFault` when the stream ended without saying that it had finished.
+        """
+        if self.is_over:
+            self.finish_reason = "length"
         if not self.finish_reason:
             raise self.interrupted("the stream ended before the answer did")
-        for call in self.calls:
-            _check_arguments(call)
+        if not all(map(_is_whole, self.calls)):
+            raise ProviderFault(
+                FaultKind.MALFORMED, "a tool call's arguments are not whole", usage=self.usage or self.counted_usage()
+            )
         if self.is_empty and self.finish_reason not in ("length", "content_filter"):
             raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=self.usage)
         return Completion(
@@ -76,8 +116,9 @@ class Gathering:
             usage=self.usage or self.counted_usage(),
             finish_reason=self.finish_reason,
             tool_calls=tuple(self.calls),
-            warnings=self.warnings,
+            warnings=(*self.warnings, STOPPED) if self.is_over else self.warnings,
             logprobs=self.logprobs or None,
+            stopped=self.is_over,
         )
 
 
@@ -100,6 +141,11 @@ class Gatherings:
         return all(one.is_empty for one in self.each)
 
     @property
+    def is_over(self) -> bool:
+        """Whether one of them goes on beyond what was promised."""
+        return any(one.is_over for one in self.each)
+
+    @property
     def text(self) -> str:
         return "".join(one.text for one in self.each)
 
@@ -115,30 +161,42 @@ class Gatherings:
 
     def counted_usage(self) -> Usage:
         """Our own count of what came so far."""
-        return counted(self.request, self.text, self.calls)
+        return counted_answers(self.request, self.each)
 
     def interrupted(self, detail: str) -> ProviderFault:
         """The fault of a stream that broke; what came before it is counted, for it will be billed."""
-        usage = None if self.is_empty else self.counted_usage()
-        return ProviderFault(FaultKind.INTERRUPTED, detail, usage=usage)
+        silent = self.is_empty and not any(one.thought_hundredths for one in self.each)
+        return ProviderFault(FaultKind.INTERRUPTED, detail, usage=None if silent else self.counted_usage())
 
     def completion(self) -> Completion:
-        """The whole answer with all of its choices. Raises `ProviderFault` when one of them did not finish."""
+        """The whole answer with all of its choices. Raises `ProviderFault` when one of them did not finish.
+
+        When one was stopped, all were.
+        """
+        stopped = self.is_over
+        for one in self.each if stopped else ():
+            one.finish_reason = one.finish_reason or "length"
         try:
             first, *others = (one.completion() for one in self.each)
         except ProviderFault as fault:
             fault.usage = self.usage or (None if self.is_empty else self.counted_usage())
             raise
-        return replace(first, usage=self.usage or self.counted_usage(), others=tuple(others))
+        warnings = (*self.warnings, STOPPED) if stopped else self.warnings
+        usage = self.usage or self.counted_usage()
+        return replace(first, usage=usage, others=tuple(others), warnings=warnings, stopped=stopped)
 
 
 async def deltas_of(
-    batches: AsyncIterator[list[bytes]], read: Callable[[bytes], Iterable[Delta] | None]
+    batches: AsyncIterator[list[bytes]],
+    read: Callable[[bytes], Iterable[Delta] | None],
+    gathered: "Gathering | Gatherings",
 ) -> AsyncGenerator[Deltas, None]:
     """The deltas of a stream of lines, those together that came together, up to the line that `read` gives None for.
 
-    What came before a fault is given before the fault is raised.
+    They end before it where what `read` has gathered goes on beyond what was promised. What came before a fault is
+    given before the fault is raised.
     """
+    metered = gathered.request.metered
     async for lines in batches:
         said: list[Delta] = []
         ended, met = False, None
@@ -150,6 +208,9 @@ async def deltas_of(
                         ended = True
                         break
                     said += more
+                    if metered and gathered.is_over:
+                        ended = True
+                        break
         except ProviderFault as fault:
             met = fault
         if said:
@@ -160,12 +221,24 @@ async def deltas_of(
             return
 
 
-def _check_arguments(call: Mapping[str, Any]) -> None:
-    """Arguments that are cut in the middle would be a silent truncation."""
+def counted_answers(request: ProviderRequest, answers: Sequence[Gathering]) -> Usage:
+    """Our own count of these answers to one prompt, with what was thought aloud before them.
+
+    Who was stopped has written all that it was to write, whatever the estimate says.
+    """
+    text, calls = "".join(one.text for one in answers), tuple(call for one in answers for call in one.calls)
+    usage, thought = counted(request, text, calls), sum(one.thought_hundredths for one in answers) // 100
+    written = sum(one.meter.limit for one in answers if one.meter is not None and one.is_over)
+    return replace(usage, output=max(usage.output + thought, written), reasoning=thought)
+
+
+def _is_whole(call: Mapping[str, Any]) -> bool:
+    """Whether a call's arguments are JSON; cut in the middle they would be a silent truncation."""
     function = call["function"]
     if not function["arguments"]:
         function["arguments"] = "{}"
     try:
         orjson.loads(function["arguments"])
     except orjson.JSONDecodeError:
-        raise ProviderFault(FaultKind.MALFORMED, "a tool call's arguments are not whole") from None
+        return False
+    return True

@@ -107,6 +107,9 @@ def read_choice(choice: Mapping[str, Any], gathering: Gathering) -> Iterator[Del
     text = delta.get("content") or delta.get("refusal")
     if isinstance(text, str) and text:
         yield gathering.add_text(text, told_logprobs(choice.get("logprobs")))
+    thought = delta.get("reasoning_content") or delta.get("reasoning")  # DeepSeek's and OpenRouter's
+    if isinstance(thought, str) and thought:
+        gathering.think(thought)
     for call in delta.get("tool_calls") or ():
         yield from read_call_delta(call, gathering)
     if choice.get("finish_reason"):

@@ -69,7 +69,7 @@ class OpenAIWire:
         try:
             async with (
                 self._events("/chat/completions", body, request) as lines,
-                aclosing(deltas_of(lines, lambda data: read_event(data, gatherings))) as pieces,
+                aclosing(deltas_of(lines, lambda data: read_event(data, gatherings), gatherings)) as pieces,
             ):
                 async for deltas in pieces:
                     yield deltas

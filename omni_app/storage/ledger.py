@@ -47,6 +47,7 @@ class AttemptRecord:
     created_at: datetime
     started_ms: int = 0
     byok: bool = False
+    overrun: int = 0
 
 
 @record(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class RequestRecord:
     failed_cost: int = 0
     premium_cost: int = 0
     byok_cost: int = 0
+    overrun: int = 0
     markup: int = 0
     markup_bp: int = 0
     premium_model: str = ""

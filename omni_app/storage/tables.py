@@ -347,6 +347,8 @@ class RequestRow(SQLModel, table=True):
     """The baseline's cost for the same tokens; `cost` when there is no baseline, 0 when no model answered."""
     byok_cost: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
     """The part of `cost` that went to the org's own provider keys: no markup is on it."""
+    overrun: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    """What the provider counts for the answer beyond what the request may cost: in no cost, charged to nobody."""
     markup: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
     """Billed on top of the cost; rounded up to a whole pico-dollar."""
     markup_bp: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
@@ -385,6 +387,8 @@ class AttemptRow(SQLModel, table=True):
     """From the request's arrival to the start of this attempt."""
     byok: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
     """Whether it was made with a provider's key of the org's own."""
+    overrun: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    """What the provider counts beyond what the request may cost."""
     created_at: datetime = _created(index=True)
 
 

@@ -26,7 +26,10 @@ def cost_rows(record: RequestRecord, attempts: Sequence[AttemptRecord], deployme
         answered = record.success and attempt is attempts[-1]
         usage = usage_of(record) if answered else Usage(attempt.tokens_input, attempt.tokens_output)
         found = deployments(attempt.model)
-        rows += _part(_title(attempt), attempt.cost, lines(found.price if found else None, usage, attempt.cost))
+        told = lines(found.price if found else None, usage, attempt.cost + attempt.overrun)
+        if told and attempt.overrun:
+            told = [*told, _row("line", "Beyond what the request may cost: not charged", amount=-attempt.overrun)]
+        rows += _part(_title(attempt), attempt.cost, told)
     rest = record.cost - sum(attempt.cost for attempt in attempts)
     if rest:
         rows += _part("Attempts that were not kept", rest, None)

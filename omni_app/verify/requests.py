@@ -24,11 +24,11 @@ REQUEST = (
     "request_id", "org_id", "key_kind", "created_at", "model", "provider", "simulated", "tokens_input",
     "tokens_output", "tokens_cached", "tokens_cache_write", "images", "cost", "failed_cost", "premium_cost",
     "premium_model", "price_version", "attempts", "success", "error_code", "markup", "markup_bp",
-    "byok_cost",
+    "byok_cost", "overrun",
 )  # fmt: skip
 ATTEMPT = (
     "request_id", "position", "model", "provider", "outcome", "tokens_input", "tokens_output", "cost",
-    "byok",
+    "byok", "overrun",
 )  # fmt: skip
 LET_GO = "it is old enough for its attempts to be let go"
 LOG_LET_GO = f"routing logs are kept for {ROUTING_LOGS_KEPT.days} days"
@@ -101,7 +101,10 @@ class RowChecks:
             for attempt in attempts[:-1] if row.success else attempts:
                 self._failed_price(row, attempt)
         self._failed_cost(row, attempts)
-        amounts = (row.cost, row.failed_cost, row.premium_cost, *(one.cost for one in attempts))
+        amounts = (
+            row.cost, row.failed_cost, row.premium_cost, row.overrun,
+            *(amount for one in attempts for amount in (one.cost, one.overrun)),
+        )  # fmt: skip
         self.negative.holds(row.request_id, true=min(amounts) >= 0, told=f"{min(amounts)} pico-dollars")
         self.markup.equal(row.request_id, kept=row.markup, computed=markup_on(row.cost - row.byok_cost, row.markup_bp))
         self._modes(row, attempts)
@@ -135,8 +138,8 @@ class RowChecks:
         if isinstance(listed, str):
             self.failed_price.skip(listed)
         elif listed.is_flat or not (tokens.input or tokens.output or attempt.cost):
-            where = f"{row.request_id} attempt {attempt.position}"
-            self.failed_price.equal(where, kept=attempt.cost, computed=actual_cost(listed.price, tokens))
+            where, kept = f"{row.request_id} attempt {attempt.position}", attempt.cost + attempt.overrun
+            self.failed_price.equal(where, kept=kept, computed=actual_cost(listed.price, tokens))
         else:
             self.failed_price.skip(CACHE_UNKNOWN)
 
@@ -152,7 +155,7 @@ class RowChecks:
             self.price.holds(row.request_id, true=False, told=told)
         else:
             computed = actual_cost(listed.price, tokens_of(row))
-            self.price.equal(row.request_id, kept=row.cost - row.failed_cost, computed=computed)
+            self.price.equal(row.request_id, kept=row.cost - row.failed_cost + row.overrun, computed=computed)
 
     def _premium(self, row: Request) -> None:
         """The cost itself where there is no baseline, nothing where there is no answer."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from omni_app.api.app import create_api
 from omni_app.api.load_shedding import BODY_UNIT, LONGEST_WAIT_S, LoadShedding, weight
 from omni_app.turns import Turns
 from tests.api.conftest import HELLO, Running, run, settings_for
@@ -114,6 +115,24 @@ async def test_requests_that_only_wait_keep_nobody_out() -> None:
     app.let_go.set()
     await asyncio.gather(*waiting)
     assert shedding.in_flight == 0
+
+
+async def test_a_refusal_is_said_in_the_turn_of_the_loop_in_which_its_request_came(product: Running) -> None:
+    """So it waits for nothing but that turn: not for its body, a key, a line, or another round."""
+    api = create_api(product.services)
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat", "query_string": b"", "headers": [(b"host", b"x")]}
+    said: list[Message] = []
+
+    async def body() -> Message:
+        raise AssertionError("nothing of it is read")
+
+    async def say(message: Message) -> None:
+        said.append(message)
+
+    async with long_line(product.services.turns):
+        with pytest.raises(StopIteration):
+            api(scope, body, say).__await__().__next__()
+    assert [one["type"] for one in said] == ["http.response.start", "http.response.body"] and said[0]["status"] == 503
 
 
 async def test_refusing_reads_no_body_and_is_counted(caplog: pytest.LogCaptureFixture) -> None:

@@ -23,6 +23,7 @@ from tests.faults import (
     overload,
     process,
     providers,
+    spending,
 )  # fmt: skip
 
 Play = Callable[[Path, argparse.Namespace], Awaitable[bool]]
@@ -32,6 +33,7 @@ PLAYS: Mapping[str, Play] = {
     "stop": process.stop,
     "restarts": process.restarts,
     "kills": process.kills,
+    "spending": spending.play,
     "disk": disk.play,
     "hangups": hangups.play,
     "clock": clock.play,
@@ -69,6 +71,7 @@ def main() -> int:
     parser.add_argument("--delay-s", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--requests", type=int, default=1_000)
+    parser.add_argument("--workers", type=int, default=2, help="of the server whose workers are replaced")
     parser.add_argument("--away-s", type=float, default=60.0)
     parser.add_argument("--at-once", type=int, default=20)
     arguments = parser.parse_args()

@@ -16,8 +16,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 from sqlalchemy import create_engine, select
@@ -61,6 +63,11 @@ class Ask:
     secret: str
     stream: bool
 
+    @property
+    def address(self) -> str:
+        """Whom it comes from: everybody has an address, or all together would be one stranger with too many keys."""
+        return str(ip_address(int(UUID(self.mark)) % 2**24 + int(ip_address("10.0.0.0"))))
+
 
 @dataclass(slots=True)
 class Rig:
@@ -71,6 +78,7 @@ class Rig:
     settings: Settings
     environment: dict[str, str]
     factory: str = "omni_app.asgi:create"
+    workers_wanted: int = 1
     server: subprocess.Popen[bytes] | None = None
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -90,6 +98,7 @@ class Rig:
     def spawn(self) -> subprocess.Popen[bytes]:
         """A server process, with its workers in a process group of its own."""
         command = [*server_command(self.settings)[:-1], self.factory]
+        command[command.index("--workers") + 1] = str(self.workers_wanted)
         with self.log_file.open("ab") as log:
             return subprocess.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
@@ -109,12 +118,12 @@ class Rig:
         code = await asyncio.to_thread(self.server.wait, PATIENCE_S)
         return code, time.monotonic() - asked_s
 
-    async def asks(self, count: int) -> list[Ask]:
+    async def asks(self, count: int, *, org: str = "Acme") -> list[Ask]:
         """New requests, every other one a stream."""
-        database = Database(self.settings.database)
+        database = Database(self.settings.database, patience_s=None)
         hasher = keys.KeyHasher(self.settings.key_pepper)
         async with database.session() as session:
-            org_id = await accounts.org_named(session, "Acme")
+            org_id = await accounts.org_named(session, org)
             made = [
                 await keys.create_key(session, org_id=org_id, name="k", kind="live", hasher=hasher)
                 for _ in range(count)
@@ -132,7 +141,8 @@ class Rig:
 
     async def _told(self, client: httpx.AsyncClient, ask: Ask) -> str:
         body = {"model": MODEL, "messages": [{"role": "user", "content": ask.mark}], "stream": ask.stream}
-        url, headers = f"{self.base_url}/v1/chat/completions", {"Authorization": f"Bearer {ask.secret}"}
+        url = f"{self.base_url}/v1/chat/completions"
+        headers = {"Authorization": f"Bearer {ask.secret}", "X-Forwarded-For": ask.address}
         try:
             answer = await client.post(url, json=body, headers=headers)
         except httpx.ConnectError:
@@ -321,6 +331,7 @@ async def rigged(
             "OPENAI_API_KEY": KEY,
             "OPENAI_BASE_URL": upstream.openai_url,
             "LOCAL_MODEL": "off",
+            "TRUSTED_PROXIES": "127.0.0.1/32",
             "RATE_LIMIT_MAX": "1000000",
             "STOP_GRACE_SEC": str(grace_s),
             **(environment or {}),
@@ -362,23 +373,25 @@ def patient_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(timeout=PATIENCE_S, limits=limits)
 
 
-async def killed_under_load(rig: Rig, asks: Sequence[Ask], *, calls: int, wait_s: float) -> None:
-    """Starts a server, sends everything at once, and kills it `wait_s` after the provider got `calls` of them."""
+async def killed_under_load(rig: Rig, waiting: list[Ask], *, at_once: int, calls: int, wait_s: float) -> None:
+    """Starts a server, and kills it under load, `wait_s` after the provider got `calls`. Others go on waiting."""
     await rig.start()
-    seen = len(rig.upstream.calls)
+    seen, killed = len(rig.upstream.calls), asyncio.Event()
     async with patient_client() as client, asyncio.TaskGroup() as group:
-        for ask in asks:
-            group.create_task(rig.send(client, ask))
+        group.create_task(call_on(rig, client, waiting, at_once=at_once, until=killed))
         await rig.until_called(seen + calls)
         await asyncio.sleep(wait_s)
+        killed.set()
         rig.kill()
 
 
-async def call_on(rig: Rig, client: httpx.AsyncClient, waiting: list[Ask], *, at_once: int) -> None:
-    """`at_once` callers send one request after the other, until none waits."""
+async def call_on(
+    rig: Rig, client: httpx.AsyncClient, waiting: list[Ask], *, at_once: int, until: asyncio.Event | None = None
+) -> None:
+    """`at_once` callers send one request after the other, until none waits, or something has happened."""
 
     async def caller() -> None:
-        while waiting:
+        while waiting and not (until and until.is_set()):
             await rig.send(client, waiting.pop())
 
     async with asyncio.TaskGroup() as group:

@@ -18,10 +18,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import ceil, sqrt
 from pathlib import Path
-from statistics import fmean
-from typing import Any
+from statistics import fmean, median
+from typing import Any, TypeVar
 
 import httpx
 
@@ -50,15 +51,22 @@ FAULTS = (
 )
 """Those that are over at once; one that hangs would only hold a caller."""
 FAULT_S = (1.0, 4.0)
-WARM_UP = 0.2
-"""Of the time: pools and caches fill, the allocator finds its size."""
+WARM_UP = 0.5
+"""Of the time: pools and caches fill, the allocator finds its size. That takes some five thousand requests."""
 MOST_WARM_UP_S = 600.0
-PARTS = 5
+PARTS = 3
 """The first and the last of so many parts after the warm-up are compared."""
+WINDOWS = 12
+"""Stretches of a part. Each has its p99, and their medians are compared: a minute in which the machine did something
+else spoils one window, and not the part."""
 REST_S = 30.0
 """How long after the load tasks and descriptors may take to be as few as before."""
 MOST_MIB_PER_HOUR = 1.0
-MOST_P99_GROWTH = 0.10
+MOST_GROWTH = 0.10
+"""Of the p99 (as a multiple of a bare server's, so that a machine that gets busy meanwhile is not taken for a product
+that gets slow) and of the worker's processor time for a request, beyond their error."""
+CONTROL_S = 0.2
+"""Between two requests to the bare server."""
 WORDS = (
     "river", "engine", "market", "lamp", "window", "paper", "winter", "signal", "garden", "copper", "letter", "bridge",
     "summer", "mirror", "harbour", "planet", "kettle", "forest", "number", "violin", "ladder", "pocket", "silver",
@@ -67,6 +75,9 @@ BEGINNINGS = (
     "Tell me something about", "Write a Python function that sorts", "Summarize this text:", "Translate into German:",
     "Prove that there are infinitely many primes, then say a word on", "What do you think of",
 )  # fmt: skip
+
+
+Item = TypeVar("Item")
 
 
 class Wrong(Exception):
@@ -79,6 +90,10 @@ class Sample:
 
     at_s: float
     rss_mib: float
+    cpu_s: float
+    """The worker's processor time since it began."""
+    done: int
+    """Requests that had ended by then."""
     descriptors: int
     threads: int
     tasks: int
@@ -107,11 +122,44 @@ def slope(points: Sequence[tuple[float, float]]) -> Slope:
     return Slope(3600 * rise, 3600 * sqrt(rest / (len(points) - 2) / spread))
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How a figure differs between the first and the last part: the medians of its windows, their error as a share."""
+
+    first: float
+    last: float
+    error: float
+
+    @property
+    def growth(self) -> float:
+        return self.last / self.first - 1 if self.first else 0.0
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it may have grown by as little as is promised: the noisier the machine, the less it can tell."""
+        return self.growth - 2 * self.error <= MOST_GROWTH
+
+    def __str__(self) -> str:
+        told = f"{self.first:.2f} in the first third, {self.last:.2f} in the last"
+        return f"{told} ({self.growth:+.0%} ± {self.error:.0%})"
+
+
+def change(first: Sequence[float], last: Sequence[float]) -> Change:
+    """Of the windows' medians. A median's error is estimated from the median deviation: an outlier changes neither."""
+    middles = median(first), median(last)
+    squares = [
+        (1.2533 * 1.4826 * median(abs(one - middle) for one in part) / middle) ** 2 / len(part) if middle else 0.0
+        for part, middle in zip((first, last), middles, strict=True)
+    ]
+    return Change(*middles, error=sqrt(sum(squares)))
+
+
 @dataclass(slots=True)
 class Watch:
     """Looks at the worker from outside, and asks it about its inside."""
 
     rig: Rig
+    traffic: "Traffic"
     began_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -140,6 +188,8 @@ class Watch:
         return Sample(
             at_s=time.monotonic() - self.began_s,
             rss_mib=int(status["VmRSS"].split()[0]) / 1024,
+            cpu_s=processor_s(worker),
+            done=self.traffic.outcomes.total(),
             descriptors=sum(1 for _ in Path(f"/proc/{worker}/fd").iterdir()),
             threads=int(status["Threads"]),
             tasks=inside["tasks"],
@@ -163,6 +213,12 @@ class Watch:
                 return now
             before = now
         return before
+
+
+def processor_s(process: int) -> float:
+    """User and system time of a process."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def megabytes(paths: Any) -> float:
@@ -259,16 +315,16 @@ class Traffic:
     async def mistake(self) -> str:
         """Each must be told what it is, and no other thing."""
         body = {"messages": self.messages()}
-        wrongs: Sequence[tuple[Awaitable[httpx.Response], int]] = (
-            (self.ask("/v1/chat", body | {"unknown": 1}), 400),
-            (self.ask("/v1/chat", {"messages": []}), 400),
-            (self.ask("/v1/chat", body, secret=keys.generate_key("live")), 401),
-            (self.ask("/v1/chat", body, secret="nonsense"), 401),
-            (self.ask("/v1/nothing"), 404),
-            (self.ask("/v1/chat", body | {"max_cost": 1e-9}), 422),
+        wrongs: Sequence[tuple[str, Any, str, int]] = (
+            ("/v1/chat", body | {"unknown": 1}, "", 400),
+            ("/v1/chat", {"messages": []}, "", 400),
+            ("/v1/chat", body, keys.generate_key("live"), 401),
+            ("/v1/chat", body, "nonsense", 401),
+            ("/v1/nothing", None, "", 404),
+            ("/v1/chat", body | {"max_cost": 1e-9}, "", 422),
         )
-        for asked, status in wrongs:
-            told(await asked, status)
+        for path, wrong, secret, status in wrongs:
+            told(await self.ask(path, wrong, secret=secret), status)
         return "ok"
 
     async def give_up(self) -> str:
@@ -415,7 +471,7 @@ async def staged(folder: Path, *, seed: int) -> AsyncIterator[Stage]:
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
             async with httpx.AsyncClient(base_url=rig.base_url, timeout=60, limits=limits) as client:
                 traffic = Traffic(client, random.Random(seed), secrets, poor)
-                yield Stage(rig, (rig.upstream, other), traffic, Watch(rig))
+                yield Stage(rig, (rig.upstream, other), traffic, Watch(rig, traffic))
             await rig.terminate()
 
 
@@ -429,8 +485,11 @@ class Findings:
     after: Sample
     """At rest, before and after the load."""
     samples: Sequence[Sample]
-    p99_ms: tuple[float, float]
-    """Of the first and of the last part."""
+    p99_ms: Change
+    p99_times: Change
+    """The same as a multiple of what a bare server took at that time."""
+    cpu_ms: Change
+    """Of the worker's processor time, for a request."""
 
     def slope_of(self, name: str) -> Slope:
         """Of one figure of the samples."""
@@ -452,7 +511,7 @@ async def soaked(stage: Stage, *, minutes: float, rate: float, every_s: float) -
     """Warms up, rests, and then: a load with samples, a rest."""
     seconds = 60 * minutes
     warm_s = min(seconds * WARM_UP, MOST_WARM_UP_S)
-    struck, _ = stage.providers
+    struck, healthy = stage.providers
     beside = [
         asyncio.create_task(break_now_and_then(struck, stage.traffic.draws)),
         asyncio.create_task(forget_calls(stage.providers)),
@@ -467,6 +526,8 @@ async def soaked(stage: Stage, *, minutes: float, rate: float, every_s: float) -
             await asyncio.sleep(every_s)
 
     beside.append(asyncio.create_task(look()))
+    control: list[float] = []
+    beside.append(asyncio.create_task(ask_a_bare_server(healthy, control)))
     first = len(stage.traffic.latencies)
     began_s = time.monotonic()
     await stage.traffic.run(rate=rate, seconds=seconds - warm_s)
@@ -476,9 +537,41 @@ async def soaked(stage: Stage, *, minutes: float, rate: float, every_s: float) -
     await asyncio.gather(*beside, return_exceptions=True)
     struck.fault = ""
     after = await stage.watch.at_rest(no_more_than=before)
-    latencies = [ms for _, ms in stage.traffic.latencies[first:]]
-    part = ceil(len(latencies) / PARTS)
-    return Findings(took_s / 60, before, after, samples, (p99(latencies[:part]), p99(latencies[-part:])))
+    slow = [p99(part) for part in windows([ms for _, ms in stage.traffic.latencies[first:]])]
+    bare = [p99(part) for part in windows(control)]
+    spent = [cpu_ms(part) for part in windows(samples, overlap=1)]
+    times = [one / other for one, other in zip(slow, bare, strict=False)]
+    return Findings(took_s / 60, before, after, samples, compared(slow), compared(times), compared(spent))
+
+
+async def ask_a_bare_server(provider: Upstream, took_ms: list[float]) -> None:
+    """What the machine does to an answer that needs no work, again and again: a provider's list of models."""
+    headers = {"Authorization": f"Bearer {provider.key}"}
+    async with httpx.AsyncClient(base_url=provider.openai_url, headers=headers, timeout=60) as client:
+        while True:
+            began_s = time.monotonic()
+            await client.get("/models")
+            took_ms.append(1000 * (time.monotonic() - began_s))
+            await asyncio.sleep(CONTROL_S)
+
+
+def windows(values: Sequence[Item], *, overlap: int = 0) -> list[Sequence[Item]]:
+    """The values in `PARTS * WINDOWS` stretches, one after the other, as many as there are enough for."""
+    count = min(PARTS * WINDOWS, (len(values) - overlap) // 2) or 1
+    edges = [round(number * (len(values) - overlap) / count) for number in range(count + 1)]
+    return [values[start : end + overlap] for start, end in pairwise(edges)]
+
+
+def compared(figures: Sequence[float]) -> Change:
+    """The windows of the first part against those of the last."""
+    part = ceil(len(figures) / PARTS)
+    return change(figures[:part], figures[-part:])
+
+
+def cpu_ms(samples: Sequence[Sample]) -> float:
+    """For a request between the first and the last of them."""
+    first, last = samples[0], samples[-1]
+    return 1000 * (last.cpu_s - first.cpu_s) / max(1, last.done - first.done)
 
 
 def p99(values: Sequence[float]) -> float:
@@ -493,8 +586,6 @@ async def soak(arguments: argparse.Namespace) -> bool:
             every_s = max(1.0, arguments.minutes * 60 / 400)
             found = await soaked(stage, minutes=arguments.minutes, rate=arguments.rate, every_s=every_s)
             traffic = stage.traffic
-    first, last = found.p99_ms
-    growth = last / first - 1 if first else 0.0
     sent, wrong = traffic.outcomes.total(), len(traffic.wrong)
     say(f"{found.minutes:.1f} min after the warm-up, {sent} requests in all, wrong: {wrong}")
     for (kind, outcome), count in sorted(traffic.outcomes.items()):
@@ -503,10 +594,13 @@ async def soak(arguments: argparse.Namespace) -> bool:
         values = [getattr(one, name) for one in found.samples]
         at_rest = f"{getattr(found.before, name):.0f} -> {getattr(found.after, name):.0f}"
         say(f"{name}: {min(values):.0f} to {max(values):.0f}, slope {found.slope_of(name)}; at rest {at_rest}")
-    say(f"p99: {first:.0f} ms in the first {PARTS}th, {last:.0f} ms in the last ({growth:+.0%})")
+    say(f"p99, ms: {found.p99_ms}")
+    say(f"p99 as a multiple of a bare server's: {found.p99_times}")
+    say(f"processor time for a request, ms: {found.cpu_ms}")
     for line in traffic.wrong[:20]:
         say(f"  wrong: {line}")
-    return found.memory_flat and found.counts_flat and not traffic.wrong and growth <= MOST_P99_GROWTH
+    steady = found.p99_times.is_small and found.cpu_ms.is_small
+    return found.memory_flat and found.counts_flat and not traffic.wrong and steady
 
 
 def main() -> int:

@@ -13,7 +13,8 @@ IN_FLIGHT = 30
 async def test_after_kills_every_call_at_the_provider_is_in_the_ledger_once(tmp_path: Path) -> None:
     async with rigged(tmp_path, delay_s=0.3) as rig:
         for wait_s in (0.0, 0.2, 0.4):
-            await killed_under_load(rig, await rig.asks(IN_FLIGHT), calls=IN_FLIGHT // 2, wait_s=wait_s)
+            asks = await rig.asks(IN_FLIGHT)
+            await killed_under_load(rig, asks, at_once=IN_FLIGHT, calls=IN_FLIGHT // 2, wait_s=wait_s)
         await rig.start()
         await rig.until_settled()
         code, _ = await rig.terminate()

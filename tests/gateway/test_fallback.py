@@ -139,6 +139,9 @@ async def test_after_the_cooldown_one_of_many_requests_probes(tmp_path: Path) ->
     answers = await asyncio.gather(*(served.chat(CALLER, HELLO) for _ in range(50)))
     assert len(alpha.asked) == asked + 1 and sum(answer.model == "alpha/small" for answer in answers) == 1
     assert not served.health.cooling(now_s=later), "the probe has closed the breaker"
+    pinned = replace(HELLO, pinned=("alpha/small", "beta/medium"))
+    answers = await asyncio.gather(*(served.chat(CALLER, pinned) for _ in range(50)))
+    assert {answer.model for answer in answers} == {"alpha/small"}, "so all are let through again"
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])

@@ -39,9 +39,12 @@ class Script:
 
     lines: tuple[Completion | ProviderFault, ...]
     stream: bool
+    max_cost: int | None = None
 
 
 SCRIPTS = st.builds(Script, st.tuples(*[FAULTS | ANSWERS | ANSWERS] * len(MODELS)), st.booleans())
+LIMITS = st.integers(0, 10**13)
+"""Pico-dollars: some refuse every model, some are above all that can be counted."""
 REGISTRIES = st.tuples(*[PRICES] * len(MODELS)).map(
     lambda prices: build_registry(replace(one, price=price) for one, price in zip(FLEET, prices, strict=True))
 )
@@ -63,7 +66,7 @@ class Stage:
         """Serves one request, a day after the one before: no breaker is open any more. None when it failed."""
         self.now_s += 86_400
         self.lines[:] = script.lines
-        request = replace(HELLO, pinned=MODELS, stream=script.stream)
+        request = replace(HELLO, pinned=MODELS, stream=script.stream, max_cost=script.max_cost)
         with suppress(OmniError):
             if not script.stream:
                 return await self.gateway.chat(CALLER, request)

@@ -29,7 +29,7 @@ from omni_app.storage.tables import utc_now
 from omni_app.verify import verify_ledger
 from tests.cases import batch, batches, cases
 from tests.gateway.scripted import FLEET, facts
-from tests.invariants.scripts import PRICES, REGISTRIES, SCRIPTS, Script, stage
+from tests.invariants.scripts import LIMITS, PRICES, REGISTRIES, SCRIPTS, Script, stage
 from tests.providers.asking import HELLO, QUICK
 from tests.servers.upstream import completion_events, message_events
 
@@ -126,6 +126,28 @@ async def test_an_old_request_costs_the_same_at_its_stored_prices_whatever_chang
     assert not prices.unchecked and not baselines.unchecked
 
 
+@batches()
+@given(registry=REGISTRIES, scripts=batch(SCRIPTS), limits=batch(LIMITS), markup_bp=st.integers(0, 5_000))
+async def test_no_request_is_billed_more_than_its_promise_whatever_providers_count(
+    registry: Registry, scripts: list[Script], limits: list[int], markup_bp: int
+) -> None:
+    with TemporaryDirectory() as name:
+        on = stage(Path(name), registry)
+        on.gateway.markup_bp = markup_bp
+        for script, limit in zip(scripts, limits, strict=True):
+            await on.play(replace(script, max_cost=limit))
+        on.gateway.spool.close()
+        spooled = facts(Path(name))
+    rows = [one for one in spooled if isinstance(one, RequestRecord)]
+    attempts = [one for one in spooled if isinstance(one, AttemptRecord)]
+    assert all(0 <= row.cost <= row.billed <= limit for row, limit in zip(rows, limits, strict=True))
+    for attempt, (model, usage) in zip(attempts, on.billed, strict=True):
+        deployment = registry.get(model)
+        assert deployment is not None
+        assert attempt.cost + attempt.overrun == (actual_cost(deployment.price, usage) if usage else 0)
+        assert min(attempt.cost, attempt.overrun) >= 0
+
+
 # Streams
 
 
@@ -154,7 +176,7 @@ async def test_a_stream_of_openai_s_costs_what_the_plain_answer_does(price: Any,
     plain = openai_answers.read_completion(Reply(200, {}, json.dumps(body).encode()), asked())
     gatherings = Gatherings(asked())
     events = completion_events(body, {"stream_options": {"include_usage": True}})
-    async for _ in deltas_of(lines_of(events), lambda data: openai_answers.read_event(data, gatherings)):
+    async for _ in deltas_of(lines_of(events), lambda data: openai_answers.read_event(data, gatherings), gatherings):
         pass
     same_cost(price, plain, gatherings.completion())
 
@@ -172,7 +194,7 @@ async def test_a_stream_of_anthropic_s_costs_what_the_plain_answer_does(price: A
     body = {"id": "1", "model": "m", "content": content, "stop_reason": "end_turn", "usage": usage}
     plain = anthropic_answers.read_message(body, asked())
     gathering = Gathering(asked())
-    async for _ in deltas_of(lines_of(message_events(body)), anthropic_answers.EventReader(gathering).read):
+    async for _ in deltas_of(lines_of(message_events(body)), anthropic_answers.EventReader(gathering).read, gathering):
         pass
     same_cost(price, plain, gathering.completion())
 

@@ -34,11 +34,11 @@ async def lines(events: Sequence[dict[str, Any]]) -> AsyncGenerator[list[bytes],
 async def whole(ending: Ending, *, anthropic: bool = False) -> Completion:
     if anthropic:
         gathering = Gathering(ask())
-        _ = [deltas async for deltas in deltas_of(lines(ending.events), EventReader(gathering).read)]
+        _ = [deltas async for deltas in deltas_of(lines(ending.events), EventReader(gathering).read, gathering)]
         return gathering.completion()
     gatherings = Gatherings(ask())
     events = lines([HI, *ending.events])
-    _ = [deltas async for deltas in deltas_of(events, lambda data: read_event(data, gatherings))]
+    _ = [deltas async for deltas in deltas_of(events, lambda data: read_event(data, gatherings), gatherings)]
     return gatherings.completion()
 
 

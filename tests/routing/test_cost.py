@@ -76,10 +76,18 @@ def test_the_actual_cost_is_never_above_the_worst_case_of_the_same_tokens(price:
 
 @pytest.mark.invariants
 @MONEY
-@given(PRICES, USAGES, st.integers(0, 10**6))
-def test_more_tokens_never_cost_less(price: Price, usage: Billed, more: int) -> None:
-    grown = Billed(usage.input + more, usage.output + more, usage.cached_input, usage.cache_write, usage.images)
-    assert actual_cost(price, grown) >= actual_cost(price, usage)
+@given(PRICES, USAGES, st.tuples(*[st.integers(0, 10**6)] * 5))
+def test_more_tokens_of_any_kind_never_cost_less(price: Price, usage: Billed, more: tuple[int, ...]) -> None:
+    """Those that were read from the cache or written to it are input, and more of it."""
+    read, written, cached, stored, images = more
+    grown = Billed(
+        usage.input + read + cached + stored,
+        usage.output + written,
+        usage.cached_input + cached,
+        usage.cache_write + stored,
+        usage.images + images,
+    )
+    assert actual_cost(price, grown) >= actual_cost(price, usage) >= 0
 
 
 @pytest.mark.invariants

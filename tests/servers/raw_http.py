@@ -75,7 +75,8 @@ class Connection:
     def reset(self) -> None:
         """A rude end (RST)."""
         linger_0 = struct.pack("ii", 1, 0)
-        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_0)
+        with suppress(OSError):  # the client was quicker
+            self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_0)
         self.writer.transport.abort()
 
     async def until_gone(self) -> None:

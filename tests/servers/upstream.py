@@ -146,6 +146,8 @@ class Upstream:
     vector_size: int = 1536
     """How many numbers its embeddings have."""
     calls: list[Call] = field(default_factory=list)
+    words_sent: int = 0
+    """Of streamed answers."""
     _server: RawServer = field(init=False)
 
     async def __aenter__(self) -> Self:
@@ -312,7 +314,9 @@ class Upstream:
                 await self._strike(connection)
                 return
             await connection.send(chunk(data))
-            words_sent += b'"text_delta"' in data or b'"content"' in data
+            word = b'"text_delta"' in data or b'"content"' in data
+            words_sent += word
+            self.words_sent += word
             await asyncio.sleep(self.delay_s / 10)
         await connection.send(b"0\r\n\r\n")
 
