@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ async def test_a_server_that_is_its_own_provider_notices_after_one_hop(tmp_path:
         live_key = await running.new_key("live")
         wire = running.services.providers["openai"]
         assert isinstance(wire, OpenAIWire)
-        wire.api_key = live_key
+        running.services.providers["openai"] = replace(wire, api_key=live_key)
         async with serving(create_api(running.services), port=port):
             answer = await running.post("/v1/chat", CODE, key=live_key)
         assert answer.status_code == 502 and "its own provider" in answer.json()["error"]["message"]

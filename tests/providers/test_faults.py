@@ -5,6 +5,7 @@ import copy
 import json
 import time
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,8 +124,7 @@ async def test_the_providers_words_about_the_request_reach_the_caller(kind: str,
 @WIRES
 async def test_a_wrong_key_is_told_without_the_key(kind: str, transport: Transport) -> None:
     async with Upstream(key="sk-another") as upstream:
-        provider = wire(kind, upstream, transport)
-        provider.api_key = KEY
+        provider = replace(wire(kind, upstream, transport), api_key=KEY)
         met = await fault_met(provider, ask())
     assert met.kind is K.AUTHENTICATION
     assert met.detail == "Incorrect API key provided: [removed]"
