@@ -4,7 +4,7 @@ PYTHON_ENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate train lock conformance chaos scale soak security fuzz invariants first-token bench bench-pages docs diagrams audit clean
+.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate train lock conformance chaos scale soak security fuzz invariants first-token bench bench-start bench-growth bench-pages bench-drain bench-retention docs diagrams audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,10 +64,14 @@ first-token: install-dev ## The time to first token that is added to a provider'
 bench: install-dev ## The product, a bare forwarder and other gateways side by side, into docs/benchmarks.md (ARGS="--no-peers")
 	@$(PYTHON_ENV) -m bench.gateways $(ARGS)
 
+bench-start: install-dev ## How long a start takes until /health and /ready, warm (ARGS="--times 5")
+	@$(PYTHON_ENV) -m bench.start $(ARGS)
+
+bench-growth: install ## What a request's steps cost with more models, keys, orgs and longer prompts
+	@$(PYTHON_ENV) -m bench.growth
+
 bench-pages: install-dev ## Query times of the pages over many ledger rows (ROWS=1000000 ARGS="--generated 100000000 --postgres")
 	@$(PYTHON_ENV) -m bench.pages --rows $(or $(ROWS),1000000) $(ARGS)
-
-.PHONY: bench-drain bench-retention
 
 bench-drain: install-dev ## Rows a second from the spool into SQLite and Postgres (ARGS="--requests 20000")
 	@$(PYTHON_ENV) -m bench.drain $(ARGS)

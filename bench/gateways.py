@@ -105,9 +105,8 @@ class Setup:
     workers: int = 1
 
 
-@contextmanager
-def product(folder: Path, upstream_port: int, setup: Setup = Setup()) -> Iterator[tuple[Target, Settings]]:
-    """The API with its ledger, limits and routing log: one worker on SQLite unless `setup` says otherwise."""
+def environment_of(folder: Path, *, upstream_port: int, setup: Setup) -> tuple[Settings, dict[str, str]]:
+    """The product's settings with its data in `folder` and the mock for OpenAI, and the environment that says so."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = {
         "PORT": str(free_port()),
@@ -119,7 +118,13 @@ def product(folder: Path, upstream_port: int, setup: Setup = Setup()) -> Iterato
         "DATABASE_URL": setup.database,
     }
     settings = Settings.model_validate({name.lower(): value for name, value in environment.items() if value})
-    whole = unconfigured_environment() | server_environment(settings, compiled=True) | environment
+    return settings, unconfigured_environment() | server_environment(settings, compiled=True) | environment
+
+
+@contextmanager
+def product(folder: Path, upstream_port: int, setup: Setup = Setup()) -> Iterator[tuple[Target, Settings]]:
+    """The API with its ledger, limits and routing log: one worker on SQLite unless `setup` says otherwise."""
+    settings, whole = environment_of(folder, upstream_port=upstream_port, setup=setup)
     make = [sys.executable, "-m", "omni_app", "keys", "create", "--org", "bench", "--live"]
     made = subprocess.run(make, cwd=ROOT, env=whole, capture_output=True, text=True, check=True)
     command = [*server_command(settings)[:-1], setup.factory]
