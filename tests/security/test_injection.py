@@ -16,10 +16,17 @@ import pytest
 from sqlalchemy import text
 
 from omni_app import redaction
+from omni_app.origin import session_cookie
+from omni_app.ui.pages.playground_state import PlaygroundState
+from omni_app.ui.session import UNEXPECTED, AppState, backstage
 from tests.api.conftest import Running, run, settings_for
+from tests.security.cast import signed_up
+from tests.security.registry import handlers
 from tests.servers.postgres import running_cluster
+from tests.ui.conftest import Tab
 
 CORPUS = tuple((Path(__file__).with_name("corpus.txt")).read_text().splitlines())
+SQL = CORPUS[:12]
 CONTROL = (
     "a\r\nSet-Cookie: x=1",
     "a\nERROR forged line",
@@ -33,6 +40,17 @@ CONTROL = (
 OURS = {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}
 HELLO = [{"role": "user", "content": "Hello!"}]
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+
+QUERIES = ("id", "key", "q", "model", "models", "task", "outcome", "session", "mode", "range", "from", "to", "by",
+           "bucket", "scope", "after", "before", "status", "error", "next", "page", "sort")  # fmt: skip
+"""What pages read of their address, and some more."""
+TEXTS = {"key_id", "user_id", "org_id", "invitation_id", "model_id", "model", "provider", "prompt"}
+SEARCHES = {
+    name: (cls, handler)
+    for name, (cls, handler) in handlers().items()
+    if not handler.is_background and (handler.fn.__name__ == "load" or TEXTS & set(list(handler._parameters)[1:]))
+}
+"""The handlers that look something up."""
 
 
 @dataclass
@@ -136,10 +154,30 @@ async def test_hostile_text_in_any_field_is_text(scene: Scene) -> None:
             assert "1788906" not in answer.text, said  # 1337 * 1338
     await scene.product.services.drainer.flush()
     assert await scene.rows() == before
-    errors = [line for line in scene.postgres_log.read_text(errors="replace").splitlines() if "ERROR:" in line]
-    assert errors == []
+    assert sql_errors(scene) == []
     assert not [line for line in scene.log.getvalue().splitlines() if line.startswith("ERROR forged")]
     assert "\x1b" not in scene.log.getvalue()
+
+
+async def test_hostile_text_in_an_address_or_an_event_is_text_to_the_pages_queries(scene: Scene) -> None:
+    """Every page that reads its address, and every handler that takes a text, as somebody who is signed in."""
+    services = scene.product.services
+    backstage.open(services)
+    person = await signed_up(services, "ada@example.com")
+    tab = Tab(cookie=f"{session_cookie(services.settings)}={person.token}")
+    await tab.at("/playground/").fire(PlaygroundState, "load")  # which makes itself a key, once
+    before = await scene.rows()
+    for said in (*SQL, *CONTROL):
+        for name, (cls, handler) in SEARCHES.items():
+            tab.at(f"/{name.partition('_state.')[0]}/", **dict.fromkeys(QUERIES, said))
+            await tab.fire(cls, handler.fn.__name__, **dict.fromkeys(list(handler._parameters)[1:], said))
+            assert UNEXPECTED not in tab.state(AppState).problem, (name, said)
+    assert await scene.rows() == before
+    assert sql_errors(scene) == []
+
+
+def sql_errors(scene: Scene) -> list[str]:
+    return [line for line in scene.postgres_log.read_text(errors="replace").splitlines() if "ERROR:" in line]
 
 
 def test_a_log_record_is_one_line_of_printable_text(logged: io.StringIO) -> None:
