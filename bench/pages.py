@@ -198,7 +198,7 @@ async def run(options: argparse.Namespace) -> None:
     sizes = [(max(1_000, count // 100), False), (count, False)]
     sizes += [(size, True) for size in options.generated]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        fresh = {"SQLite": lambda: f"sqlite:///{Path(folder) / f'{uuid4().hex}.db'}"}
+        fresh: dict[str, Callable[[], str]] = {"SQLite": lambda: f"sqlite:///{Path(folder) / f'{uuid4().hex}.db'}"}
         if options.postgres:
             server = stack.enter_context(running_postgres())
             fresh["Postgres"] = lambda: server.create(f"pages_{uuid4().hex}")
