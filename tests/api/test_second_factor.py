@@ -1,9 +1,6 @@
 """The second factor from end to end: set up, log-in in two steps, limits, off again; sessions and known browsers."""
 
-import time
-
 import httpx
-import pyotp
 import pytest
 from sqlalchemy import select
 from sqlmodel import col
@@ -15,6 +12,7 @@ from omni_app.limits.memory import MemoryLimiter
 from omni_app.storage.tables import Session
 from tests.api.conftest import Running
 from tests.api.test_account import EMAIL, OURS, PASSWORD, new_key, post, sign_up
+from tests.codes import code_of
 
 BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"}
 
@@ -25,14 +23,9 @@ async def asked(product: Running, step: str, **body: str) -> httpx.Response:
 
 async def turn_on(product: Running) -> tuple[str, list[str]]:
     secret = (await asked(product, "begin", password=PASSWORD)).json()["secret"]
-    confirmed = await asked(product, "confirm", code=earlier(secret))
+    confirmed = await asked(product, "confirm", code=code_of(secret))
     assert confirmed.status_code == 200, confirmed.text
     return secret, confirmed.json()["recovery_codes"]
-
-
-def earlier(secret: str) -> str:
-    """The code of the half minute before: the one of now is still unused after it."""
-    return pyotp.TOTP(secret).generate_otp(int(time.time()) // 30 - 1)
 
 
 async def log_in(product: Running, **more: str) -> httpx.Response:
@@ -55,11 +48,11 @@ async def test_a_log_in_wants_both_and_there_is_no_session_before(product: Runni
     wrong = await post(product, "/auth/second-factor", code="000000", next="/usage/")
     assert wrong.headers["location"] == "/login-code/?error=code&next=%2Fusage%2F"
     assert not await is_in(product)
-    right = await post(product, "/auth/second-factor", code=pyotp.TOTP(secret).now(), next="/usage/?days=7")
+    right = await post(product, "/auth/second-factor", code=code_of(secret, later=1), next="/usage/?days=7")
     assert right.headers["location"] == "/usage/?days=7" and await is_in(product)
     product.client.cookies.clear()
     await log_in(product)
-    again = await post(product, "/auth/second-factor", code=pyotp.TOTP(secret).now())
+    again = await post(product, "/auth/second-factor", code=code_of(secret, later=1))
     assert "error=code" in again.headers["location"], "a code that was used"
     assert (await post(product, "/auth/second-factor", code=codes[3])).headers["location"] == "/overview/"
     assert await is_in(product)
@@ -69,7 +62,7 @@ async def test_the_second_step_needs_the_first_and_soon(product: Running, monkey
     await sign_up(product)
     secret, _ = await turn_on(product)
     product.client.cookies.clear()
-    code = pyotp.TOTP(secret).now()
+    code = code_of(secret, later=1)
     for forged in ("", "00", "zz", "01" + "00" * 60):
         product.client.cookies.set("omr_half", forged, domain="127.0.0.1")
         answer = await post(product, "/auth/second-factor", code=code)
@@ -92,7 +85,7 @@ async def test_codes_cannot_be_guessed_from_any_number_of_addresses(product: Run
         answer = await post(product, "/auth/second-factor", code="000000")
         seen.append(answer.headers["location"])
     assert seen[:4] == ["/login-code/?error=code"] * 4 and seen[-1] == "/login-code/?error=slow_down", seen
-    late = await post(product, "/auth/second-factor", code=pyotp.TOTP(secret).now())
+    late = await post(product, "/auth/second-factor", code=code_of(secret, later=1))
     assert late.headers["location"] == "/login-code/?error=slow_down"
 
 
@@ -111,7 +104,7 @@ async def test_it_is_turned_on_with_the_password_and_off_with_both(product: Runn
     off = "/auth/second-factor/off"
     for form, code in (({"password": "wrong", "code": "1"}, "wrong"), ({"password": PASSWORD, "code": "1"}, "code")):
         assert (await post(product, off, **form)).headers["location"] == f"/settings/?said={code}"
-    done = await post(product, off, password=PASSWORD, code=pyotp.TOTP(secret).now())
+    done = await post(product, off, password=PASSWORD, code=code_of(secret, later=1))
     assert done.headers["location"] == "/settings/?said=second_factor_off"
     product.client.cookies.clear()
     assert (await log_in(product)).headers["location"] == "/overview/"

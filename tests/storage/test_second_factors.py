@@ -1,7 +1,6 @@
 """Second factors: RFC 6238's own codes, each code once, recovery codes once, and a secret that is sealed."""
 
 import asyncio
-import time
 from base64 import b32encode
 from uuid import UUID, uuid4
 
@@ -16,6 +15,7 @@ from omni_app.storage.database import Database
 from omni_app.storage.sealing import CannotOpen, Sealer
 from omni_app.storage.second_factors import WrongCode, matching_step
 from omni_app.storage.tables import RecoveryCode, SecondFactor, utc_now
+from tests.codes import code_of
 
 SEALER = Sealer("k" * 32, purpose=second_factors.PURPOSE)
 RFC_SECRET = b32encode(b"12345678901234567890").decode()
@@ -35,10 +35,10 @@ def test_the_codes_are_those_of_rfc_6238(at_s: int, code: str) -> None:
 
 
 async def turned_on(database: Database, user_id: UUID) -> tuple[str, list[str]]:
-    """The secret and the recovery codes. The code that confirmed is of the half minute before."""
+    """The secret and the recovery codes. The code of now is used up by it; the next one counts already."""
     async with database.session() as session:
         secret = await second_factors.begin(session, user_id=user_id, sealer=SEALER)
-        code = pyotp.TOTP(secret).generate_otp(int(time.time()) // 30 - 1)
+        code = code_of(secret)
         codes = await second_factors.confirm(session, user_id=user_id, code=code, sealer=SEALER)
         await session.commit()
     return secret, codes
@@ -82,11 +82,10 @@ async def test_what_was_begun_too_long_ago_cannot_be_confirmed(sqlite_database: 
 async def test_a_code_counts_once_also_when_it_comes_twice_at_the_same_time(database: Database) -> None:
     user_id = uuid4()
     secret, _ = await turned_on(database, user_id)
-    code = pyotp.TOTP(secret).now()
+    code = code_of(secret, later=1)
     tries = await asyncio.gather(*(passes(database, user_id, f" {code[:3]} {code[3:]} ") for _ in range(5)))
     assert sorted(tries) == [False] * 4 + [True]
-    before = pyotp.TOTP(secret).generate_otp(int(time.time()) // 30 - 1)
-    assert not await passes(database, user_id, before), "nor one from before it"
+    assert not await passes(database, user_id, code_of(secret)), "nor one from before it"
     assert not await passes(database, uuid4(), code), "nor for somebody else"
 
 
@@ -112,12 +111,12 @@ async def test_the_key_that_seals_is_exchanged_and_without_any_the_recovery_code
     both = Sealer(new, purpose=second_factors.PURPOSE, other_key="k" * 32)
     async with database.session() as session:
         with pytest.raises(WrongCode):
-            await second_factors.check(session, user_id=user_id, code=pyotp.TOTP(secret).now(), sealer=alone)
+            await second_factors.check(session, user_id=user_id, code=code_of(secret, later=1), sealer=alone)
         await second_factors.check(session, user_id=user_id, code=codes[0], sealer=alone)
         with pytest.raises(CannotOpen):
             await second_factors.reseal(session, alone)
         assert await second_factors.reseal(session, both) == 1
-        await second_factors.check(session, user_id=user_id, code=pyotp.TOTP(secret).now(), sealer=alone)
+        await second_factors.check(session, user_id=user_id, code=code_of(secret, later=1), sealer=alone)
 
 
 async def test_neither_the_secret_nor_a_recovery_code_can_be_read_in_the_database(sqlite_database: Database) -> None:
