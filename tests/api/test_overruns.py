@@ -4,6 +4,8 @@ On both wires, plain and streamed. The provider is a server that heeds no limit;
 counts are held against what the caller is told, the ledger and the budget.
 """
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from omni_app.verify import verify_ledger
 from tests.api.conftest import Running
 from tests.api.test_max_cost import figures
 from tests.api.test_real_wires import Live, live
+from tests.product import ROOT
 from tests.servers.upstream import Upstream
 
 WORDS = 4_000
@@ -150,6 +153,17 @@ async def test_what_a_provider_counts_beyond_the_promise_is_charged_to_nobody(
         assert await one.broken() == {}
         cooling = one.running.services.gateway.health.cooling(now_s=one.running.services.gateway.clock())
         assert 0 < cooling[PINNED[wire]] <= COOLDOWN_S, "it is left alone for a while"
+
+
+async def test_an_exported_overrun_is_computed_again_without_a_difference(tmp_path: Path) -> None:
+    async with defiant(tmp_path, "openai") as one:
+        one.provider.text = "Short, and dear."
+        assert (await one.ask(stream=False, omni={"max_cost": float(LIMIT_USD)}, max_tokens=100)).status_code == 200
+        await one.running.services.drainer.flush()
+        exported = (await one.running.get("/v1/requests.csv", key=one.key)).text
+    command = [sys.executable, str(ROOT / "docs" / "recompute.py")]
+    again = subprocess.run(command, input=exported, text=True, capture_output=True, check=False)
+    assert (again.returncode, "1 requests, 0 figures wrong, 0 without" in again.stdout) == (0, True), again.stdout
 
 
 @every_wire
