@@ -4,6 +4,7 @@ On both wires, plain and streamed. The provider is a server that heeds no limit;
 counts are held against what the caller is told, the ledger and the budget.
 """
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -161,8 +162,9 @@ async def test_an_exported_overrun_is_computed_again_without_a_difference(tmp_pa
         assert (await one.ask(stream=False, omni={"max_cost": float(LIMIT_USD)}, max_tokens=100)).status_code == 200
         await one.running.services.drainer.flush()
         exported = (await one.running.get("/v1/requests.csv", key=one.key)).text
-    command = [sys.executable, str(ROOT / "docs" / "recompute.py")]
-    again = subprocess.run(command, input=exported, text=True, capture_output=True, check=False)
+    (tmp_path / "requests.csv").write_text(exported, encoding="utf-8")
+    command = [sys.executable, str(ROOT / "docs" / "recompute.py"), str(tmp_path / "requests.csv")]
+    again = await asyncio.to_thread(subprocess.run, command, text=True, capture_output=True, check=False)
     assert (again.returncode, "1 requests, 0 figures wrong, 0 without" in again.stdout) == (0, True), again.stdout
 
 
