@@ -226,7 +226,8 @@ def look_at_structure(request: str, seen: Sightings) -> None:
         seen.add("code_lines", FULL * code_lines(request, most=5))
         return
     seen.add("code_fence", FULL * ("```" in request))
-    seen.add("latex", FULL * count(LATEX, request, most=2))
+    if "\\" in request or "$" in request:
+        seen.add("latex", FULL * count(LATEX, request, most=2))
     if seen["latex"] < 2 * FULL:
         seen.add("code_lines", FULL * code_lines(request, most=5))
         seen.add("code_signs", FULL * code_signs(request, most=3))

@@ -27,7 +27,7 @@ TOKEN = re.compile(
     r"|[^\W\d_\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0900-\u097f]+|\d+|[^\w\s]"
 )
 UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-ZEROS = str.maketrans("123456789", "000000000")
+DIGIT = re.compile(r"[1-9]")
 FULL_SAY = 30
 """Known words whose weights are added up; of more, their mean counts: a pasted text does not drown the question."""
 LANE_BITS = 20
@@ -54,7 +54,7 @@ def features(request: str) -> set[str]:
 
 def tokens(zone: str) -> list[str]:
     """Words in lower case, cut; single characters and pairs of scripts without spaces; digits as zeros; signs."""
-    cut = [token[:WORD_LETTERS] for token in TOKEN.findall(zone.lower().translate(ZEROS))]
+    cut = [token[:WORD_LETTERS] for token in TOKEN.findall(DIGIT.sub("0", zone.lower()))]
     return cut if zone.isascii() else [piece for token in cut for piece in pieces(token)]
 
 
@@ -72,8 +72,8 @@ class LearnedWords:
 
     def lean(self, request: str) -> dict[Task, int]:
         """Hundredths of a nat that the words of a request add to each task."""
-        known = [packed for feature in features(request) if (packed := self._packed.get(feature))]
-        total, bias = sum(known), BIAS * len(known)
+        known = self._packed.keys() & features(request)
+        total, bias = sum(map(self._packed.__getitem__, known)), BIAS * len(known)
         count = max(len(known), FULL_SAY)
         return {task: ((total >> shift & LANE) - bias) * FULL_SAY // count for task, shift in SHIFTS}
 

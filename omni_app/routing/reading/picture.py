@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from omni_app.routing.reading.words import UNSPACED, WORD, word_set
 
 MARKERS = frozenset(["draw", "picture", "picture_request"])
+OF_PICTURES = MARKERS | {"make"}
+"""Markers whose places tell whether a picture is asked for."""
 FIRST_WORDS = 8
 """`draw` counts among the first words only: `can you please draw me a …`."""
 REACH = 9

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from omni_app.routing.reading.picture import UNSPACED_REQUEST, asks_for_picture
+from omni_app.routing.reading.picture import OF_PICTURES, UNSPACED_REQUEST, asks_for_picture
 from omni_app.routing.reading.words import WORD, phrases_in, plain
 
 FULL = 10
@@ -60,7 +60,8 @@ class Sightings:
         places: dict[str, list[int]] = {}
         for phrase, position in phrases_in(text, words):
             marker = phrase.marker
-            places.setdefault(marker, []).append(position)
+            if marker in OF_PICTURES:
+                places.setdefault(marker, []).append(position)
             if phrase.key in self._phrases or (only is not None and marker not in only):
                 continue
             self._phrases.add(phrase.key)

@@ -5,10 +5,10 @@ it, and none repeats within a repetition: time is linear in the text, whatever t
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from omni_app.routing.reading.lexicon import MARKERS
-from omni_app.routing.reading.words import phrase_set, word_set
+from omni_app.routing.reading.words import has_any, phrase_set, word_set
 
 MOST_LINES = 150
 """Lines looked at one by one."""
@@ -26,17 +26,28 @@ CODE_STARTS_IF_PUNCTUATED = word_set(
     "class from for if while return function let with switch case except catch else type interface export enum do"
 )
 """First words of lines that are code when the line also ends or goes on like code."""
+BULLETS = frozenset({"- ", "* ", "• "})
 CODE_LINE_ENDS = (";", "{", "}", "};", "})", "});", "},", "];", "/>")
 CODE_SIGNS = ("()", "==", "!=", "=>", "&&", "||", "::", "</", "->", "+=", "++;", "${", "/>", "def ", "):", "[i]", "[0]")
 """Signs of code within a line of text."""
 MARKUP = re.compile(r"[`(=!&|:<>+$/\[\"\\^*×÷−∑∫√≤≥≠∞∂∀∃∠△²³：-]|def ")
 """A text without one of these has neither code signs, nor formulas, nor labels, nor tags."""
 STACK_TRACE_HINTS = ("rror", "xception", "raceback", "fault", "panic:", "fatal:", "undefined ref", "core dumped")
-STACK_TRACE = re.compile(
-    r"Traceback \(most recent|\b[A-Z]\w{2,40}(?:Error|Exception)\b|^[ \t]{0,20}at [\w.$<>]{1,200}\(|error\[E\d"
-    r"|undefined reference|[Ss]egmentation fault|core dumped|npm ERR!|^panic: |^fatal: |error: ",
-    re.MULTILINE,
+STACK_TRACE_WORDS = (
+    "Traceback (most recent",
+    "undefined reference",
+    "Segmentation fault",
+    "segmentation fault",
+    "core dumped",
+    "npm ERR!",
+    "error: ",
 )
+STACK_TRACE_STARTS = ("panic: ", "fatal: ")
+"""Of a line."""
+ERROR_NAME = re.compile(r"\b[A-Z]\w{2,40}(?:Error|Exception)\b")
+ERROR_CODE = re.compile(r"error\[E\d")
+CALLED_AT = re.compile(r"at [\w.$<>]{1,200}\(")
+DEEPEST_INDENT = 20
 LATEX = re.compile(
     r"\\(?:frac|sqrt|sum|int|lim|begin|cdot|times|left|neq|alpha|beta|pi|theta|overline|math|text|angle|le|ge)|\$[a-zA-Z(\\]"
 )
@@ -71,29 +82,19 @@ LABEL = 28
 """Characters of a line in which its label ends."""
 LANGUAGES = phrase_set(MARKERS["language"])
 """What stands before the colon in lines that give the same text in several languages."""
-AGENT_TAGS = (
-    "<tool_call",
-    "<tool_result",
-    "<tool_response",
-    "<observation",
-    "<function",
-    "<invoke",
-    '"tool_calls"',
-    '"arguments":',
-    '"parameters":{',
-    '"parameters": {',
-    '"input_schema"',
-    '"action":',
-    '"tool":',
-)
-
-
-def has_any(text: str, signs: Sequence[str]) -> bool:
-    """Whether one of the signs stands in a text."""
-    for sign in signs:  # noqa: SIM110 a generator takes longer than all the searching
-        if sign in text:
-            return True
-    return False
+AGENT_TAGS: Mapping[str, Sequence[str]] = {
+    "<": ("<tool_call", "<tool_result", "<tool_response", "<observation", "<function", "<invoke"),
+    '"': (
+        '"tool_calls"',
+        '"arguments":',
+        '"parameters":{',
+        '"parameters": {',
+        '"input_schema"',
+        '"action":',
+        '"tool":',
+    ),
+}
+"""By the sign that they begin with."""
 
 
 def code_lines(text: str, *, most: int) -> int:
@@ -123,12 +124,32 @@ def is_code_line(line: str) -> bool:
 
 def code_signs(text: str, *, most: int) -> int:
     """How many different signs of code stand in a text, counted no further than `most`."""
-    return min(most, sum([sign in text for sign in CODE_SIGNS]))
+    found = 0
+    for sign in CODE_SIGNS:
+        if sign in text:
+            found += 1
+            if found == most:
+                break
+    return found
 
 
 def has_stack_trace(text: str) -> bool:
     """Whether the text quotes an error of a compiler or a program."""
-    return has_any(text, STACK_TRACE_HINTS) and STACK_TRACE.search(text) is not None
+    if not has_any(text, STACK_TRACE_HINTS):
+        return False
+    return (
+        has_any(text, STACK_TRACE_WORDS)
+        or any(text.startswith(start) or f"\n{start}" in text for start in STACK_TRACE_STARTS)
+        or (("Error" in text or "Exception" in text) and ERROR_NAME.search(text) is not None)
+        or ("error[E" in text and ERROR_CODE.search(text) is not None)
+        or any(_begins_line(text, found.start()) for found in CALLED_AT.finditer(text))
+    )
+
+
+def _begins_line(text: str, place: int) -> bool:
+    """Whether nothing but a small indent stands before it in its line."""
+    indent = text[text.rfind("\n", 0, place) + 1 : place]
+    return len(indent) <= DEEPEST_INDENT and not indent.strip(" \t")
 
 
 def line_labels(text: str) -> list[str]:
@@ -141,16 +162,21 @@ def line_labels(text: str) -> list[str]:
 
 def agent_lines(text: str, labels: Sequence[str], *, most: int) -> int:
     """How many lines are those of an agent's transcript (`Action: …`, `tool: …`) or of a tool call's markup."""
-    found = sum([tag in text for tag in AGENT_TAGS]) + sum([label in AGENT_LINES for label in labels])
+    tags = [tag for mark, tags in AGENT_TAGS.items() if mark in text for tag in tags]
+    found = sum([tag in text for tag in tags]) + sum([label in AGENT_LINES for label in labels])
     return min(found, most)
 
 
 def listed_lines(text: str, *, most: int) -> int:
     """How many lines are items of a list, counted no further than `most`."""
-    items = sum(
-        line.lstrip()[:2] in ("- ", "* ", "• ") or line.lstrip()[:1].isdigit() for line in text.split("\n", MOST_LINES)
-    )
-    return min(items, most)
+    found = 0
+    for line in text.split("\n", MOST_LINES):
+        start = line.lstrip()[:2]
+        if start in BULLETS or start[:1].isdigit():
+            found += 1
+            if found == most:
+                break
+    return found
 
 
 def options(text: str) -> int:

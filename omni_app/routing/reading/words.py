@@ -20,6 +20,16 @@ SEAM = re.compile(
 ARABIC_ARTICLE = re.compile(r"\b[وفب]?(?:ال|لل)")
 ONE_SPELLING = str.maketrans("أإآى", "اااي", "\u0307")
 """Arabic letters that writers use for one another; and the dot that lower-casing leaves behind a Turkish İ."""
+SPELLED_OTHERWISE = tuple(map(chr, ONE_SPELLING))
+"""Looked for first: to translate a text takes as long as all the rest."""
+
+
+def has_any(text: str, signs: Sequence[str]) -> bool:
+    """Whether one of the signs stands in a text."""
+    for sign in signs:  # noqa: SIM110 a generator takes longer than all the searching
+        if sign in text:
+            return True
+    return False
 
 
 def plain(text: str) -> str:
@@ -27,8 +37,12 @@ def plain(text: str) -> str:
     text = text.lower()
     if text.isascii():
         return text
-    text = unicodedata.normalize("NFC", text).translate(ONE_SPELLING)
-    return ARABIC_ARTICLE.sub("", SEAM.sub(" ", text) if UNSPACED.search(text) else text)
+    text = unicodedata.normalize("NFC", text)
+    if has_any(text, SPELLED_OTHERWISE):
+        text = text.translate(ONE_SPELLING)
+    if UNSPACED.search(text):
+        text = SEAM.sub(" ", text)
+    return ARABIC_ARTICLE.sub("", text) if "ال" in text or "لل" in text else text
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -88,10 +102,15 @@ def phrases_in(text: str, words: list[str]) -> Iterator[tuple[Phrase, int]]:
 
     Where phrases begin at the same word only the longest is found, under each of its markers.
     """
+    last = len(words) - 1
     for position, word in enumerate(words):
         if word in FIRST_WORDS:
-            longer = TWO_WORDS.get(" ".join(words[position : position + 2]), ()) if word in STARTS else ()
-            for phrase in _longest(longer, words, position) or ONE_WORD.get(word, ()):
+            if word in STARTS and position < last:
+                longer = TWO_WORDS.get(f"{word} {words[position + 1]}")
+                found = _longest(longer, words, position) if longer else ()
+            else:
+                found = ()
+            for phrase in found or ONE_WORD.get(word, ()):
                 yield phrase, position
     if not text.isascii() and UNSPACED.search(text):
         characters = set(text)
@@ -104,7 +123,5 @@ def phrases_in(text: str, words: list[str]) -> Iterator[tuple[Phrase, int]]:
 
 def _longest(phrases: Sequence[Phrase], words: Sequence[str], position: int) -> Sequence[Phrase]:
     """Those of the phrases, longer ones first, that stand at this position and are the longest to do so."""
-    if not phrases:
-        return ()
     standing = [phrase for phrase in phrases if (*words[position : position + len(phrase.words)],) == phrase.words]
     return [phrase for phrase in standing if len(phrase.words) == len(standing[0].words)]
