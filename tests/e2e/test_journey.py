@@ -140,7 +140,7 @@ def test_a_refused_form_says_why_and_keeps_what_was_typed(page: Page, address: s
     page.fill("#org_name", "Typed team")
     page.fill("#password", "password1234")
     page.click("button:has-text('Create account')")
-    expect(page.locator("[role=alert]")).to_contain_text("longer password")
+    expect(page.locator("[role=alert]")).to_contain_text("12 to 128 characters")
     expect(page.locator("#email")).to_have_value("typed@example.com")
     expect(page.locator("#org_name")).to_have_value("Typed team")
     assert page.input_value("#password") == ""
