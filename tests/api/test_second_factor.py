@@ -48,11 +48,12 @@ async def test_a_log_in_wants_both_and_there_is_no_session_before(product: Runni
     wrong = await post(product, "/auth/second-factor", code="000000", next="/usage/")
     assert wrong.headers["location"] == "/login-code/?error=code&next=%2Fusage%2F"
     assert not await is_in(product)
-    right = await post(product, "/auth/second-factor", code=code_of(secret, later=1), next="/usage/?days=7")
+    code = code_of(secret, later=1)
+    right = await post(product, "/auth/second-factor", code=code, next="/usage/?days=7")
     assert right.headers["location"] == "/usage/?days=7" and await is_in(product)
     product.client.cookies.clear()
     await log_in(product)
-    again = await post(product, "/auth/second-factor", code=code_of(secret, later=1))
+    again = await post(product, "/auth/second-factor", code=code)
     assert "error=code" in again.headers["location"], "a code that was used"
     assert (await post(product, "/auth/second-factor", code=codes[3])).headers["location"] == "/overview/"
     assert await is_in(product)

@@ -55,7 +55,8 @@ async def test_each_request_has_one_line_that_says_what_happened_and_not_what_wa
     assert found[0]["cost_usd"] == served.json()["cost"]
     assert found[1]["first_token_ms"] is not None
     assert [one["outcome"] for one in found[2]["attempts"]] == ["server_error", "ok"]
-    example = re.findall(r"^```json\n(\{\"time\".*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```json\n(\{\"time\".*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    example = [block for block in blocks if '"event":"request"' in block]
     assert [orjson.loads(one).keys() for one in example] == [found[0].keys()], "docs/OBSERVE.md shows a line as it is"
     for one in found[:4]:
         assert one["gateway_ms"] == one["provider_ms"] + one["overhead_ms"]
