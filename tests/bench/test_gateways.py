@@ -17,9 +17,11 @@ def test_a_request_costs_no_more_than_so_many_bare_forwards_and_each_one_is_in_t
         with bare(tmp_path / "bare", mock.port) as floor, product(tmp_path / "product", mock.port) as (ours, settings):
             warm = rounds([floor, ours], [case], mock, count=1, seconds=0.5)
             found = rounds([floor, ours], [case], mock, count=3, seconds=0.7)
-        issued = sum(one.issued for seen in (warm, found) for one in seen[case, ours.name])
+        calls = sum(one.calls for seen in (warm, found) for one in seen[case, ours.name])
         rows = ledger_rows(settings)
     ratio = median(one.cpu_us for one in found[case, ours.name]) / median(one.cpu_us for one in found[case, floor.name])
     assert ratio < LIMIT, table(found, floor.name)
-    assert rows == issued
+    assert calls - AT_ONCE <= rows <= calls, (
+        "what a stop leaves in the spool is read at the next start: tests/faults counts it"
+    )
     assert all(one.calls == one.issued for seen in found.values() for one in seen)
