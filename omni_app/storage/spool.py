@@ -431,6 +431,8 @@ class Drainer:
                 await self._retrying(self.flush, stopping)
                 gather_s = min(GATHER_CEILING_S, max(GATHER_S, (time.monotonic() - began_s) / BUSY))
                 self._behind_since_s = None
+            if self._spool.appended.is_set():  # while the last flush was about it, perhaps in a new segment
+                await self._retrying(self.flush, stopping)
         finally:
             syncing.cancel()
 
