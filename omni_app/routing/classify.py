@@ -20,15 +20,16 @@ from omni_app.routing.reading.learned import LearnedWords, packaged
 from omni_app.routing.reading.picture import is_caption
 from omni_app.routing.reading.sightings import CLOSE, EARLIER, FIRST_WORDS, FULL, MIDDLE, OPENING, SYSTEM, Sightings
 from omni_app.routing.reading.structure import (
+    CODE_SIGNS,
     FORMULA,
     LANGUAGES,
     LATEX,
     MARKUP,
     MEASURED,
     NUMBER,
+    Shape,
     agent_lines,
     code_lines,
-    code_signs,
     count,
     has_stack_trace,
     line_labels,
@@ -54,7 +55,7 @@ SYSTEM_MARKERS = frozenset(
 """What a system prompt can say about the task: its role and tone say nothing."""
 SHORT_PROBLEM = 500
 """Characters up to which a question with several quantities is taken for a sum."""
-QUANTITY = re.compile(r"(?<![\d.])(?!(?:1[5-9]|20)\d\d\b)\d+(?:[.,]\d+)*")
+QUANTITY = re.compile(r"\d(?<![\d.]\d)(?!(?<=1)[5-9]\d\d\b|(?<=2)0\d\d\b)\d*(?:[.,]\d+)*")
 """A number that is no year."""
 CODE = frozenset({"code_thing", "code_fence", "code_lines", "code_signs", "stack_trace"})
 OTHER_WORK = frozenset(
@@ -185,7 +186,8 @@ def classify(
     seen.add("tools", FULL * tools)
     seen.add("tool_messages", FULL * conversation.has_tool_messages)
     look_at_words(conversation, seen)
-    look_at_structure(request, seen)
+    shape = Shape(request)
+    look_at_structure(shape, seen)
     seen.add("code_fence", FULL * (conversation.code_before and len(request) < SHORT_TURN))
     combine(request, seen, image_parts=image_parts)
     sums = weighed(seen.strength)
@@ -196,7 +198,7 @@ def classify(
         sums = {task: score + lean[task] for task, score in sums.items()}
     scores = probabilities(sums)
     subtask = subtask_of(max(scores, key=scores.__getitem__), seen.strength, request)
-    return Classification(scores, signals(seen.strength), subtask, difficulty_of(subtask, seen.strength, request))
+    return Classification(scores, signals(seen.strength), subtask, difficulty_of(subtask, seen.strength, shape))
 
 
 def in_context(conversation: Conversation) -> str:
@@ -219,22 +221,23 @@ def look_at_words(conversation: Conversation, seen: Sightings) -> None:
         seen.look(conversation.system[:SYSTEM_ZONE], SYSTEM, only=SYSTEM_MARKERS)
 
 
-def look_at_structure(request: str, seen: Sightings) -> None:
+def look_at_structure(shape: Shape, seen: Sightings) -> None:
     """Looks for code, formulas and transcripts of agents."""
-    seen.add("stack_trace", FULL * has_stack_trace(request))
+    request = shape.text
+    seen.add("stack_trace", FULL * has_stack_trace(shape))
     if MARKUP.search(request) is None:
-        seen.add("code_lines", FULL * code_lines(request, most=5))
+        seen.add("code_lines", FULL * code_lines(shape, most=5))
         return
     seen.add("code_fence", FULL * ("```" in request))
-    if "\\" in request or "$" in request:
+    if "\\" in shape.signs or "$" in shape.signs:
         seen.add("latex", FULL * count(LATEX, request, most=2))
     if seen["latex"] < 2 * FULL:
-        seen.add("code_lines", FULL * code_lines(request, most=5))
-        seen.add("code_signs", FULL * code_signs(request, most=3))
+        seen.add("code_lines", FULL * code_lines(shape, most=5))
+        seen.add("code_signs", FULL * shape.holds(CODE_SIGNS, most=3))
     if seen["code_lines"] + seen["code_fence"] < 2 * FULL:
         seen.add("formulas", FULL * count(FORMULA, request, most=3))
-    labels = line_labels(request)
-    seen.add("agent_lines", FULL * agent_lines(request, labels, most=2))
+    labels = line_labels(shape)
+    seen.add("agent_lines", FULL * agent_lines(shape, labels, most=2))
     seen.add("language_lines", FULL * (len(LANGUAGES.intersection(labels)) >= 2))
 
 

@@ -28,10 +28,11 @@ IMAGE_TOKENS_EXPECTED = 1_000
 HUNDREDTHS_PER_CHARACTER = 17
 HUNDREDTHS_PER_GAP = 27
 """English and code: 0.17 tokens for each character and 0.27 more for each space or line break."""
-WIDE_CHARACTERS = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
+WIDE_CHARACTERS = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]+")
 """Han, kana and full-width forms: about one token each."""
-HANGUL_OR_EMOJI = re.compile(r"[\uac00-\ud7af\U0001f000-\U0001faff]")
+HANGUL_OR_EMOJI = re.compile(r"[\uac00-\ud7af\U0001f000-\U0001faff]+")
 """Korean syllables and emoji: about 0.75 tokens each."""
+ASCII = bytes(range(128))
 SAMPLE_CHARACTERS = 4_000
 """How much of a long text is looked at character by character: script shares are taken from its head and tail."""
 
@@ -78,10 +79,10 @@ def token_hundredths(text: str) -> int:
 def _hundredths_of_scripts(text: str, *, gaps: int) -> int:
     half = SAMPLE_CHARACTERS // 2
     sample = text if len(text) <= SAMPLE_CHARACTERS else text[:half] + text[-half:]
-    wide = len(WIDE_CHARACTERS.findall(sample))
-    dense = len(HANGUL_OR_EMOJI.findall(sample))
-    foreign = len(sample) - wide - dense - len(sample.encode("ascii", "ignore"))
-    extra = 75 * wide + 60 * dense + 20 * foreign
+    others = sample.encode("utf-8", "surrogatepass").translate(None, ASCII).decode("utf-8", "surrogatepass")
+    wide = len("".join(WIDE_CHARACTERS.findall(others)))
+    dense = len("".join(HANGUL_OR_EMOJI.findall(others)))
+    extra = 75 * wide + 60 * dense + 20 * (len(others) - wide - dense)
     return HUNDREDTHS_PER_CHARACTER * len(text) + HUNDREDTHS_PER_GAP * gaps + extra * len(text) // len(sample)
 
 

@@ -12,7 +12,7 @@ from omni_app.routing.classify import WEIGHTS, Classification, classify
 from omni_app.routing.reading.difficulty import BASE
 from omni_app.routing.reading.lexicon import MARKERS
 from omni_app.routing.reading.sightings import MOST
-from omni_app.routing.reading.words import _phrases, phrases_in
+from omni_app.routing.reading.words import WORD, _phrases, phrases_in, plain, plain_words
 from omni_app.routing.types import Message, Task
 
 TASKS = tomllib.loads(Path(__file__).with_name("tasks.toml").read_text(encoding="utf-8"))
@@ -204,13 +204,19 @@ def test_no_phrase_mixes_scripts_by_a_slip_of_the_keyboard() -> None:
     apart = ["LATIN", "CYRILLIC", "ARABIC", "DEVANAGARI", "HANGUL"]
     for phrase in _phrases():
         found = {unicodedata.name(letter, "").split(" ")[0] for letter in phrase.text if letter.isalpha()}
-        assert len(found & set(apart)) <= 1, phrase.key
+        assert len(found & set(apart)) <= 1, phrase
 
 
 def test_every_phrase_is_found_in_a_text_of_nothing_else() -> None:
     for phrase in _phrases():
-        found = [one.key for one, _ in phrases_in(phrase.text, list(phrase.words))]
-        assert phrase.key in found or any(key.split(":")[1].startswith(phrase.text) for key in found), phrase.key
+        found = {(one.marker, one.text) for one, _ in phrases_in(phrase.text, phrase.words)}
+        longer = any(text.startswith(phrase.text) for _, text in found)
+        assert (phrase.marker, phrase.text) in found or longer, phrase
+
+
+@given(st.text(st.sampled_from("aAzZ09_+#.,'\n\t\x1c -c"), max_size=60))
+def test_words_of_ascii_are_those_that_the_pattern_tells(text: str) -> None:
+    assert plain_words(text)[1] == WORD.findall(plain(text))
 
 
 def test_every_marker_is_used_and_every_weight_has_a_source() -> None:

@@ -33,6 +33,12 @@ def test_words_pairs_and_places_are_read() -> None:
     assert "year 0000" in features("in the year 1998")
 
 
+@given(st.text(st.sampled_from("aAzZ09_+#.,'\n\t\x1c éß٣½"), max_size=80))
+def test_words_are_the_same_beside_another_script(text: str) -> None:
+    assert tokens(f"{text} 画") == [*tokens(text), "画"]
+    assert tokens(f"{text} ~é") == [*tokens(text), "~", "é"]
+
+
 def test_only_the_opening_and_the_close_of_a_long_text_are_read() -> None:
     text = "start " + "x " * 500_000 + "finish"
     found = features(text)

@@ -4,8 +4,9 @@ They say nothing of the task, and move every phrase that does.
 """
 
 import re
+from collections.abc import Mapping
 
-from omni_app.routing.reading.words import QUESTION_MARKS, WORD, word_set
+from omni_app.routing.reading.words import QUESTION_MARKS, WORD, has_any, word_set
 
 OPENING, CLOSE = 240, 160
 """Characters of the opening and of the close in which courtesy is looked for."""
@@ -13,12 +14,22 @@ QUOTES = (":", "：", '"', "“", "«")
 """What stands before words that are quoted, not said: `translate: thank you`."""
 MOST = 5
 """Phrases taken off one end."""
-GREETING = (
-    r"(?:hello|hi|hey|hiya|greetings|dear \w+|good (?:morning|afternoon|evening|day))(?: there| everyone| all| team)?"
-    r"|hallo|guten (?:tag|morgen|abend)|bonjour|bonsoir|salut|hola|buen[oa]s (?:días|dias|tardes|noches)|ciao"
-    r"|buongiorno|olá|ola|oi|bom dia|boa tarde|привет|здравствуйте|добрый (?:день|вечер)|merhaba|selam|cześć"
-    r"|dzień dobry|مرحبا|नमस्ते|xin chào|halo"
-)
+COMPANY = "(?: there| everyone| all| team)?"
+GREETINGS: Mapping[str, str] = {
+    "hello hi hey hiya greetings": COMPANY,
+    "dear": rf" \w+{COMPANY}",
+    "good": f" (?:morning|afternoon|evening|day){COMPANY}",
+    "guten": " (?:tag|morgen|abend)",
+    "buenos buenas": " (?:días|dias|tardes|noches)",
+    "bom": " dia",
+    "boa": " tarde",
+    "добрый": " (?:день|вечер)",
+    "dzień": " dobry",
+    "xin": " chào",
+    "hallo bonjour bonsoir salut hola ciao buongiorno olá ola oi привет здравствуйте merhaba selam cześć halo": "",
+    "مرحبا नमस्ते": "",
+}
+"""First words of a greeting: what follows them."""
 FRAME = word_set(
     """
     a ai all also am an and any appreciate are as ask assistance assistant at back be bit bother can chance could
@@ -39,15 +50,27 @@ MOST_FRAME = 90
 ENDS = ".!?。！？\n"
 ASKING = frozenset({"can", "could", "would", "will", "may"})
 """A question of such words is a frame only when it begins so: `what is this?` asks for something."""
-REQUEST = (
-    r"please|pls|plz|kindly|(?:could|can|would|will) (?:you|u)(?: please| pls| kindly| possibly| maybe)?"
-    r"|would you mind|i was wondering if you (?:could|can)(?: please)?|i wonder if you could"
-    r"|i(?: would|'d) (?:like|love) you to|i(?: would|'d) (?:appreciate it|be grateful) if you could"
-    r"|i (?:want|need) you to|bitte|(?:kannst|könntest) du(?: bitte| mir)?|(?:können|könnten) sie(?: bitte| mir)?"
-    r"|s'il (?:te|vous) plaît|(?:peux|pourrais)-tu|(?:pouvez|pourriez)-vous|por favor|(?:puedes|podrías|podría|puede)"
-    r"|per favore|(?:puoi|potresti)|(?:você )?(?:pode|poderia)|пожалуйста|(?:можешь|можете|не могли бы вы|мог бы ты)"
-    r"|lütfen|proszę"
-)
+REQUESTS: Mapping[str, str] = {
+    "please pls plz kindly bitte lütfen proszę пожалуйста": "",
+    "could can would will": " (?:you|u)(?: please| pls| kindly| possibly| maybe)?",
+    "i": (
+        "(?: was wondering if you (?:could|can)(?: please)?| wonder if you could| (?:want|need) you to"
+        "|(?: would|'d) (?:like|love) you to|(?: would|'d) (?:appreciate it|be grateful) if you could)"
+    ),
+    "kannst könntest": " du(?: bitte| mir)?",
+    "können könnten": " sie(?: bitte| mir)?",
+    "s": "'il (?:te|vous) plaît",
+    "peux pourrais": "-tu",
+    "pouvez pourriez": "-vous",
+    "por": " favor",
+    "per": " favore",
+    "puedes podrías podría puede puoi potresti pode poderia можешь можете": "",
+    "você": " (?:pode|poderia)",
+    "не": " могли бы вы",
+    "мог": " бы ты",
+}
+"""The same of a request."""
+OPENING_WORDS = word_set(" ".join([*GREETINGS, *REQUESTS]))
 UNSPACED = (
     r"[你您]好|大家好|こんにちは|すみませんが?|안녕하세요|请问(?:一下)?|能不能请你|麻烦[你您]?|请[你您]?(?:帮我|帮忙)?"
 )
@@ -59,11 +82,15 @@ THANKS = (
     r"|заранее спасибо|teşekkürler|dziękuję|谢谢[你您]?|多谢|ありがとう(?:ございます)?|감사합니다|شكرا|धन्यवाद"
 )
 GAP = r"[\s,.!?:;，。！？：；]"
-OPENS = re.compile(rf"[\s¡¿]*(?:(?:{GREETING}|{REQUEST})(?![\w']){GAP}*|(?:{UNSPACED}){GAP}*)", re.IGNORECASE)
+BEGUN = "|".join(f"(?:{words.replace(' ', '|')}){rest}" for words, rest in [*GREETINGS.items(), *REQUESTS.items()])
+OPENS = re.compile(rf"[\s¡¿]*(?:(?:{BEGUN})(?![\w']){GAP}*|(?:{UNSPACED}){GAP}*)", re.IGNORECASE)
 CLOSES = re.compile(rf"(?:^|[\s,.!?;，。！？])(?:{THANKS})[\s.!,。！:)🙏]*$", re.IGNORECASE)
 HINTS = ("ank", "thx", " ty", "heers", "preciat", "egards", "lease", "pls", "plz", "erci", "acias", "razie", "brigad")
 HINTS_ELSEWHERE = ("пасибо", "eşekk", "zięk", "谢", "ありがとう", "감사", "شكرا", "धन्यवाद")
-"""Pieces of those thanks: without one of them the pattern need not be tried."""
+"""Pieces of those thanks: without one of them at the very end the pattern need not be tried."""
+AFTER_THANKS = " \t\r\n.!,。！:)🙏"
+LONGEST_THANKS = 80
+"""Characters; more than any of those has."""
 LEAST = 4
 """Characters that must be left: `hi there` is a greeting and nothing else."""
 
@@ -72,10 +99,10 @@ def without_courtesy(request: str) -> str:
     """The request without the courtesy at its ends; as it is when nothing else is said."""
     start, opening = 0, request[:OPENING]
     for _ in range(MOST):
-        found = frame(opening, start) or OPENS.match(opening, start)
-        if not found:
+        end = courtesy_at_the_start(opening, start)
+        if end is None:
             break
-        start = found.end()
+        start = end
     rest = request[start:].lstrip() if start else request
     for _ in range(MOST):
         cut = max(0, len(rest) - CLOSE)
@@ -86,19 +113,29 @@ def without_courtesy(request: str) -> str:
     return rest if len(rest.strip()) >= LEAST else request
 
 
-def frame(opening: str, start: int) -> re.Match[str] | None:
-    """The sentence that begins at `start`, when it only says that something is wanted."""
+def courtesy_at_the_start(opening: str, start: int) -> int | None:
+    """Where what begins at `start` ends, when it is a greeting or only says that something is wanted; else None."""
     first = FIRST_WORD.match(opening, start)
-    found = SENTENCE.match(opening, start) if first and first[1].lower() in FRAME else None
-    if not found or (found[2] == "?" and first and first[1].lower() not in ASKING):
+    word = first[1].lower() if first else ""
+    found = frame(opening, start, word) if word in FRAME else None
+    if found is None and (word in OPENING_WORDS or not opening.isascii()):
+        found = OPENS.match(opening, start)
+    return found.end() if found else None
+
+
+def frame(opening: str, start: int, word: str) -> re.Match[str] | None:
+    """The sentence that begins at `start` with this word, when it only says that something is wanted."""
+    found = SENTENCE.match(opening, start)
+    if not found or (found[2] == "?" and word not in ASKING):
         return None
     return found if FRAME.issuperset(WORD.findall(found[1].lower())) else None
 
 
 def courtesy_at_the_end(close: str) -> int | None:
     """Where the thanks begin, or a last sentence that only says that something is wanted; None without either."""
-    hints = HINTS if close.isascii() else HINTS + HINTS_ELSEWHERE
-    thanks = CLOSES.search(close) if any(hint in close for hint in hints) else None
+    end = close.rstrip(AFTER_THANKS)[-LONGEST_THANKS:]
+    thanked = has_any(end, HINTS) or (not end.isascii() and has_any(end, HINTS_ELSEWHERE))
+    thanks = CLOSES.search(close) if thanked else None
     place = thanks.start() if thanks else last_frame(close)
     return None if place is None or close[:place].endswith(QUOTES) else place
 

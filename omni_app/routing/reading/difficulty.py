@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from omni_app.routing.reading.questions import is_science, kind_of_question
 from omni_app.routing.reading.sightings import FIRST_WORDS, OPENING
-from omni_app.routing.reading.structure import NUMBER, count, listed_lines, options
+from omni_app.routing.reading.structure import NUMBER, Shape, count, listed_lines, options
 from omni_app.routing.types import SUBTASKS, Task
 
 CHAT_SUBTASKS: Mapping[str, str] = {
@@ -133,15 +133,15 @@ def asks_only(strength: Mapping[str, int]) -> bool:
     return not any(strength.get(marker, 0) >= OPENING for marker in WORK)
 
 
-def difficulty_of(subtask: str, strength: Mapping[str, int], request: str) -> float:
+def difficulty_of(subtask: str, strength: Mapping[str, int], shape: Shape) -> float:
     """0 = anyone can, 1 = the best may fail: the kind's base, and more for what makes a request of any kind hard."""
-    task = SUBTASKS[subtask]
+    task, request = SUBTASKS[subtask], shape.text
     harder = (
         0.15 * bool(strength.get("expert"))
         + 0.1 * (len(request) >= LONG)
         + 0.1 * (len(request) >= VERY_LONG)
         + 0.1 * (strength.get("constraint", 0) >= 30)
-        + 0.1 * (listed_lines(request, most=3) == 3)
+        + 0.1 * (listed_lines(shape, most=3) == 3)
     )
     if subtask == "arithmetic":
         harder += _steps(request)

@@ -26,7 +26,9 @@ UNSPACED_REQUEST = re.compile(
     r"|(?:그림|이미지|로고|포스터|일러스트|아이콘|배경화면|사진|삽화)[^.\n]{0,8}?(?:그려|만들|생성|디자인)",
     re.IGNORECASE,
 )
-"""A verb and the picture that it is to make, in scripts that do not write words apart."""
+"""A verb and the picture that it is to make, or the other way round, in scripts that do not write words apart."""
+UNSPACED_REQUEST_STARTS = re.compile(r"[设設生制製做来來画畫绘繪イ絵ロポアバ壁挿似그이로포일아배사삽]")
+"""Where it can begin."""
 
 
 def asks_for_picture(words: Sequence[str], places: Mapping[str, Sequence[int]]) -> bool:
@@ -37,6 +39,11 @@ def asks_for_picture(words: Sequence[str], places: Mapping[str, Sequence[int]]) 
         return True
     verbs = (*places.get("make", ()), *places.get("draw", ()))
     return any(reaches(words, verb, picture) for picture in places.get("picture", ()) for verb in verbs)
+
+
+def asks_unspaced(text: str) -> bool:
+    """Whether a text with such a script in it says to make a picture."""
+    return any(UNSPACED_REQUEST.match(text, start.start()) for start in UNSPACED_REQUEST_STARTS.finditer(text))
 
 
 def draws(words: Sequence[str], place: int) -> bool:

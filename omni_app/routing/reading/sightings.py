@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from omni_app.routing.reading.picture import OF_PICTURES, UNSPACED_REQUEST, asks_for_picture
-from omni_app.routing.reading.words import WORD, phrases_in, plain
+from omni_app.routing.reading.picture import OF_PICTURES, asks_for_picture, asks_unspaced
+from omni_app.routing.reading.words import Phrase, has_unspaced, phrases_in, plain_words
 
 FULL = 10
 """Strength of one full sighting, in tenths."""
@@ -39,7 +39,7 @@ class Sightings:
     """Markers with their strengths. A phrase counts once, in the zone that is looked at first."""
 
     strength: dict[str, int] = field(default_factory=dict)
-    _phrases: set[str] = field(default_factory=set)
+    _phrases: set[Phrase] = field(default_factory=set)
 
     def __getitem__(self, marker: str) -> int:
         return self.strength.get(marker, 0)
@@ -55,19 +55,18 @@ class Sightings:
 
     def look(self, zone: str, strength: int, *, first: int = 0, only: frozenset[str] | None = None) -> None:
         """Adds the phrases of a zone; `first` is the strength of those among its first words, when it differs."""
-        text = plain(zone)
-        words = WORD.findall(text)
+        text, words = plain_words(zone)
         places: dict[str, list[int]] = {}
         for phrase, position in phrases_in(text, words):
             marker = phrase.marker
             if marker in OF_PICTURES:
                 places.setdefault(marker, []).append(position)
-            if phrase.key in self._phrases or (only is not None and marker not in only):
+            if phrase in self._phrases or (only is not None and marker not in only):
                 continue
-            self._phrases.add(phrase.key)
+            self._phrases.add(phrase)
             if marker in SAID_ANYWHERE:
                 self.add(marker)
             else:
                 self.add(marker, first if first and position < FEW_WORDS else strength)
-        if asks_for_picture(words, places) or (not text.isascii() and UNSPACED_REQUEST.search(text)):
+        if asks_for_picture(words, places) or (has_unspaced(text) and asks_unspaced(text)):
             self.add("image_request")

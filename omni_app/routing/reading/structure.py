@@ -6,9 +6,23 @@ it, and none repeats within a repetition: time is linear in the text, whatever t
 
 import re
 from collections.abc import Mapping, Sequence
+from string import punctuation
 
 from omni_app.routing.reading.lexicon import MARKERS
 from omni_app.routing.reading.words import has_any, phrase_set, word_set
+
+NO_SIGNS = bytes(set(range(256)) - set(punctuation.replace("_", "").encode()))
+
+
+def signs_of(text: str) -> str:
+    """The punctuation of a text in its order, ASCII's alone: what it does not hold, the text does not hold either."""
+    return text.encode("utf-8", "surrogatepass").translate(None, NO_SIGNS).decode("ascii")
+
+
+def with_signs(*pieces: str) -> Mapping[str, str]:
+    """Pieces of text to be looked for, each with the signs that it has."""
+    return {piece: signs_of(piece) for piece in pieces}
+
 
 MOST_LINES = 150
 """Lines looked at one by one."""
@@ -27,24 +41,28 @@ CODE_STARTS_IF_PUNCTUATED = word_set(
 )
 """First words of lines that are code when the line also ends or goes on like code."""
 BULLETS = frozenset({"- ", "* ", "• "})
+CODE_ENDS = frozenset(";{}),>")
+"""The last character of these."""
 CODE_LINE_ENDS = (";", "{", "}", "};", "})", "});", "},", "];", "/>")
-CODE_SIGNS = ("()", "==", "!=", "=>", "&&", "||", "::", "</", "->", "+=", "++;", "${", "/>", "def ", "):", "[i]", "[0]")
+CODE_SIGNS = with_signs(
+    *("()", "==", "!=", "=>", "&&", "||", "::", "</", "->", "+=", "++;", "${", "/>", "def ", "):", "[i]", "[0]")
+)
 """Signs of code within a line of text."""
 MARKUP = re.compile(r"[`(=!&|:<>+$/\[\"\\^*×÷−∑∫√≤≥≠∞∂∀∃∠△²³：-]|def ")
 """A text without one of these has neither code signs, nor formulas, nor labels, nor tags."""
 STACK_TRACE_HINTS = ("rror", "xception", "raceback", "fault", "panic:", "fatal:", "undefined ref", "core dumped")
-STACK_TRACE_WORDS = (
+"""One of these stands in what looks like a trace by its shape alone, too."""
+STACK_TRACE_WORDS = with_signs(
     "Traceback (most recent",
     "undefined reference",
     "Segmentation fault",
     "segmentation fault",
     "core dumped",
-    "npm ERR!",
     "error: ",
 )
 STACK_TRACE_STARTS = ("panic: ", "fatal: ")
 """Of a line."""
-ERROR_NAME = re.compile(r"\b[A-Z]\w{2,40}(?:Error|Exception)\b")
+ERROR_NAME = re.compile(r"[A-Z](?<!\w[A-Z])\w{2,40}(?:Error|Exception)\b")
 ERROR_CODE = re.compile(r"error\[E\d")
 CALLED_AT = re.compile(r"at [\w.$<>]{1,200}\(")
 DEEPEST_INDENT = 20
@@ -57,13 +75,13 @@ FORMULA = re.compile(
     r"|(?<=\d [-−/]) \d"  # 5 - 3, but no dates
     r"|(?<=[∑∫√≤≥≠∞∂∀∃∠△²³]))"
 )
-NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+NUMBER = re.compile(r"\d\d*(?:[.,]\d+)*")
 MEASURED = re.compile(
-    r"[$€£¥₹₽] ?\d|\d[\d.,]{0,12} ?(?:%|‰|°|[$€£¥₹₽]|(?:"
+    r"[$€£¥₹₽\d](?:(?<=[$€£¥₹₽]) ?\d|(?<=\d)[\d.,]{0,12} ?(?:%|‰|°|[$€£¥₹₽]|(?:"
     r"[mckμµn]?m|k?g|mg|m?l|k?m/[sh]|mph|k?Pa|k?J|k?Wh?|m?V|m?A|k?Hz|eV|mol|ms|cm²|m²|mm Hg|atm|ohms?|volts?|newtons?"
     r"|joules?|watts?|lit(?:er|re)s?|gallons?|met(?:er|re)s?|feet|inch(?:es)?|degrees?|seconds?|minutes?|hours?"
     r"|м|см|мм|км|кг|г|м/с|км/ч|Па|Дж|к?Вт|Н|Ом|моль|градус\w{0,4})\b"
-    r"|米|厘米|千米|公里|毫米|千克|公斤|克|升|毫升|平方|立方|元|度|小时|分钟|秒|千瓦|牛|焦|円|時間|分|시간)"
+    r"|米|厘米|千米|公里|毫米|千克|公斤|克|升|毫升|平方|立方|元|度|小时|分钟|秒|千瓦|牛|焦|円|時間|分|시간))"
 )
 """A quantity: a number with its unit, or money."""
 AGENT_LINES = phrase_set(
@@ -82,36 +100,48 @@ LABEL = 28
 """Characters of a line in which its label ends."""
 LANGUAGES = phrase_set(MARKERS["language"])
 """What stands before the colon in lines that give the same text in several languages."""
-AGENT_TAGS: Mapping[str, Sequence[str]] = {
-    "<": ("<tool_call", "<tool_result", "<tool_response", "<observation", "<function", "<invoke"),
-    '"': (
-        '"tool_calls"',
-        '"arguments":',
-        '"parameters":{',
-        '"parameters": {',
-        '"input_schema"',
-        '"action":',
-        '"tool":',
-    ),
-}
-"""By the sign that they begin with."""
+AGENT_TAGS = with_signs(
+    *("<tool_call", "<tool_result", "<tool_response", "<observation", "<function", "<invoke"),
+    *('"tool_calls"', '"arguments":', '"parameters":{', '"parameters": {', '"input_schema"', '"action":', '"tool":'),
+)
 
 
-def code_lines(text: str, *, most: int) -> int:
+class Shape:
+    """A text with what is looked at again and again: its signs, and its lines as far as they are looked at."""
+
+    __slots__ = ("lines", "signs", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.signs = signs_of(text)
+        self.lines = text.split("\n", MOST_LINES)
+        """Up to `MOST_LINES`, and the rest as one more."""
+
+    def holds(self, pieces: Mapping[str, str], *, most: int) -> int:
+        """How many of the pieces (`with_signs`) stand in the text, counted no further than `most`."""
+        found = 0
+        for piece, signs in pieces.items():
+            if signs in self.signs and piece in self.text:
+                found += 1
+                if found == most:
+                    break
+        return found
+
+
+def code_lines(shape: Shape, *, most: int) -> int:
     """How many lines look like source code, counted no further than `most`."""
     found = 0
-    for line in text.split("\n", MOST_LINES)[:MOST_LINES]:
-        found += is_code_line(line.strip())
-        if found == most:
-            break
+    for line in filter(None, map(str.strip, shape.lines[:MOST_LINES])):
+        if is_code_line(line):
+            found += 1
+            if found == most:
+                break
     return found
 
 
 def is_code_line(line: str) -> bool:
-    """Whether a stripped line is source code, by its first word and its end."""
-    if not line:
-        return False
-    if line.endswith(CODE_LINE_ENDS):
+    """Whether a stripped line, not an empty one, is source code: by its first word and its end."""
+    if line[-1] in CODE_ENDS and line.endswith(CODE_LINE_ENDS):
         return True
     first = line.split(None, 1)[0]
     start = first.partition("(")[0]
@@ -122,28 +152,21 @@ def is_code_line(line: str) -> bool:
     return first[0] == "<" and line[-1] == ">"
 
 
-def code_signs(text: str, *, most: int) -> int:
-    """How many different signs of code stand in a text, counted no further than `most`."""
-    found = 0
-    for sign in CODE_SIGNS:
-        if sign in text:
-            found += 1
-            if found == most:
-                break
-    return found
-
-
-def has_stack_trace(text: str) -> bool:
+def has_stack_trace(shape: Shape) -> bool:
     """Whether the text quotes an error of a compiler or a program."""
-    if not has_any(text, STACK_TRACE_HINTS):
-        return False
+    text, signs = shape.text, shape.signs
     return (
-        has_any(text, STACK_TRACE_WORDS)
-        or any(text.startswith(start) or f"\n{start}" in text for start in STACK_TRACE_STARTS)
+        shape.holds(STACK_TRACE_WORDS, most=1) > 0
+        or (":" in signs and any(text.startswith(start) or f"\n{start}" in text for start in STACK_TRACE_STARTS))
         or (("Error" in text or "Exception" in text) and ERROR_NAME.search(text) is not None)
-        or ("error[E" in text and ERROR_CODE.search(text) is not None)
-        or any(_begins_line(text, found.start()) for found in CALLED_AT.finditer(text))
+        or ("[" in signs and ERROR_CODE.search(text) is not None)
+        or (("!" in signs or "(" in signs) and _looks_like_trace(text) and has_any(text, STACK_TRACE_HINTS))
     )
+
+
+def _looks_like_trace(text: str) -> bool:
+    """Whether it has the lines of a trace, which may be something else if no error is spoken of."""
+    return "npm ERR!" in text or any(_begins_line(text, found.start()) for found in CALLED_AT.finditer(text))
 
 
 def _begins_line(text: str, place: int) -> bool:
@@ -152,25 +175,24 @@ def _begins_line(text: str, place: int) -> bool:
     return len(indent) <= DEEPEST_INDENT and not indent.strip(" \t")
 
 
-def line_labels(text: str) -> list[str]:
+def line_labels(shape: Shape) -> list[str]:
     """What stands before the colon that a line begins with, in lower case: `thought`, `french`, `subject`."""
-    if ":" not in text and "：" not in text:
-        return []
-    heads = [line[:LABEL].replace("：", ":").partition(":") for line in text.split("\n", MOST_LINES)[:MOST_LINES]]
-    return [name.strip(" \t*#[]").lower() for name, colon, _ in heads if colon]
+    heads = [line[:LABEL] for line in shape.lines[:MOST_LINES]]
+    if "：" in shape.text:
+        heads = [head.replace("：", ":") for head in heads]
+    return [head.partition(":")[0].strip(" \t*#[]").lower() for head in heads if ":" in head]
 
 
-def agent_lines(text: str, labels: Sequence[str], *, most: int) -> int:
+def agent_lines(shape: Shape, labels: Sequence[str], *, most: int) -> int:
     """How many lines are those of an agent's transcript (`Action: …`, `tool: …`) or of a tool call's markup."""
-    tags = [tag for mark, tags in AGENT_TAGS.items() if mark in text for tag in tags]
-    found = sum([tag in text for tag in tags]) + sum([label in AGENT_LINES for label in labels])
-    return min(found, most)
+    found = sum([label in AGENT_LINES for label in labels])
+    return most if found >= most else found + shape.holds(AGENT_TAGS, most=most - found)
 
 
-def listed_lines(text: str, *, most: int) -> int:
+def listed_lines(shape: Shape, *, most: int) -> int:
     """How many lines are items of a list, counted no further than `most`."""
     found = 0
-    for line in text.split("\n", MOST_LINES):
+    for line in shape.lines:
         start = line.lstrip()[:2]
         if start in BULLETS or start[:1].isdigit():
             found += 1

@@ -1,15 +1,20 @@
-"""Finds the lexicon's phrases in a text: one dictionary look-up per word, so the size of the lexicon costs nothing."""
+"""Finds the lexicon's phrases in a text: one dictionary look-up per word, so the size of the lexicon costs nothing.
+
+Plain ASCII, which most requests are, is told into words by the byte: several times as fast as by a pattern.
+"""
 
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import add
 
 from omni_app.routing.reading.lexicon import MARKERS
 
 WORD = re.compile(r"\w+(?:\+\+|#)?")
 """A word; `c++` and `c#` are words too."""
+SIGNED_WORD = re.compile(r"#(?<=\w#)|\+\+(?<=\w\+\+)")
+"""The sign that such a word ends with."""
 QUESTION_MARKS = ("?", "？", "؟")
 UNSPACED = re.compile(r"[\u0900-\u0dff\u0e00-\u0eff\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 """Scripts where words are not told by spaces, or whose vowel signs are no letters to `re`: matched anywhere."""
@@ -32,6 +37,11 @@ def has_any(text: str, signs: Sequence[str]) -> bool:
     return False
 
 
+def has_unspaced(text: str) -> bool:
+    """Whether a script without spaces stands in the text."""
+    return not text.isascii() and UNSPACED.search(text) is not None
+
+
 def plain(text: str) -> str:
     """The text as it is compared: lower case, composed, without Arabic articles, words of other scripts apart."""
     text = text.lower()
@@ -45,6 +55,23 @@ def plain(text: str) -> str:
     return ARABIC_ARTICLE.sub("", text) if "ال" in text or "لل" in text else text
 
 
+def table(kept: str, *, other: str = " ") -> bytes:
+    """For `bytes.translate`: ASCII characters that are kept, in lower case, and `other` in place of any other byte."""
+    return bytes(ord(chr(byte).lower()) if byte < 128 and chr(byte) in kept else ord(other) for byte in range(256))
+
+
+WORD_CHARACTERS = table("".join(character for character in map(chr, range(128)) if re.match(r"\w", character)))
+
+
+def plain_words(zone: str) -> tuple[str, list[str]]:
+    """A zone as it is compared (`plain`, its signs made spaces where that tells the same words), and its words."""
+    if zone.isascii() and not (("#" in zone or "++" in zone) and SIGNED_WORD.search(zone)):
+        text = zone.encode("ascii").translate(WORD_CHARACTERS).decode("ascii")
+        return text, text.split()
+    text = plain(zone)
+    return text, WORD.findall(text)
+
+
 def word_set(text: str) -> frozenset[str]:
     """The words of a text, each once."""
     return frozenset(text.split())
@@ -55,68 +82,66 @@ def phrase_set(text: str) -> frozenset[str]:
     return frozenset(phrase.strip() for phrase in text.replace("\n", ",").split(",")) - {""}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Phrase:
-    """One phrase of the lexicon."""
+    """One phrase of the lexicon under one marker; there is one of each."""
 
-    key: str
-    """Marker and text: tells a phrase from the same words under another marker."""
     marker: str
     text: str
     words: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What begins with a word: the phrases of that word alone, and the longer ones by their second word."""
+
+    alone: list[Phrase] = field(default_factory=list)
+    longer: dict[str, list[Phrase]] = field(default_factory=dict)
+
+
 def _phrases() -> list[Phrase]:
     """Every phrase of the lexicon once per marker, those of more words first."""
     found = {
-        Phrase(f"{marker}:{text}", marker, text, tuple(WORD.findall(text)))
+        (marker, text): Phrase(marker, text, tuple(WORD.findall(text)))
         for marker, lines in MARKERS.items()
         for phrase in phrase_set(lines)
         if (text := plain(phrase))
     }
-    return sorted(found, key=lambda phrase: (-len(phrase.words), phrase.key))
+    return sorted(found.values(), key=lambda phrase: (-len(phrase.words), phrase.marker, phrase.text))
 
 
-def _indexed() -> tuple[dict[str, list[Phrase]], dict[str, list[Phrase]], dict[str, list[Phrase]]]:
-    """Phrases by their only word, by their first two words, and in unspaced scripts by their first two characters."""
-    one: dict[str, list[Phrase]] = {}
-    two: dict[str, list[Phrase]] = {}
+def _indexed() -> tuple[dict[str, Beginning], dict[str, list[Phrase]]]:
+    """Phrases by their first word, and in unspaced scripts by their first two characters."""
+    words: dict[str, Beginning] = {}
     pairs: dict[str, list[Phrase]] = {}
     for phrase in _phrases():
         if UNSPACED.match(phrase.text):
             pairs.setdefault(phrase.text[:2], []).append(phrase)
-        elif len(phrase.words) == 1:
-            one.setdefault(phrase.words[0], []).append(phrase)
-        else:
-            two.setdefault(f"{phrase.words[0]} {phrase.words[1]}", []).append(phrase)
-    return one, two, pairs
+            continue
+        first, *others = phrase.words
+        beginning = words.setdefault(first, Beginning())
+        (beginning.longer.setdefault(others[0], []) if others else beginning.alone).append(phrase)
+    return words, pairs
 
 
-ONE_WORD, TWO_WORDS, FIRST_PAIR = _indexed()
-STARTS = frozenset(start.split(" ")[0] for start in TWO_WORDS)
-FIRST_WORDS = STARTS | ONE_WORD.keys()
+BEGINNINGS, FIRST_PAIR = _indexed()
 
 
-def phrases_in(text: str, words: list[str]) -> Iterator[tuple[Phrase, int]]:
+def phrases_in(text: str, words: Sequence[str]) -> Iterator[tuple[Phrase, int]]:
     """Phrases of a `plain` text, with the number of the word where each begins; 0 for those of unspaced scripts.
 
     Where phrases begin at the same word only the longest is found, under each of its markers.
     """
-    last = len(words) - 1
-    for position, word in enumerate(words):
-        if word in FIRST_WORDS:
-            if word in STARTS and position < last:
-                longer = TWO_WORDS.get(f"{word} {words[position + 1]}")
-                found = _longest(longer, words, position) if longer else ()
-            else:
-                found = ()
-            for phrase in found or ONE_WORD.get(word, ()):
-                yield phrase, position
-    if not text.isascii() and UNSPACED.search(text):
+    begun = [(position, start) for position, start in enumerate(map(BEGINNINGS.get, words)) if start]
+    for position, start in begun:
+        longer = start.longer.get(words[position + 1]) if start.longer and position + 1 < len(words) else None
+        for phrase in (longer and _longest(longer, words, position)) or start.alone:
+            yield phrase, position
+    if has_unspaced(text):
         characters = set(text)
         characters.update(map(add, text, text[1:]))
-        for start in FIRST_PAIR.keys() & characters:
-            for phrase in FIRST_PAIR[start]:
+        for first in FIRST_PAIR.keys() & characters:
+            for phrase in FIRST_PAIR[first]:
                 if phrase.text in text:
                     yield phrase, 0
 
