@@ -20,6 +20,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from omni_app import collector
 from omni_app.storage.database import Database, upgrade
 from omni_app.storage.ledger import AttemptRecord, RequestRecord, RoutingRecord
 from omni_app.storage.spool import Admission, Drainer, Spool
@@ -127,6 +128,7 @@ def main() -> None:
     command.add_argument("--profile", default="", metavar="FILE", help="what cProfile saw, for pstats")
     options = command.parse_args()
     figures = {}
+    collector.rest()  # as in a server
     with tempfile.TemporaryDirectory(prefix="omni-drain-") as name, databases(Path(name)) as urls:
         for database, url in urls.items():
             if options.only not in ("", database):

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,6 +10,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from omni_app import collector
 from omni_app.gateway.budgets import Budgets
 from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.grounds import KeyOpener
@@ -112,8 +112,7 @@ class Services:
     def own_process(self) -> None:
         """To be called once, when a server's process is this product's alone, and started."""
         self._heed_signals()
-        gc.collect()
-        gc.freeze()  # what is there by now stays: going through it again and again stops the process for 0.1 s or more
+        collector.rest()
 
     def _heed_signals(self) -> None:
         """From the first SIGTERM or SIGINT on, what is in flight has `STOP_GRACE_SEC`.

@@ -17,6 +17,7 @@ from omni_app.settings import Settings
 from omni_app.storage.keys import ApiKey, checksum_ok
 
 OWN_PROVIDER = "this server is configured as its own provider: check the provider's base URL"
+BEARER = "Bearer "
 NO_KEY = "no API key: send `Authorization: Bearer omr_…` or `X-API-Key: omr_…`"
 
 
@@ -47,7 +48,7 @@ class Doorkeeper:
         caller = Caller.with_key(key)
         verdict = await self.services.gateway.admit(caller)
         headers = rate_limit_headers(verdict).items()
-        request.scope["omni_headers"].extend((name.encode(), value.encode()) for name, value in headers)
+        request.scope["omni_headers"] += [(name.encode(), value.encode()) for name, value in headers]
         if "omni_refusal" in request.scope:  # of a layer before the routes
             raise request.scope["omni_refusal"]
         return caller
@@ -109,9 +110,11 @@ def presented_key(request: Request) -> str:
     """The key in either header, in however many lines. Raises `InvalidApiKey` without one, `InvalidRequest` with two
     that differ.
     """
-    bearers = map(_bearer, request.headers.getlist("authorization"))
-    plain = (line.strip() for line in request.headers.getlist("x-api-key"))
-    presented = {key for key in (*bearers, *plain) if key}
+    headers = request.headers
+    bearers, plain = headers.getlist("authorization"), headers.getlist("x-api-key")
+    if len(bearers) == 1 and not plain and bearers[0].startswith(BEARER) and (key := bearers[0][len(BEARER) :].strip()):
+        return key  # nearly every request
+    presented = {key for key in (*map(_bearer, bearers), *(line.strip() for line in plain)) if key}
     if not presented:
         raise InvalidApiKey(NO_KEY, headers={"WWW-Authenticate": "Bearer"})
     if len(presented) > 1:

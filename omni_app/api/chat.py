@@ -161,22 +161,23 @@ def billed_body(answer: Answer) -> dict[str, Any]:
 
 def attempt_body(attempt: Attempt) -> dict[str, Any]:
     """One attempt as callers see it."""
-    told = {"model": attempt.model, "outcome": attempt.outcome, "latency_ms": attempt.latency_ms}
-    return told | ({"byok": True} if attempt.byok else {})
+    told: dict[str, Any] = {"model": attempt.model, "outcome": attempt.outcome, "latency_ms": attempt.latency_ms}
+    if attempt.byok:
+        told["byok"] = True
+    return told
 
 
 def answer_headers(answer: Answer) -> dict[str, str]:
     """What a proxy or a log wants without reading the body. The overhead is what we added to the models' own time."""
-    return (
-        {
-            "x-omni-model": answer.model,
-            "x-omni-cost-usd": usd_text(answer.cost),
-            "x-omni-overhead-ms": str(max(0, answer.latency_ms - sum(one.latency_ms for one in answer.attempts))),
-            "x-omni-fallbacks": str(len(answer.attempts) - 1),
-        }
-        | token_headers(answer.tokens_left)
-        | billed_headers(answer)
-    )
+    told = {
+        "x-omni-model": answer.model,
+        "x-omni-cost-usd": usd_text(answer.cost),
+        "x-omni-overhead-ms": str(max(0, answer.latency_ms - sum([one.latency_ms for one in answer.attempts]))),
+        "x-omni-fallbacks": str(len(answer.attempts) - 1),
+    }
+    if answer.tokens_left is not None or answer.billed is not None:
+        told |= token_headers(answer.tokens_left) | billed_headers(answer)
+    return told
 
 
 def billed_headers(answer: Answer) -> dict[str, str]:

@@ -123,24 +123,23 @@ def image_prompt(body: Mapping[str, Any]) -> str:
 def omni_body(answer: Answer) -> dict[str, Any]:
     """What the router did, beside OpenAI's own fields; `session` from the second step of an agent session on."""
     session = session_body(answer.decision.staying)
-    told = {} if session is None else {"session": session}
-    return (
-        told
-        | {
-            "task": answer.task,
-            "provider": answer.provider,
-            "cost": money(answer.cost),
-            "savings": None if answer.savings is None else money(answer.savings),
-            "premium_model": answer.premium_model or None,
-            "latency_ms": answer.latency_ms,
-            "attempts": [attempt_body(attempt) for attempt in answer.attempts],
-            "simulated": answer.simulated,
-            "estimated": answer.usage.estimated,
-            "warnings": list(answer.warnings),
-            "decision_id": answer.request_id,
-        }
-        | billed_body(answer)
-    )
+    told: dict[str, Any] = {} if session is None else {"session": session}
+    told |= {
+        "task": answer.task,
+        "provider": answer.provider,
+        "cost": money(answer.cost),
+        "savings": None if answer.savings is None else money(answer.savings),
+        "premium_model": answer.premium_model or None,
+        "latency_ms": answer.latency_ms,
+        "attempts": [attempt_body(attempt) for attempt in answer.attempts],
+        "simulated": answer.simulated,
+        "estimated": answer.usage.estimated,
+        "warnings": answer.warnings,
+        "decision_id": answer.request_id,
+    }
+    if answer.billed is not None:
+        told |= billed_body(answer)
+    return told
 
 
 def usage_body(usage: Usage) -> dict[str, Any]:

@@ -5,6 +5,7 @@ a parameter, one that does not exist, another method) goes to Starlette, whose a
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -21,31 +22,47 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class FieldTable(Headers):
-    """A request's headers by name: endpoints look for half a dozen, and Starlette reads all of them each time."""
+    """A request's headers by name: endpoints look for half a dozen, and Starlette reads all of them each time.
+
+    Names stand in lower case, as ASGI has them. Only what is asked for is decoded: most of what browsers and SDKs send
+    is for nobody here.
+    """
 
     def __init__(self, scope: Scope) -> None:
-        super().__init__(scope=scope)
-        self._values: dict[str, list[str]] = {}
+        self._list = scope["headers"]
+        self._values: dict[bytes, list[bytes]] = {}
         for name, value in self._list:
-            self._values.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+            self._values.setdefault(name, []).append(value)
 
     def getlist(self, key: str) -> list[str]:
-        return self._values.get(key.lower(), [])
+        return [value.decode("latin-1") for value in self._values.get(_name(key), ())]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        found = self._values.get(_name(key))
+        return default if found is None else found[0].decode("latin-1")
 
     def __getitem__(self, key: str) -> str:
-        return self._values[key.lower()][0]
+        return self._values[_name(key)][0].decode("latin-1")
 
     def __contains__(self, key: Any) -> bool:
-        return key.lower() in self._values
+        return _name(key) in self._values
+
+
+@lru_cache(maxsize=256)
+def _name(key: str) -> bytes:
+    """A header's name as it comes; our own code asks for some dozens."""
+    return key.lower().encode("latin-1")
 
 
 class ApiRequest(Request):
     """A request that finds its headers at once."""
 
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        self._headers: Headers = FieldTable(scope)
+
     @property
     def headers(self) -> Headers:
-        if not hasattr(self, "_headers"):
-            self._headers: Headers = FieldTable(self.scope)
         return self._headers
 
 

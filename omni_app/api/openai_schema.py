@@ -39,8 +39,13 @@ def _messages(value: Any, path: str) -> list[dict[str, Any]]:
     """Messages without the fields that only OpenAI's own answers have (`refusal`, `annotations`, …)."""
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         return check_messages(value, path)
-    known = [{name: one[name] for name in one.keys() & MESSAGE_FIELDS} for one in value]
-    return check_messages([{k: v for k, v in one.items() if v is not None} for one in known], path)
+    return check_messages([_known(one) for one in value], path)
+
+
+def _known(message: dict[str, Any]) -> dict[str, Any]:
+    if message.keys() <= MESSAGE_FIELDS and None not in message.values():
+        return message
+    return {name: value for name, value in message.items() if name in MESSAGE_FIELDS and value is not None}
 
 
 def check_user(value: Any, path: str) -> str:
@@ -144,6 +149,8 @@ def own_options(omni: Mapping[str, Any], model: "Wanted") -> dict[str, Any]:
 
 def ignored(body: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...]:
     """A warning for each field that asks for something which is not done here, so that nothing is lost in silence."""
+    if names.keys().isdisjoint(body):
+        return ()
     asked = (name for name in names if body.get(name) and body[name] != {"type": "disabled"})
     return tuple(f"{name} was ignored: {names[name]}" for name in asked)
 

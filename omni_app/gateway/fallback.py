@@ -54,6 +54,8 @@ TIMEOUTS = frozenset(
 )
 CALLERS_FAULTS = frozenset({FaultKind.BAD_REQUEST, FaultKind.CONTENT_POLICY, FaultKind.CONTEXT_LENGTH})
 
+NOBODY_CALLED = ProviderFault(FaultKind.TOTAL_TIMEOUT, "the deadline had passed before a model could be called")
+"""Told of, never raised."""
 SLOW_READER = 0.1
 """A stream whose reader held it up for more than this part of its time says nothing of the model's."""
 
@@ -91,11 +93,7 @@ class Walk:
     """Those that are called with the org's own key."""
     promised: bool = False
     """Whether the request may cost so much and no more: its streams are metered."""
-    _fault: ProviderFault = field(
-        default_factory=lambda: ProviderFault(
-            FaultKind.TOTAL_TIMEOUT, "the deadline had passed before a model could be called"
-        )
-    )
+    _fault: ProviderFault = NOBODY_CALLED
     """What the newest failed attempt met."""
 
     async def run(self, chain: Sequence[Link]) -> Whole:
@@ -129,7 +127,7 @@ class Walk:
         raise self._failure(chain)
 
     def _failures(self) -> int:
-        return sum(attempt.failed for attempt in self.attempts)
+        return sum([attempt.failed for attempt in self.attempts])
 
     def _tried(self, chain: Sequence[Link], *, streamed: bool) -> Iterator["_Attempt"]:
         """The attempts that are worth making, each begun, given what the ones before them met."""
@@ -214,7 +212,7 @@ class Walk:
         self, deployment: Deployment, step: Step, *, later: Sequence[Link], left_s: float, streamed: bool
     ) -> "_Attempt":
         played, needs_s = self._played_fault(), self.needs_s(deployment)
-        time_s = share_s(left_s, needs_s, [self.needs_s(one) for one, _ in later])
+        time_s = share_s(left_s, needs_s, [self.needs_s(one) for one, _ in later] if later else ())
         return _Attempt(
             deployment=deployment,
             provider=self.providers["sandbox" if played else deployment.provider],
@@ -234,8 +232,8 @@ class Walk:
         )
 
     def _params(self, step: Step) -> Mapping[str, Any]:
-        limit = {} if step.max_tokens is None else {"max_tokens": step.max_tokens}
-        return {**self.request.params, **limit}
+        params = self.request.params
+        return params if step.max_tokens is None else {**params, "max_tokens": step.max_tokens}
 
     def _succeeded(self, attempt: "_Attempt", completion: Completion) -> None:
         latency_ms = self._note(attempt, outcome="ok", usage=completion.usage)

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 from omni_app.errors import NoEligibleModel, OmniError, PromptTooLong, Unavailable
@@ -173,8 +174,9 @@ class Gateway:
         """Serves one request and records it. Raises an `OmniError`; a failed request is recorded too."""
         started_s = self.clock()
         story = await self._story(caller, request, request_id, started_s=started_s)
-        with self._recording_failure(story, started_s):
-            await self._reserve(story)
+        with InFlight(self, story, started_s):
+            if caller.budgets:
+                await self._reserve(story)
             whole = await self._walk(story, started_s).run(self._chain(story))
         return self._served(story, whole, started_s)
 
@@ -191,7 +193,7 @@ class Gateway:
         if attempts is not None:
             story.attempts = attempts
         whole: Whole | None = None
-        with self._recording_failure(story, started_s):
+        with InFlight(self, story, started_s):
             await self._reserve(story)
             async with aclosing(self._walk(story, started_s).stream(self._chain(story))) as pieces:
                 async for piece in pieces:
@@ -207,7 +209,8 @@ class Gateway:
 
     async def _story(self, caller: Caller, request: ChatRequest, request_id: str, *, started_s: float) -> Story:
         created_at = self.now()
-        decision = self.decide(caller, request, session=await self.recall(caller, request))
+        session = await self.recall(caller, request) if request.session_id else None
+        decision = self.decide(caller, request, session=session)
         story = Story(
             request_id=request_id or new_request_id(),
             caller=caller,
@@ -220,7 +223,8 @@ class Gateway:
             routing_us=round((self.clock() - started_s) * 1_000_000),
         )
         self._note_snapshot(decision)
-        story.tokens = await self._rates.hold_tokens(caller, decision)
+        if self.limits.token_max or caller.token_limit:
+            story.tokens = await self._rates.hold_tokens(caller, decision)
         return story
 
     def cut_off(self) -> None:
@@ -229,29 +233,23 @@ class Gateway:
             self._cut.add(task)
             task.cancel()
 
-    @contextmanager
-    def _recording_failure(self, story: Story, started_s: float) -> Iterator[None]:
+    def _failed(self, story: Story, error: BaseException, started_s: float, task: asyncio.Task[Any]) -> None:
         """Whatever keeps the request from its answer is recorded before it goes on its way."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 a coroutine runs in a task
-        self._in_flight.add(task)
-        try:
-            yield
-        except OmniError as error:
+        if isinstance(error, OmniError):
             self._finish(story, story.failed(error.code, latency_ms=self._elapsed_ms(started_s)))
-            raise
-        except (asyncio.CancelledError, GeneratorExit) as ended:
+        elif isinstance(error, asyncio.CancelledError | GeneratorExit):
             self._finish(story, story.failed("cancelled", latency_ms=self._elapsed_ms(started_s)))
-            if task in self._cut and isinstance(ended, asyncio.CancelledError) and not task.uncancel():
+            if task in self._cut and isinstance(error, asyncio.CancelledError) and not task.uncancel():
                 raise Unavailable("the server is stopping; try again", headers={"Retry-After": "5"}) from None
-            raise
-        finally:
-            self._in_flight.discard(task)
-            self._cut.discard(task)
-            if story.held is not None and self.budgets is not None:
-                self.budgets.settle(story.held, story.cost + story.markup)
-            if story.tokens is not None:
-                self._rates.settle(story.tokens, story.attempts)
+
+    def _let_go(self, story: Story, task: asyncio.Task[Any]) -> None:
+        """What was held for a request is settled, however it ended."""
+        self._in_flight.discard(task)
+        self._cut.discard(task)
+        if story.held is not None and self.budgets is not None:
+            self.budgets.settle(story.held, story.cost + story.markup)
+        if story.tokens is not None:
+            self._rates.settle(story.tokens, story.attempts)
 
     async def _reserve(self, story: Story) -> None:
         """Holds the worst case of the steps in the caller's budgets; at the least the primary's. Raises the 402."""
@@ -304,7 +302,8 @@ class Gateway:
 
     def _served(self, story: Story, whole: Whole, started_s: float) -> Answer:
         latency_ms = self._elapsed_ms(started_s)
-        self._finish(story, story.served(whole.completion, whole.answered_by, latency_ms=latency_ms))
+        kept = story.served(whole.completion, whole.answered_by, latency_ms=latency_ms)
+        self._finish(story, kept)
         if story.request.session_id and not story.request.embeds:
             self._learn(story, whole)
         if self.prompts is not None and story.caller.keep_prompts_days and not story.request.embeds:
@@ -314,7 +313,7 @@ class Gateway:
                 days=story.caller.keep_prompts_days,
                 exchange=KeptExchange(story.request.messages, story.request.params, whole.completion.text),
             )
-        return story.answer(whole.completion, whole.answered_by, latency_ms=latency_ms)
+        return story.answer(whole.completion, kept)
 
     def _noted(self, story: Story, attempt: Attempt) -> None:
         """Brings an attempt to disk at once, but for a whole answer's: its request ends in the same moment."""
@@ -367,6 +366,35 @@ class Gateway:
             return (PromptTooLong if too_long else NoEligibleModel)(story.decision.no_eligible_reason)
         waits = self._grounds.of(story.caller).health.cooling(now_s=self.clock())
         return all_cooling(min((waits[model] for model in possible.fallback_chain if model in waits), default=1.0))
+
+
+class InFlight:
+    """A request while its chain is walked: its task may be cut off, its failure is recorded, what it holds is settled.
+
+    A class and no `@contextmanager`: every request enters one, and a generator costs three times as much.
+    """
+
+    __slots__ = ("_gateway", "_started_s", "_story", "_task")
+
+    def __init__(self, gateway: Gateway, story: Story, started_s: float) -> None:
+        self._gateway = gateway
+        self._story = story
+        self._started_s = started_s
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 a coroutine runs in a task
+        self._task = task
+        self._gateway._in_flight.add(task)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is not None:
+                self._gateway._failed(self._story, error, self._started_s, self._task)
+        finally:
+            self._gateway._let_go(self._story, self._task)
 
 
 def permitted(caller: Caller, deployments: Sequence[Deployment]) -> list[Deployment]:

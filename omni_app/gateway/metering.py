@@ -1,6 +1,5 @@
 """From what happened to what is billed and kept: the answer, the ledger's records, the saving."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,7 +11,8 @@ from omni_app.money import cost_within, markup_on, usd_text
 from omni_app.providers.base import Completion, Usage
 from omni_app.registry import Registry
 from omni_app.routing.cost import savings
-from omni_app.routing.types import AgentSession, Candidate, Decision, Deployment, Step
+from omni_app.routing.explain import Scored
+from omni_app.routing.types import AgentSession, Decision, Deployment, Step
 from omni_app.storage.ledger import AttemptRecord, RequestRecord, RoutingRecord
 from omni_app.storage.spool import Admission
 
@@ -90,22 +90,18 @@ class Story:
         """The most that a cost can come to with its markup."""
         return cost + markup_on(cost, self.markup_bp)
 
-    def saved(self, completion: Completion) -> int | None:
-        """The baseline's cost for the answer's tokens minus all that was spent; None without a baseline."""
-        return savings(self.baseline.price, completion.usage, cost=self.cost) if self.baseline else None
-
-    def answer(self, completion: Completion, answered_by: Deployment, *, latency_ms: int) -> Answer:
-        """What the caller gets."""
+    def answer(self, completion: Completion, kept: RequestRecord) -> Answer:
+        """What the caller gets, with the figures that were kept of it."""
         return Answer(
             request_id=self.request_id,
             output=completion.text,
-            model=answered_by.id,
-            provider=answered_by.provider,
-            cost=self.cost,
-            billed=self.cost + self.markup if self.markup_bp else None,
-            savings=self.saved(completion),
+            model=kept.model,
+            provider=kept.provider,
+            cost=kept.cost,
+            billed=kept.billed if self.markup_bp else None,
+            savings=kept.savings if kept.premium_model else None,
             premium_model=self.baseline.id if self.baseline else "",
-            latency_ms=latency_ms,
+            latency_ms=kept.latency_ms,
             usage=completion.usage,
             attempts=tuple(self.attempts),
             decision=self.decision,
@@ -113,20 +109,23 @@ class Story:
             tool_calls=completion.tool_calls,
             images=completion.images,
             logprobs=completion.logprobs,
-            warnings=(*self.request.warnings, *self.decision.warnings, *completion.warnings, *self._overruns()),
-            simulated=answered_by.simulated,
+            warnings=self.request.warnings + self.decision.warnings + completion.warnings + self._overruns(),
+            simulated=kept.simulated,
             others=completion.others,
             vectors=completion.vectors,
             tokens_left=self.tokens,
         )
 
-    def _overruns(self) -> Iterator[str]:
-        for attempt in self.attempts:
-            if attempt.overrun:
-                yield (
-                    f"{attempt.model} counts ${usd_text(attempt.overrun)} more than the request may cost; "
-                    "that is not charged"
-                )
+    def _overruns(self) -> tuple[str, ...]:
+        over = [attempt for attempt in self.attempts if attempt.overrun]
+        return (
+            tuple(
+                f"{one.model} counts ${usd_text(one.overrun)} more than the request may cost; that is not charged"
+                for one in over
+            )
+            if over
+            else ()
+        )
 
     def admission(self) -> Admission:
         """The line that is on disk before a provider is called."""
@@ -163,8 +162,10 @@ class Story:
 
     def served(self, completion: Completion, answered_by: Deployment, *, latency_ms: int) -> RequestRecord:
         """The record of an answered request."""
-        usage, saved = completion.usage, self.saved(completion)
+        usage, cost, last = completion.usage, self.cost, self.attempts[-1]
+        saved = savings(self.baseline.price, usage, cost=cost) if self.baseline else None
         return self._record(
+            cost,
             latency_ms=latency_ms,
             success=True,
             model=answered_by.id,
@@ -178,9 +179,9 @@ class Story:
             tokens_reasoning=usage.reasoning,
             images=usage.images,
             estimated=usage.estimated,
-            failed_cost=self.cost - self.attempts[-1].cost,
-            overrun=self.attempts[-1].overrun,
-            premium_cost=self.cost + (saved or 0),
+            failed_cost=cost - last.cost,
+            overrun=last.overrun,
+            premium_cost=cost + (saved or 0),
             premium_model=self.baseline.id if self.baseline and saved is not None else "",
             rescued=len(self.attempts) > 1,
         )
@@ -191,10 +192,17 @@ class Story:
         When the last attempt produced tokens (a stream that broke, a client that left), the row names its model.
         """
         last = self.attempts[-1] if self.attempts else None
-        outcome = {"success": False, "error_code": error_code, "failed_cost": self.cost, "latency_ms": latency_ms}
+        cost = self.cost
+        outcome: dict[str, Any] = {
+            "success": False,
+            "error_code": error_code,
+            "failed_cost": cost,
+            "latency_ms": latency_ms,
+        }
         if last is None or last.usage is None:
-            return self._record(**outcome)
+            return self._record(cost, **outcome)
         return self._record(
+            cost,
             **outcome,
             model=last.model,
             provider=last.provider,
@@ -203,7 +211,8 @@ class Story:
             estimated=last.usage.estimated,
         )
 
-    def _record(self, **outcome: Any) -> RequestRecord:
+    def _record(self, cost: int, *, model: str = "", **outcome: Any) -> RequestRecord:
+        byok_cost = self.byok_cost
         return RequestRecord(
             request_id=self.request_id,
             org_id=self.caller.org_id,
@@ -212,47 +221,50 @@ class Story:
             endpoint=self.request.endpoint,
             task=self.task,
             created_at=self.created_at,
-            cost=self.cost,
-            byok_cost=self.byok_cost,
-            markup=self.markup,
+            model=model,
+            cost=cost,
+            byok_cost=byok_cost,
+            markup=markup_on(cost - byok_cost, self.markup_bp),
             markup_bp=self.markup_bp,
             routing_us=self.routing_us,
             first_token_ms=self.first_token_ms,
             attempts=len(self.attempts),
             session_id=self.request.session_id,
             step_id=self.request.step_id,
-            routing=self._routing(str(outcome.get("model", ""))),
+            routing=self._routing(model),
             **outcome,
         )
 
     def _routing(self, final_model: str) -> RoutingRecord:
         decision = self.decision
         return RoutingRecord(
-            considered_models=[considered(candidate) for candidate in decision.top(LOGGED_CANDIDATES)],
+            considered_models=[considered(one) for one in decision.explanation.scored(LOGGED_CANDIDATES)],
             task_scores={task.value: score for task, score in decision.task_scores.items()},
             final_model=final_model,
             reason=decision.reason or decision.no_eligible_reason,
-            features=features(decision) | self._home(final_model),
+            features=self._features(final_model),
             policy_version=decision.policy_version,
             registry_version=decision.registry_version,
             snapshot_id=decision.snapshot_id,
         )
 
-    def _home(self, served: str) -> dict[str, str]:
-        """Whom the agent session stays with from here on, for the worker that serves its next step."""
-        in_session = self.request.session_id and served and not self.request.embeds
-        return {"home": self.decision.home_after(served)} if in_session else {}
+    def _features(self, served: str) -> dict[str, Any]:
+        """`features`, and whom the agent session stays with from here on, for the worker that serves its next step."""
+        found = features(self.decision)
+        if self.request.session_id and served and not self.request.embeds:
+            found["home"] = self.decision.home_after(served)
+        return found
 
 
-def considered(candidate: Candidate) -> dict[str, Any]:
+def considered(one: Scored) -> dict[str, Any]:
     """A candidate as the routing log keeps it; costs in pico-dollars."""
-    terms = candidate.terms
+    terms = one.terms
     return {
-        "model": candidate.model,
-        "score": candidate.score,
+        "model": one.row.id,
+        "score": one.score,
         "terms": {"cost": terms.cost, "latency": terms.latency, "task": terms.task, "quality": terms.quality},
-        "expected_cost": candidate.expected_cost,
-        "latency_ms": candidate.latency_ms,
+        "expected_cost": one.expected_cost,
+        "latency_ms": one.row.latency_ms,
     }
 
 

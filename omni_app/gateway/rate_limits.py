@@ -70,9 +70,12 @@ class RateLimits:
         self.limiter.settle(held, sum(max(0, usage.input) + max(0, usage.output) for usage in usages))
 
     def _quotas(self, caller: Caller, limit: int, own: int | None, *, of: str = "") -> list[Quota]:
-        limits = (("org", caller.org_id, limit), ("key", caller.key_id, own))
-        window_s = self.limits.rate_window_s
-        return [quota(whose, one, of, most, window_s) for whose, one, most in limits if most]
+        window_s, found = self.limits.rate_window_s, []
+        if limit:
+            found.append(quota("org", caller.org_id, of, limit, window_s))
+        if own:
+            found.append(quota("key", caller.key_id, of, own, window_s))
+        return found
 
     def _over(self, verdict: Verdict, what: str, *, needed: int = 0) -> RateLimited:
         """The 429, with the time to wait."""

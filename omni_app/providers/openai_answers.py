@@ -1,8 +1,7 @@
 """Reading OpenAI's chat-completions format: whole answers, streams, usage. What is not of this format is a fault."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -164,11 +163,34 @@ def _read_completion(value: Mapping[str, Any], request: ProviderRequest, warning
     wanted = request.params.get("n", 1)
     if len(said) < wanted:
         raise ProviderFault(FaultKind.MALFORMED, f"{wanted} answers were asked for, {len(said)} came", usage=usage)
-    return replace(said[0], usage=usage, warnings=warnings, others=tuple(said[1:wanted]))
+    others = tuple(
+        [
+            Completion(one.text, UNTOLD, one.finish_reason, one.tool_calls, logprobs=one.logprobs)
+            for one in said[1:wanted]
+        ]
+    )
+    first = said[0]
+    return Completion(
+        first.text,
+        usage,
+        first.finish_reason,
+        first.tool_calls,
+        logprobs=first.logprobs,
+        warnings=warnings,
+        others=others,
+    )
 
 
-def _read_choice(choice: Any) -> Completion:
-    """One answer, without usage: that is told of all of them."""
+class Said(NamedTuple):
+    """One answer as it was read; its tokens are told of all of them together."""
+
+    text: str
+    finish_reason: str
+    tool_calls: tuple[Mapping[str, Any], ...]
+    logprobs: Mapping[str, Any] | None
+
+
+def _read_choice(choice: Any) -> Said:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
         raise ProviderFault(FaultKind.EMPTY, "the answer has no message")
@@ -176,16 +198,16 @@ def _read_choice(choice: Any) -> Completion:
     if isinstance(text, list):
         text = "".join(part.get("text", "") for part in text if isinstance(part, dict))
     logprobs = choice.get("logprobs")
-    return Completion(
+    calls = message.get("tool_calls")
+    return Said(
         text=text if isinstance(text, str) else "",
-        usage=UNTOLD,
         finish_reason=finish_reason(choice),
-        tool_calls=read_tool_calls(message.get("tool_calls")),
+        tool_calls=read_tool_calls(calls) if calls else (),
         logprobs=logprobs if isinstance(logprobs, dict) else None,
     )
 
 
-def _is_hollow(answer: Completion) -> bool:
+def _is_hollow(answer: Said) -> bool:
     """Whether it says nothing, though it was neither cut nor held back."""
     return not answer.text and not answer.tool_calls and answer.finish_reason not in ("length", "content_filter")
 
@@ -218,7 +240,7 @@ def read_usage(value: Any, request: ProviderRequest, text: Any, calls: tuple[Map
     tokens_in, tokens_out = sane_tokens(usage.get("prompt_tokens")), sane_tokens(usage.get("completion_tokens"))
     if not tokens_in or tokens_out is None or (tokens_out == 0 and text):
         return counted(request, str(text), calls)
-    prompt, completion = (_details(usage.get(f"{name}_tokens_details")) for name in ("prompt", "completion"))
+    prompt, completion = _details(usage.get("prompt_tokens_details")), _details(usage.get("completion_tokens_details"))
     cached = sane_tokens(prompt.get("cached_tokens")) or sane_tokens(usage.get("prompt_cache_hit_tokens"))  # DeepSeek's
     cached = min(cached or 0, tokens_in)
     written = min(sane_tokens(prompt.get("cache_write_tokens")) or 0, tokens_in - cached)

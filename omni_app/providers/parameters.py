@@ -19,9 +19,11 @@ def accepted(request: ProviderRequest, *, unknown: Collection[str] = ()) -> tupl
     `unknown` are those that the provider has no word for. `max_tokens` is not among them: every lane has its own name
     for it.
     """
+    asked: Mapping[str, Any] = {name: value for name, value in request.params.items() if name in OPTIONAL}
+    if not asked:
+        return {}, ()
     deployment = request.deployment
     foreign = {*unknown, *deployment.refuses, *(REASONING if deployment.sees_temperature else SAMPLING)}
-    asked: Mapping[str, Any] = {name: value for name, value in request.params.items() if name in OPTIONAL}
     taken = {name: value for name, value in asked.items() if name not in foreign}
     dropped = sorted(asked.keys() & foreign)
     return taken, tuple(f"{name} was dropped: {deployment.id} does not take it" for name in dropped)

@@ -12,6 +12,8 @@ ABSURD_TOKENS = 10_000_000
 
 def sane_tokens(value: Any) -> int | None:
     """A whole count from 0 to `ABSURD_TOKENS`, else None."""
+    if type(value) is int:  # nearly every one
+        return value if 0 <= value <= ABSURD_TOKENS else None
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         return None
     return int(value) if 0 <= value <= ABSURD_TOKENS else None

@@ -7,6 +7,7 @@ registry and snapshot give the same words, so `routing_logs` may keep the senten
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from omni_app.routing.change import Change, changes
 from omni_app.routing.rank import Ranking
@@ -20,6 +21,16 @@ from omni_app.routing.wording import beside, count_of, dollars, exact_dollars, l
 TASK_WORDS = {Task.IMAGE: "making images", Task.AGENT_STEP: "agent steps"}
 RATING_WORDS = {Task.AGENT_STEP: "agent"}
 """Where a task's own name does not read well in a sentence."""
+
+
+class Scored(NamedTuple):
+    """An eligible deployment with its score: what the ledger keeps of a candidate."""
+
+    row: Row
+    expected_cost: int
+    """Pico-dollars."""
+    terms: Terms
+    score: float
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,11 @@ class Explanation:
     def top(self, count: int) -> tuple[Candidate, ...]:
         """The first `count` in the order of choice."""
         return tuple(self._able(position) for position in range(min(count, len(self.ranking.order))))
+
+    def scored(self, count: int) -> list[Scored]:
+        """The same, as far as the ledger keeps them: without the worst case, which takes longer than all the rest."""
+        rows, costs = self.ranking.rows, self.ranking.costs
+        return [self._scored(rows[place], costs[place]) for place in self.ranking.order[:count]]
 
     @property
     def margin(self) -> float | None:
@@ -93,12 +109,16 @@ class Explanation:
     def _shut_out(self, row: Row, reason: Exclusion) -> Candidate:
         return self._candidate(row, expected_costs([row], self.case)[0], excluded_by=reason.words)
 
-    def _candidate(self, row: Row, cost: int, *, excluded_by: str = "", held_back: str = "") -> Candidate:
+    def _scored(self, row: Row, cost: int) -> Scored:
         shortlist = self.ranking.shortlist
         terms = Terms(1 - shortlist.cost_scale.norm(cost), row.latency_term, row.task_quality, row.overall_quality)
+        return Scored(row, cost, terms, weighted_sum(terms, shortlist.weights))
+
+    def _candidate(self, row: Row, cost: int, *, excluded_by: str = "", held_back: str = "") -> Candidate:
+        _, _, terms, score = self._scored(row, cost)
         return Candidate(
             model=row.id,
-            score=weighted_sum(terms, shortlist.weights),
+            score=score,
             terms=terms,
             expected_cost=cost,
             worst_cost=worst_case(row, self.case),

@@ -192,7 +192,7 @@ async def play_and_replay(spool_dir: Path, database_url: str, story: list[Any], 
         again, then = case.under(case.policy), lived[case.kept.request_id]
         assert same(again, then)
         assert again.fallback_chain == case.chain
-        assert [considered(one) for one in again.top(5)] == logs[case.kept.request_id]
+        assert [considered(one) for one in again.explanation.scored(5)] == logs[case.kept.request_id]
     served.spool.close()
     await database.close()
 
