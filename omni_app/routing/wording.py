@@ -4,20 +4,26 @@ from collections.abc import Sequence
 from decimal import Decimal
 from math import ceil
 
-from omni_app.money import usd, usd_text
+from omni_app.money import PICO_PER_USD, usd, usd_text
 
+DECIMALS = 12
+"""Of a pico-dollar, in dollars."""
 NAMED = 3
 """How many names a list gives before it counts the rest."""
 
 
 def dollars(pico: int) -> str:
     """About two significant digits: `$0.00012`, `$3.10`; `$0` for nothing."""
-    amount = usd(pico)
-    if not amount:
+    if not pico:
         return "$0"
-    if amount >= 1:
-        return f"${amount:.2f}"
-    return f"${Decimal(f'{amount:.1e}'):f}"
+    if not 0 < pico < PICO_PER_USD:
+        amount = usd(pico)
+        return f"${amount:.2f}" if amount >= 1 else f"${Decimal(f'{amount:.1e}'):f}"
+    # Every reason in the ledger has an amount below a dollar: a float holds those exactly, and is written in a third
+    # of a decimal's time.
+    digits, _, exponent = f"{pico:.1e}".partition("e")
+    places = DECIMALS - int(exponent)
+    return f"$0.{'0' * (places - 1)}{digits[0]}{digits[2]}" if places else f"${digits}"
 
 
 def exact_dollars(pico: int) -> str:

@@ -8,6 +8,7 @@ a tuple for each row. Postgres takes the whole batch as one JSON text and makes 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
@@ -18,6 +19,8 @@ from sqlalchemy import Text as TextType
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel
+
+from omni_app.storage.tables import UtcDateTime
 
 Row = Mapping[str, Any]
 Convert = Callable[[Any], Any]
@@ -35,15 +38,16 @@ class Tuples:
 
     def parameters(self, rows: Sequence[Row]) -> Any:
         """The rows' values."""
-        pick = itemgetter(*self.names)
-        found = [list(pick(row)) for row in rows]
+        columns: list[Sequence[Any]] = list(zip(*map(itemgetter(*self.names), rows), strict=True))
         for place, convert in self.converted:
-            known: dict[int, Any] = {}  # by identity: an org's id and an hour's start are one object in many rows
-            for values in found:
-                value = values[place]
-                done = known.get(id(value), known)
-                values[place] = known.setdefault(id(value), convert(value)) if done is known else done
-        return [tuple(values) for values in found]
+            columns[place] = _converted(columns[place], convert)
+        return list(zip(*columns, strict=True))
+
+
+def _converted(values: Sequence[Any], convert: Convert) -> Sequence[Any]:
+    """A column, each object once: an org's id and an hour's start are the same in many rows."""
+    done = {key: convert(value) for key, value in {id(value): value for value in values}.items()}
+    return [done[id(value)] for value in values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,19 @@ def _rows_of_text(target: Table, names: tuple[str, ...]) -> Any:
     return select(*(rows.c[name] for name in names))
 
 
+def sqlite_text(instant: datetime) -> str:
+    """What SQLAlchemy writes for an instant (`2026-11-30 12:00:00.000000`, UTC), in a fifth of its time. Raises
+    `ValueError` for a naive one.
+    """
+    if instant.tzinfo is None:
+        raise ValueError("a naive datetime has no place in the database")
+    utc = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+    return utc.replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
 def _conversion(table: Table, name: str, dialect: Dialect) -> Convert | None:
     """A column's values as the driver wants them."""
+    if dialect.name == "sqlite" and isinstance(table.c[name].type, UtcDateTime):
+        return sqlite_text
     convert: Convert | None = table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
     return convert

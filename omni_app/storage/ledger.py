@@ -159,17 +159,16 @@ def _values(record: AttemptRecord | RequestRecord | RoutingRecord | SnapshotReco
 
 def request_values(record: RequestRecord) -> dict[str, Any]:
     """A new row of `requests`."""
-    values = _values(record) | {"id": uuid4()}
+    values = _values(record)
     del values["routing"]
+    values["id"] = uuid4()
     return values
 
 
 def _routing_values(record: RequestRecord, routing: RoutingRecord) -> dict[str, Any]:
-    return _values(routing) | {
-        "request_id": record.request_id,
-        "org_id": record.org_id,
-        "created_at": record.created_at,
-    }
+    values = _values(routing)
+    values |= {"request_id": record.request_id, "org_id": record.org_id, "created_at": record.created_at}
+    return values
 
 
 # Single requests

@@ -7,6 +7,7 @@ out. Latencies are counted in log-spaced buckets, which add up over hours, days 
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import log
 from operator import add, attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ Key = tuple[Any, ...]
 usage_names = attrgetter(*USAGE_NAMES)
 
 
+@lru_cache(maxsize=65_536)
 def latency_bucket(latency_ms: int) -> int:
     """The bucket of a latency; 0 holds everything below 1 ms."""
     return 1 + int(log(latency_ms) / log(BUCKET_BASE)) if latency_ms >= 1 else 0
@@ -99,7 +101,10 @@ def latency_cells(records: "Iterable[RequestRecord]") -> list[dict[str, Any]]:
 
 def _add_to(sums: dict[Key, list[int]], key: Key, more: Sequence[int]) -> None:
     held = sums.get(key)
-    sums[key] = list(more) if held is None else list(map(add, held, more))
+    if held is None:
+        sums[key] = list(more)
+    else:
+        held[:] = map(add, held, more)  # in place: a key is hashed once, and its ids' hash is Python's
 
 
 def _cells(

@@ -128,8 +128,8 @@ def encode(fact: Fact) -> bytes:
 
 def decode(line: bytes) -> Fact | None:
     """The fact of one line; None for a torn or damaged one, and for one that this version does not know."""
-    checksum, _, body = line.rstrip(b"\n").partition(b" ")
-    if checksum != b"%08x" % zlib.crc32(body):
+    checksum, body = line[:8], line[9:].rstrip(b"\n")
+    if line[8:9] != b" " or checksum != b"%08x" % zlib.crc32(body):
         return None
     try:
         return _fact(*orjson.loads(body))

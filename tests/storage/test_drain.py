@@ -1,13 +1,19 @@
 """How the drainer sizes its batches, and the benchmark that drains a spool from its file."""
 
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.dialects import sqlite
 
-from bench.drain import drained
+from bench.drain import NOON, drained
 from omni_app.storage import spool
+from omni_app.storage.bulk import sqlite_text
 from omni_app.storage.database import Database
 from omni_app.storage.spool import BATCH_LINES, MOST_LINES, Drainer, Spool
+from omni_app.storage.tables import UtcDateTime
 from tests.storage.facts import admission, record
 
 
@@ -35,3 +41,15 @@ async def test_a_batch_grows_while_the_database_is_quick_and_shrinks_when_it_is_
     assert drainer._most == BATCH_LINES
     mine.close()
     await away.close()
+
+
+@given(instant=st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))])))
+def test_an_instant_is_written_into_sqlite_as_sqlalchemy_writes_it(instant: datetime) -> None:
+    convert = UtcDateTime().dialect_impl(sqlite.dialect()).bind_processor(sqlite.dialect())
+    assert convert is not None
+    assert sqlite_text(instant) == convert(instant)
+
+
+def test_an_instant_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="naive"):
+        sqlite_text(NOON.replace(tzinfo=None))
