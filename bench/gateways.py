@@ -30,7 +30,7 @@ from sqlalchemy.pool import NullPool
 
 from bench.peers import LITELLM, PEERS, PORTKEY, TENSORZERO, VLLM_ROUTER, PeerMissing
 from bench.targets import Target, cpu_s, listens, memory_mb, on_cpu, started
-from omni_app.serve import BUILD, server_command, server_environment
+from omni_app.serve import API_ALONE, BUILD, WHOLE, server_command, server_environment
 from omni_app.settings import Settings
 from omni_app.storage.database import sync_url, upgrade
 from omni_app.storage.tables import RequestRow
@@ -100,7 +100,7 @@ class Setup:
     """How the product is run. `workers` beyond one are given every CPU; `database` "" = SQLite."""
 
     name: str = "Omni-Model Router"
-    factory: str = "omni_app.asgi:create"
+    factory: str = API_ALONE
     database: str = ""
     workers: int = 1
 
@@ -127,8 +127,7 @@ def product(folder: Path, upstream_port: int, setup: Setup = Setup()) -> Iterato
     settings, whole = environment_of(folder, upstream_port=upstream_port, setup=setup)
     make = [sys.executable, "-m", "omni_app", "keys", "create", "--org", "bench", "--live"]
     made = subprocess.run(make, cwd=ROOT, env=whole, capture_output=True, text=True, check=True)
-    command = [*server_command(settings)[:-1], setup.factory]
-    command[command.index("--workers") + 1] = str(setup.workers)
+    command = server_command(settings, setup.factory, workers=0 if setup.workers == 1 else setup.workers)
     with started(command, cpu=0 if setup.workers == 1 else None, folder=folder, env=whole) as process:
         wait_until_ready(f"http://127.0.0.1:{settings.port}", process, folder / "bench.log")
         models = {"pinned": PINNED, "routed": "auto"}
@@ -321,7 +320,7 @@ def ways(arguments: argparse.Namespace, folder: Path, notes: list[str]) -> str:
     """The product alone, run in different ways, each one compared with the first."""
     setups = [Setup("the API alone, SQLite")]
     if BUILD.is_dir():
-        setups.append(Setup("with the pages (`make run`), SQLite", factory="omni_app.omni_app:app"))
+        setups.append(Setup("with the pages (`make run`), SQLite", factory=WHOLE))
     with mocked(folder / "ways") as mock, running_postgres() as postgres, ExitStack() as stack:
         for workers in (1, 2):
             url = postgres.create(f"bench{workers}")
@@ -348,7 +347,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> Sequence[str]:
 
 def page(parts: Sequence[str], command: str) -> str:
     """`docs/benchmarks.md`."""
-    names = ("granian", "uvloop", "httptools")
+    names = ("uvicorn", "uvloop", "httptools")
     versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)])
     others = ", ".join((LITELLM[0].replace("[proxy]", ""), VLLM_ROUTER, TENSORZERO, PORTKEY))
     quick, slow, running, notes = parts

@@ -34,7 +34,7 @@ def status(port: int, path: str) -> int:
 def start_once(folder: Path, setup: Setup) -> tuple[float, float]:
     """Seconds from the process's start to `/health` and to `/ready` with 200. Raises `TimeoutError`."""
     settings, whole = environment_of(folder, upstream_port=9, setup=setup)
-    command = [*server_command(settings)[:-1], setup.factory]
+    command = server_command(settings, setup.factory)
     began_s = time.monotonic()
     found: dict[str, float] = {}
     with started(command, cpu=None, folder=folder, env=whole):

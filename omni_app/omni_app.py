@@ -38,13 +38,22 @@ class FastApp(rx.App):
         gate = SocketGate(built_pages, settings, handlers=event_names())
         pages = Front(gate, site=site, settings=settings, guarded=GUARDED)
 
-        async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == "http" and serves(scope["path"]):
-                await api(scope, receive, send)
-            else:
-                await pages(scope, receive, send)
+        return ApiFirst(pages)
 
-        return asgi
+
+class ApiFirst:
+    """The API's paths, then the pages."""
+
+    refusal = staticmethod(api.refusal)
+
+    def __init__(self, pages: ASGIApp) -> None:
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and serves(scope["path"]):
+            await api(scope, receive, send)
+        else:
+            await self._pages(scope, receive, send)
 
 
 @asynccontextmanager

@@ -24,13 +24,9 @@ BUILD = ROOT / ".web" / "build"
 BUILD_STAMP = ROOT / ".web" / "omni-build"
 WEB_SOURCES = ("omni_app", "assets", "rxconfig.py", "reflex.lock", "requirements.txt")
 """What the built pages depend on."""
-HEADER_TIMEOUT_MS = 10_000
-"""A client that has not sent its headers by then is cut off."""
+WHOLE, API_ALONE = "omni_app.omni_app:app", "omni_app.asgi:create"
 LAST_STEPS_S = 5
-"""After `STOP_GRACE_SEC`: for telling whose request was cut off, and for the ledger. Then the server is killed."""
-RESPAWN_S = 10
-"""How long a worker that is replaced (SIGHUP) goes on beside the new one. Granian does not ask whether that serves yet;
-its own 3.5 s were too few on a busy machine, and with every worker replaced so, nobody listened for a while."""
+"""After `STOP_GRACE_SEC`: for telling whose request was cut off, and for the ledger."""
 
 
 class StartError(Exception):
@@ -129,18 +125,15 @@ def _web_files() -> Iterator[Path]:
         yield from (one for one in path.rglob("*") if one.is_file() and "__pycache__" not in one.parts)
 
 
-def server_command(settings: Settings) -> list[str]:
-    """granian with one worker on the whole app; `omni_app.asgi` serves the API alone with more."""
-    address = ["--host", settings.host, "--port", str(settings.port)]
+def server_command(settings: Settings, app: str = WHOLE, *, workers: int = 0) -> list[str]:
+    """Our server on an app, in one process; with `workers` in so many, and one that watches over them."""
     files = raise_limit()
     in_flight = min(settings.max_in_flight, room_for_requests(files))
     connections = str(room_for_connections(files, in_flight=in_flight))
-    limits = ["--workers", "1", "--http", "1", "--http1-header-read-timeout", str(HEADER_TIMEOUT_MS)]
-    limits += ["--backpressure", connections]
-    stop = ["--workers-kill-timeout", str(settings.stop_grace_sec + LAST_STEPS_S), "--log-level", "warning"]
-    stop += ["--respawn-interval", str(RESPAWN_S)]
-    target = ["--interface", "asgi", "--factory", "omni_app.omni_app:app"]
-    return [sys.executable, "-m", "granian", *address, *limits, *stop, *target]
+    address = ["--host", settings.host, "--port", str(settings.port), "--connections", connections]
+    stop = ["--grace", str(settings.stop_grace_sec + LAST_STEPS_S / 2)]
+    watched = ["--workers", str(workers)] if workers else []
+    return [sys.executable, "-m", "omni_app.server", *address, *stop, *watched, app]
 
 
 def dev_command(settings: Settings) -> list[str]:

@@ -6,7 +6,7 @@ route (`Doorkeeper.admit` in each endpoint), never on the path's text.
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from omni_app.api import (
     account,
@@ -35,9 +35,9 @@ from omni_app.api.noted import noting_refusals
 from omni_app.api.responses import on_http_error, on_omni_error, on_unexpected_error
 from omni_app.api.watch import Watch
 from omni_app.errors import OmniError
-from omni_app.gateway.types import new_request_id
 from omni_app.open_files import raise_limit, room_for_requests
 from omni_app.origin import transport_security
+from omni_app.request_ids import new_request_id
 from omni_app.services import Services
 from omni_app.settings import Settings
 
@@ -55,12 +55,15 @@ ALWAYS = (
 )
 
 
+REFUSED = b"HTTP/1.1 503 Service Unavailable\r\n"
+
+
 def serves(path: str) -> bool:
     """Whether a path belongs to this app rather than to the pages."""
     return path in EXACT or path.startswith(PREFIXES)
 
 
-def create_api(services: Services) -> ASGIApp:
+def create_api(services: Services) -> Watch:
     """The whole API over already built services."""
     routes = [
         *chat.routes(services),
@@ -101,7 +104,7 @@ class Envelope:
     `scope["omni_status"]` is the answer's status once it has begun. Names of headers are in lower case, as ASGI has it.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: LoadShedding, settings: Settings) -> None:
         self._app = app
         self._cors_origin = settings.cors_origin.encode()
         transport = transport_security(settings).items()
@@ -128,6 +131,15 @@ class Envelope:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+    def refusal(self, scope: Scope) -> bytes:
+        """A whole answer for who is refused by his head alone; empty for anybody else, and where origins matter."""
+        if self._cors_origin or not self._app.refuses(scope):
+            return b""
+        scope["omni_request_id"] = new_request_id()
+        headers, body = self._app.refuse(scope)
+        pairs = [(b"x-request-id", scope["omni_request_id"].encode()), *self._always, *headers]
+        return REFUSED + b"".join([b"%b: %b\r\n" % pair for pair in pairs]) + b"\r\n" + body
 
     def _cors(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         """The allow-origin headers when the caller's origin is exactly the configured one; never credentials."""

@@ -36,6 +36,7 @@ SILENCE_S = 5.0
 REFUSAL = Unavailable(
     f"too many requests at once: try again in {RETRY_AFTER_S} s", headers={"Retry-After": str(RETRY_AFTER_S)}
 )
+Headers = list[tuple[bytes, bytes]]
 HEADERS = ((b"content-type", b"application/json"), (b"retry-after", str(RETRY_AFTER_S).encode()))
 
 
@@ -80,8 +81,10 @@ class LoadShedding:
         if scope["type"] != "http" or not guards(scope["path"]):
             await self._app(scope, receive, send)
             return
-        if self.in_flight >= self._most_in_flight or self._turns.wait_s > LONGEST_WAIT_S:
-            await self._refuse(scope, send)
+        if self._full:
+            headers, body = self.refuse(scope)
+            await send({"type": "http.response.start", "status": REFUSAL.status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
             return
         held = weight(scope)
         scope["omni_came_s"] = time.monotonic()
@@ -98,15 +101,21 @@ class LoadShedding:
         yield of.WAITING, (), self._turns.waiting
         yield of.SHED, (), self.refused
 
-    async def _refuse(self, scope: Scope, send: Send) -> None:
-        """Made beforehand: under overload most requests end here, and what they cost is taken from the others."""
+    @property
+    def _full(self) -> bool:
+        return self.in_flight >= self._most_in_flight or self._turns.wait_s > LONGEST_WAIT_S
+
+    def refuses(self, scope: Scope) -> bool:
+        """Whether this request would be refused now; of it no more than the head has to have come."""
+        return self._full and guards(scope["path"])
+
+    def refuse(self, scope: Scope) -> tuple[Headers, bytes]:
+        """The refusal. Made beforehand: under overload most requests end here, at the cost of the others."""
         self.refused += 1
         self._tell()
         before, after = ANTHROPIC_BODY if scope["path"] == "/v1/messages" else BODY
         body = before + scope["omni_request_id"].encode() + after
-        headers = [*HEADERS, (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": REFUSAL.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        return [*HEADERS, (b"content-length", b"%d" % len(body))], body
 
     def _tell(self) -> None:
         now_s = time.monotonic()

@@ -5,9 +5,10 @@ The status is what the envelope below leaves in the scope: so only one layer sta
 
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from omni_app.observe.observer import CURRENT, Observer, Seen
 
@@ -16,10 +17,18 @@ OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
+class Guarded(Protocol):
+    """The layer below."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    def refusal(self, scope: Scope) -> bytes: ...
+
+
 class Watch:
     """The layer. What a route is called stands in `routes`, never in a caller's path."""
 
-    def __init__(self, app: ASGIApp, observer: Observer, routes: Sequence[Route]) -> None:
+    def __init__(self, app: Guarded, observer: Observer, routes: Sequence[Route]) -> None:
         self._app = app
         self._observer = observer
         paths = {route.path for route in routes}
@@ -42,6 +51,15 @@ class Watch:
             seen.status = scope.get("omni_status", 0)
             seen.duration_s = time.perf_counter() - began_s
             self._observer.answered(seen)
+
+    def refusal(self, scope: Scope) -> bytes:
+        """A whole answer for who is refused by his head alone, else nothing (`omni_app.server.refusals`)."""
+        refusal = self._app.refusal(scope)
+        if refusal:
+            seen = Seen(scope["method"], self._route(scope["path"]), _traceparent(scope))
+            seen.request_id, seen.status = scope["omni_request_id"], 503
+            self._observer.answered(seen)
+        return refusal
 
     def _route(self, path: str) -> str:
         found = self._plain.get(path)

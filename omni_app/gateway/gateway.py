@@ -23,11 +23,12 @@ from omni_app.gateway.rate_limits import Limits, RateLimits
 from omni_app.gateway.sessions import Sessions
 from omni_app.gateway.sessions import Step as SessionStep
 from omni_app.gateway.situation import Situations, snapshot_record
-from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened, Whole, new_request_id
+from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened, Whole
 from omni_app.limits.base import Limiter, Verdict
 from omni_app.money import cost_within
 from omni_app.providers.base import Deltas, Provider
 from omni_app.registry import Registry
+from omni_app.request_ids import new_request_id
 from omni_app.routing.classify import classify
 from omni_app.routing.decide import decide
 from omni_app.routing.expected import expected_latency_ms, size_class

@@ -1,8 +1,5 @@
 """What goes into the gateway and what comes out, whatever door it came through."""
 
-import os
-import random
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
@@ -20,16 +17,6 @@ EMBEDDINGS = "embeddings"
 """The endpoint whose requests want vectors and no words."""
 EMBEDDING_TASK = "embedding"
 """What the ledger calls their task: none of the seven that are routed."""
-
-
-_ids = random.Random()
-"""No secret comes from here: an id opens nothing, and the kernel's random bits cost 13 µs a request."""
-os.register_at_fork(after_in_child=_ids.seed)
-
-
-def new_request_id() -> str:
-    """`req_` and 32 hex digits: milliseconds since 1970, then 80 random bits. Sorts by time."""
-    return f"req_{time.time_ns() // 1_000_000:012x}{_ids.getrandbits(80):020x}"
 
 
 @record(frozen=True, slots=True)

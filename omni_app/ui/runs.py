@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Literal
 
 from omni_app.errors import InvalidRequest, OmniError, RateLimited
-from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened, new_request_id
+from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened
+from omni_app.request_ids import new_request_id
 from omni_app.ui.session import UNEXPECTED, backstage, log_unexpected
 
 Status = Literal["waiting", "writing", "answered", "failed", "stopped"]

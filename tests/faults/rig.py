@@ -26,7 +26,7 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.pool import NullPool
 from sqlmodel import col
 
-from omni_app.serve import server_command
+from omni_app.serve import API_ALONE, server_command
 from omni_app.settings import Settings
 from omni_app.storage import accounts, keys
 from omni_app.storage.database import Database, sync_url
@@ -39,6 +39,8 @@ from tests.servers.upstream import KEY, Upstream
 
 MODEL = "openai/gpt-4.1"
 PATIENCE_S = 60.0
+WORKER = b"--multiprocessing-fork"
+"""What the command of a worker's process says; its server has another child, which keeps its books of semaphores."""
 POLL_S = 0.02
 REFUSED = "refused"
 """The connection was not accepted: nothing had begun."""
@@ -77,7 +79,7 @@ class Rig:
     upstream: Upstream
     settings: Settings
     environment: dict[str, str]
-    factory: str = "omni_app.asgi:create"
+    factory: str = API_ALONE
     workers_wanted: int = 1
     server: subprocess.Popen[bytes] | None = None
     outcomes: list[Outcome] = field(default_factory=list)
@@ -97,8 +99,7 @@ class Rig:
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """A server process, with its workers in a process group of its own."""
-        command = [*server_command(self.settings)[:-1], self.factory]
-        command[command.index("--workers") + 1] = str(self.workers_wanted)
+        command = server_command(self.settings, self.factory, workers=self.workers_wanted)
         with self.log_file.open("ab") as log:
             return subprocess.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
@@ -164,10 +165,11 @@ class Rig:
         return answer.status_code, answer.json()["checks"]
 
     def workers(self) -> set[int]:
-        """Process ids of the server's children."""
+        """Process ids of the server's workers."""
         assert self.server is not None
         pid = self.server.pid
-        return {int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return {int(one) for one in children if WORKER in Path(f"/proc/{one}/cmdline").read_bytes()}
 
     async def restart_workers(self) -> None:
         """SIGHUP: a new worker on the same socket, then the end of the old one; returns when that has gone."""

@@ -1,39 +1,54 @@
-"""Any ASGI app on a real port of 127.0.0.1, in the test's own event loop."""
+"""Any ASGI app on a real port of 127.0.0.1, in the test's own event loop, behind the product's own connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
-from granian.constants import Interfaces
-from granian.server.embed import Server
+import uvicorn
 
+from omni_app.server.door import Door
+from omni_app.server.websocket import MOST_MESSAGE_BYTES
 from tests.product import free_port
 
 START_DEADLINE_S = 10
+MOST_CONNECTIONS = 10_000
+
+
+class InTheTest(uvicorn.Server):
+    """Leaves the signals to the test."""
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return nullcontext()
 
 
 @asynccontextmanager
 async def serving(app: Any, *, port: int = 0) -> AsyncIterator[str]:
     """Gives the base URL of the served app; `port` 0 takes a free one."""
     port = port or free_port()
-    server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False)
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=port,
+        interface="asgi3",
+        http=Door(MOST_CONNECTIONS),  # type: ignore[arg-type]
+        ws="websockets-sansio",
+        ws_max_size=MOST_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=1,
+    )
+    server = InTheTest(config)
     task = asyncio.create_task(server.serve())
     try:
-        await answers(port)
+        async with asyncio.timeout(START_DEADLINE_S):
+            while not server.started and not task.done():  # noqa: ASYNC110 uvicorn tells it so
+                await asyncio.sleep(0.01)
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.stop()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def answers(port: int) -> None:
-    """Returns when somebody listens."""
-    async with asyncio.timeout(START_DEADLINE_S):
-        while True:
-            with suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            await asyncio.sleep(0.01)
+        server.should_exit = True
+        await task

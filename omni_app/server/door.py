@@ -1,0 +1,87 @@
+"""What the connections of one worker share: the app, how many they may be, and a look at the slow ones."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from starlette.types import ASGIApp, Scope
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from omni_app.server.http import Exchange, Headers, HttpConnection
+from omni_app.server.refusals import Refusals, never
+from omni_app.server.websocket import WebSocketConnection
+
+LOOKS_S = 0.5
+"""Between two looks at who is overdue."""
+
+
+@dataclass
+class Door:
+    """uvicorn's factory of connections (`Config.http`).
+
+    It is handed to each worker's process before it is first called: so it begins as a number, and learns the rest then.
+    """
+
+    most_connections: int
+    address: tuple[str, int] | None = None
+    _config: Config | None = None
+    _state: ServerState = field(default_factory=ServerState)
+    _app_state: dict[str, Any] = field(default_factory=dict)
+    _refusal: Refusals = never
+
+    def __call__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> asyncio.Protocol:
+        """As uvicorn calls it for each connection that is taken."""
+        loop = _loop or asyncio.get_running_loop()
+        if self._config is None:
+            self._config, self._state, self._app_state = config, server_state, app_state
+            self._refusal = getattr(config.loaded_app, "refusal", never)
+            self.address = config.host, config.port
+            self._look(loop)
+        return HttpConnection(self, loop)
+
+    @property
+    def default_headers(self) -> Headers:
+        """The date."""
+        return self._state.default_headers
+
+    def come(self, connection: HttpConnection) -> bool:
+        """Takes note of a connection; False when there are too many."""
+        self._state.connections.add(cast(Any, connection))
+        return len(self._state.connections) <= self.most_connections
+
+    def gone(self, connection: HttpConnection) -> None:
+        """It has ended, or speaks websocket now."""
+        self._state.connections.discard(cast(Any, connection))
+
+    def serve(self, exchange: Exchange) -> None:
+        """Runs the app for a request, as a task that uvicorn waits for when it stops."""
+        assert self._config is not None  # noqa: S101 whoever has a connection has called
+        app = cast(ASGIApp, self._config.loaded_app)
+        task = asyncio.get_running_loop().create_task(exchange.run(app))
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
+
+    def refusal(self, scope: Scope) -> bytes:
+        """What the app says of a request by its head alone; empty when it wants to hear it."""
+        return self._refusal(scope)
+
+    def to_websocket(self, transport: asyncio.Transport, head: bytes) -> None:
+        """From here on the connection speaks websocket."""
+        assert self._config is not None  # noqa: S101 whoever has a connection has called
+        socket = WebSocketConnection(self._config, self._state, self._app_state)
+        socket.connection_made(transport)
+        transport.set_protocol(socket)
+        socket.data_received(head)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now_s = loop.time()
+        for connection in [one for one in self._state.connections if isinstance(one, HttpConnection)]:
+            connection.end_if_overdue(now_s)
+        loop.call_later(LOOKS_S, self._look, loop)

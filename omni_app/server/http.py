@@ -1,0 +1,504 @@
+"""HTTP/1.1 in front of an ASGI app: bytes to a request, an answer to bytes, and a limit on all that a peer may do.
+
+uvicorn runs the process; this is what becomes of each connection. llhttp parses (httptools). Ours, because it is on the
+way of every request, and because a request that comes while the worker is overloaded may cost no more than its head
+(docs/decisions/0062-server.md has both measured).
+"""
+
+import asyncio
+import logging
+from collections import deque
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Protocol, cast
+from urllib.parse import unquote
+
+import httptools
+import orjson
+from starlette.types import ASGIApp, Message, Scope
+
+from omni_app.request_ids import new_request_id
+
+log = logging.getLogger(__name__)
+
+MOST_HEAD_BYTES = 65_536
+MOST_HEADERS = 200
+MOST_TARGET_BYTES = 16_384
+"""Of a path with its query."""
+MOST_IN_LINE = 16
+"""Requests that a peer may send on before the ones before them are answered."""
+HEAD_S = 10.0
+"""For a head to come, also the next one of a connection: who asks nothing for so long is cut off."""
+FAREWELL_S = 2.0
+"""How long a connection that ends is read on, so that a reset does not overtake the last answer; and how long one that
+asks nothing stays open while the process ends."""
+HIGH_WATER = 262_144
+"""Bytes of a body that nobody has read yet; then the peer waits."""
+AWAITED_BYTES = 65_536
+"""Of a refused request's body: it is awaited, so that the connection can go on."""
+
+ASGI = {"version": "3.0", "spec_version": "2.3"}
+DISCONNECT: Message = {"type": "http.disconnect"}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+BODILESS = frozenset({204, 304})
+STATUS_LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Unreadable(Exception):
+    """What came cannot become a request: the answer's status, and why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+HEAD_TOO_LARGE = f"the request's head is larger than {MOST_HEAD_BYTES} bytes or has more than {MOST_HEADERS} headers"
+TARGET_TOO_LONG = f"the request's path is longer than {MOST_TARGET_BYTES} bytes"
+
+
+class Phase(Enum):
+    """Of a connection: what is awaited of its peer."""
+
+    IDLE = auto()
+    """A request."""
+    HEAD = auto()
+    """The rest of a head."""
+    BODY = auto()
+    """A body, or nothing while an answer is made."""
+    FAREWELL = auto()
+    """The end."""
+
+
+class Host(Protocol):
+    """What a connection is part of."""
+
+    @property
+    def address(self) -> tuple[str, int] | None: ...
+
+    @property
+    def default_headers(self) -> Headers: ...
+
+    def come(self, connection: "HttpConnection") -> bool:
+        """Takes note of a connection; False when there are too many."""
+
+    def gone(self, connection: "HttpConnection") -> None: ...
+
+    def serve(self, exchange: "Exchange") -> None:
+        """Runs the app for a request."""
+
+    def refusal(self, scope: Scope) -> bytes:
+        """A whole answer to a request that the app is spared; empty for one that it gets."""
+
+    def to_websocket(self, transport: asyncio.Transport, head: bytes) -> None:
+        """Hands a connection on to who speaks websocket."""
+
+
+class HttpConnection(asyncio.Protocol):
+    """One connection: parses what comes and has one request after the other served."""
+
+    __slots__ = ("_head_bytes", "_headers", "_host", "_in_line", "_incoming", "_leaving", "_loop", "_parser",
+                 "_paused", "_peer", "_phase", "_refusal", "_serving", "_since_s", "_target", "_upgrades",
+                 "_writable", "transport")  # fmt: skip
+
+    transport: asyncio.Transport
+
+    def __init__(self, host: Host, loop: asyncio.AbstractEventLoop) -> None:
+        self._host = host
+        self._loop = loop
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._phase, self._since_s = Phase.IDLE, loop.time()
+        self._headers: Headers = []
+        self._head_bytes = 0
+        self._target = b""
+        self._incoming: Exchange | None = None
+        """Whose body comes."""
+        self._serving: Exchange | None = None
+        """Who is being answered."""
+        self._in_line: deque[Exchange] = deque()
+        self._refusal = b""
+        """What is answered once the body has come, without the app."""
+        self._upgrades = self._leaving = self._paused = False
+        self._writable: asyncio.Event | None = None
+        """Set when the peer takes more again; None while it does."""
+        self._peer: tuple[str, int] | None = None
+
+    # The event loop's calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
+        peer = transport.get_extra_info("peername")
+        self._peer = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
+        if not self._host.come(self):
+            self._reject(Unreadable(503, "too many connections; try again later"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._host.gone(self)
+        self._parser = None
+        self.resume_writing()
+        for exchange in (self._serving, *self._in_line):
+            if exchange is not None:
+                exchange.lose()
+        self._in_line.clear()
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is None:
+            return  # read on for the answer's sake alone
+        try:
+            self._parser.feed_data(data)
+            if self._phase is Phase.HEAD:
+                self._head_bytes += len(data)
+                if self._head_bytes > MOST_HEAD_BYTES:
+                    raise Unreadable(431, HEAD_TOO_LARGE)
+        except httptools.HttpParserUpgrade:
+            if self._upgrades:
+                self._parser = None
+                self._host.gone(self)
+                self._host.to_websocket(self.transport, self._head())
+        except httptools.HttpParserError as error:
+            why = error.__context__
+            self._reject(why if isinstance(why, Unreadable) else Unreadable(400, "this is no request in HTTP/1.1"))
+        except Unreadable as why:
+            self._reject(why)
+
+    def pause_writing(self) -> None:
+        self._writable = self._writable or asyncio.Event()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
+
+    # The parser's calls. What they raise ends its work.
+
+    def on_message_begin(self) -> None:
+        self._headers, self._target, self._head_bytes = [], b"", 0
+        self._phase, self._since_s = Phase.HEAD, self._loop.time()
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        if len(self._target) > MOST_TARGET_BYTES:
+            raise Unreadable(414, TARGET_TOO_LONG)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+        if len(self._headers) > MOST_HEADERS:
+            raise Unreadable(431, HEAD_TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        assert parser is not None  # noqa: S101 it is calling
+        if sum([len(name) + len(value) for name, value in self._headers]) > MOST_HEAD_BYTES:
+            raise Unreadable(431, HEAD_TOO_LARGE)
+        self._phase = Phase.BODY
+        if parser.should_upgrade() and _header(self._headers, b"upgrade").lower() == b"websocket":
+            self._upgrades = True
+            return
+        scope = self._scope(parser)
+        exchange = Exchange(self, scope, keep_alive=parser.should_keep_alive() and not self._leaving)
+        if self._serving is not None:
+            self._wait_in_line(exchange)
+        elif refusal := self._host.refusal(scope):
+            self._refuse(exchange, refusal)
+        else:
+            self._incoming = self._serving = exchange
+            self._host.serve(exchange)
+
+    def on_body(self, body: bytes) -> None:
+        if self._incoming is not None:
+            self._incoming.add(body)
+
+    def on_message_complete(self) -> None:
+        if self._refusal:
+            self.transport.write(self._refusal)
+            self._refusal = b""
+            self._rest()
+        elif self._incoming is not None:
+            self._incoming.complete()
+            self._incoming = None
+            if self._serving is None:
+                self._rest()
+
+    # Steps of our own.
+
+    def _scope(self, parser: httptools.HttpRequestParser) -> Scope:
+        raw, _, query = self._target.partition(b"?")
+        try:
+            if not raw.startswith(b"/"):
+                target = httptools.parse_url(self._target)
+                raw, query = target.path or b"/", target.query or b""
+            path = raw.decode("ascii")
+        except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
+            raise Unreadable(400, "the request's path cannot be read") from None
+        return {
+            "type": "http",
+            "asgi": ASGI,
+            "http_version": parser.get_http_version(),
+            "method": parser.get_method().decode("ascii"),
+            "scheme": "http",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw,
+            "query_string": query,
+            "root_path": "",
+            "headers": self._headers,
+            "client": self._peer,
+            "server": self._host.address,
+        }
+
+    def _head(self) -> bytes:
+        """The request's head again, for who parses it anew."""
+        lines = [b"GET " + self._target + b" HTTP/1.1", *(name + b": " + value for name, value in self._headers)]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def _wait_in_line(self, exchange: "Exchange") -> None:
+        if len(self._in_line) >= MOST_IN_LINE:
+            raise Unreadable(400, "too many requests were sent without waiting for an answer")
+        self._incoming = exchange
+        self._in_line.append(exchange)
+        self.pause_reading()
+
+    def _refuse(self, exchange: "Exchange", refusal: bytes) -> None:
+        """A short body is awaited; with a long one, or at a client's wish, the connection ends."""
+        length = _header(self._headers, b"content-length")
+        if exchange.keep_alive and length.isdigit() and int(length) <= AWAITED_BYTES:
+            self._refusal = refusal
+            return
+        self.transport.write(refusal)
+        self._close()
+
+    def _rest(self) -> None:
+        """Nobody is served, and nothing was asked."""
+        self._phase, self._since_s = Phase.IDLE, self._loop.time()
+
+    def answered(self, exchange: "Exchange") -> None:
+        """An answer is whole."""
+        self._serving = None
+        if not exchange.keep_alive or self._parser is None:
+            self._close()
+        elif self._in_line:
+            self._serving = self._in_line.popleft()
+            self._host.serve(self._serving)
+        else:
+            self.resume_reading()
+            if self._incoming is None and self._phase is Phase.BODY:
+                self._rest()
+
+    @property
+    def default_headers(self) -> Headers:
+        """What every answer carries."""
+        return self._host.default_headers
+
+    def pause_reading(self) -> None:
+        """Lets the peer wait."""
+        if not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Takes more from the peer, unless requests are in line."""
+        if self._paused and not self._in_line and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
+
+    def _reject(self, why: Unreadable) -> None:
+        """The end of reading. What is being answered is answered to its end."""
+        self._parser = None
+        if self._serving is None:
+            self.transport.write(rejection(why))
+            self._close()
+
+    def _close(self) -> None:
+        """Ends the connection. With something unread our side alone: closing would reset it, and the answer with it."""
+        unread = self._phase is Phase.HEAD or self._incoming is not None or self._parser is None
+        self._parser = None
+        self._phase, self._since_s = Phase.FAREWELL, self._loop.time()
+        self._in_line.clear()
+        if unread and not self.transport.is_closing():
+            self.transport.write_eof()
+            self.resume_reading()
+        else:
+            self.transport.close()
+
+    def end_if_overdue(self, now_s: float) -> None:
+        """Cuts the connection when its peer has let us wait for longer than it may."""
+        waited_s = now_s - self._since_s
+        if self._phase is Phase.FAREWELL:
+            overdue = waited_s > FAREWELL_S
+        elif self._phase is Phase.IDLE:
+            overdue = waited_s > (FAREWELL_S if self._leaving else HEAD_S)
+        else:
+            overdue = waited_s > HEAD_S and (self._phase is Phase.HEAD or bool(self._refusal))
+        if overdue and self._serving is None:
+            self.transport.abort()
+
+    def shutdown(self) -> None:
+        """The process ends: what is asked is answered, and what is on its way already too."""
+        self._leaving = True
+        if self._serving is not None:
+            self._serving.keep_alive = False
+        elif self._phase is Phase.IDLE:
+            self._since_s = self._loop.time()
+
+    async def until_writable(self) -> None:
+        """Returns when the peer has taken enough of what was sent, or is gone."""
+        if self._writable is not None:
+            await self._writable.wait()
+
+
+class Exchange:
+    """One request and its answer, as the app has them: `receive` and `send`."""
+
+    __slots__ = ("_begun", "_body", "_body_bytes", "_body_told", "_body_whole", "_chunked", "_connection", "_ended",
+                 "_expects", "_gone", "_head", "_left", "_news", "keep_alive", "scope")  # fmt: skip
+
+    def __init__(self, connection: HttpConnection, scope: Scope, *, keep_alive: bool) -> None:
+        self._connection = connection
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self._expects = _header(scope["headers"], b"expect").lower() == b"100-continue"
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._body_whole = self._body_told = False
+        self._begun = self._ended = self._gone = False
+        self._head = b""
+        """Of the answer, until it goes out with the first piece."""
+        self._chunked = False
+        self._left: int | None = None
+        """Bytes of the answer that are to come, where its length was told."""
+        self._news: asyncio.Future[None] | None = None
+
+    # The connection's calls.
+
+    def add(self, body: bytes) -> None:
+        """A piece of the body has come."""
+        if self._ended:
+            return
+        self._body.append(body)
+        self._body_bytes += len(body)
+        if self._body_bytes > HIGH_WATER:
+            self._connection.pause_reading()
+        self._tell()
+
+    def complete(self) -> None:
+        """The body has come."""
+        self._body_whole = True
+        self._tell()
+
+    def lose(self) -> None:
+        """The peer is gone."""
+        self._gone = True
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    # The app's.
+
+    async def run(self, app: ASGIApp) -> None:
+        """Serves the request, and sees to it that there is an answer."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except Exception:
+            log.exception("a request met an error that nobody expected")
+        if self._ended or self._gone:
+            return
+        if self._begun:
+            self._connection.transport.abort()  # an answer that is not whole must not look so
+        else:
+            self.keep_alive = False
+            self._connection.transport.write(rejection(Unreadable(500, "internal error")))
+            self._end()
+
+    async def receive(self) -> Message:
+        """The next piece of the body; after the last one, the end of the request."""
+        while not (self._gone or self._ended or (not self._body_told and (self._body or self._body_whole))):
+            if self._expects:
+                self._expects = False
+                self._connection.transport.write(CONTINUE)
+            if self._news is None or self._news.done():
+                self._news = asyncio.get_running_loop().create_future()
+            await self._news
+        if self._gone or self._ended:
+            return DISCONNECT
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body, self._body_bytes, self._body_told = [], 0, self._body_whole
+        self._connection.resume_reading()
+        return {"type": "http.request", "body": body, "more_body": not self._body_whole}
+
+    async def send(self, message: Message) -> None:
+        """Takes a piece of the answer. Its head leaves with the first piece of its body, in one write."""
+        await self._connection.until_writable()
+        if self._gone:
+            return
+        if message["type"] == "http.response.start" and not self._begun:
+            self._begin(message["status"], message["headers"])
+            return
+        if message["type"] != "http.response.body" or not self._begun or self._ended:
+            raise RuntimeError(f"{message['type']} out of order")
+        whole = not message.get("more_body", False)
+        piece = self._head + self._framed(message.get("body", b""), whole=whole)
+        self._head = b""
+        if piece:
+            self._connection.transport.write(piece)
+        if whole:
+            self._end()
+
+    def _begin(self, status: int, headers: Headers) -> None:
+        """Writes the answer's head. A body without a length goes in chunks, or to the end of the connection."""
+        self._begun = True
+        names = dict(headers)
+        if names.get(b"connection", b"").lower() == b"close" or not self._body_whole:
+            self.keep_alive = False
+        lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        lines += [b"%b: %b\r\n" % pair for pair in (*self._connection.default_headers, *headers)]
+        if self.scope["method"] == "HEAD" or status in BODILESS:
+            self._left = 0
+        elif length := names.get(b"content-length"):
+            self._left = int(length)
+        elif self.scope["http_version"] == "1.1":
+            self._chunked = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        else:
+            self.keep_alive = False
+        if not self.keep_alive and b"connection" not in names:
+            lines.append(b"connection: close\r\n")
+        head = b"".join(lines)
+        if not head.count(b"\r") == head.count(b"\n") == len(lines):
+            raise RuntimeError("a header of an answer holds a line break")
+        self._head = head + b"\r\n"
+
+    def _framed(self, body: bytes, *, whole: bool) -> bytes:
+        """A piece of the answer's body as it goes over the wire."""
+        if self._chunked:
+            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            return chunk + b"0\r\n\r\n" if whole else chunk
+        if self._left is None:
+            return body
+        if self.scope["method"] == "HEAD":
+            return b""
+        self._left -= len(body)
+        if self._left < 0 or (whole and self._left):
+            raise RuntimeError("an answer is not as long as its content-length")
+        return body
+
+    def _end(self) -> None:
+        self._ended = True
+        self._tell()
+        self._connection.answered(self)
+
+
+def rejection(why: Unreadable) -> bytes:
+    """A whole answer in the API's error shape, after which the connection ends."""
+    code = "internal_error" if why.status == 500 else "unavailable" if why.status == 503 else "invalid_request"
+    request_id = new_request_id()
+    body = orjson.dumps({"error": {"code": code, "message": str(why)}, "request_id": request_id})
+    head = f"content-type: application/json\r\nx-request-id: {request_id}\r\nx-content-type-options: nosniff\r\n"
+    head += f"cache-control: no-store\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    return STATUS_LINES[why.status] + head.encode() + body
+
+
+def _header(headers: Headers, name: bytes) -> bytes:
+    """A header's last value; empty without it."""
+    return dict(headers).get(name, b"")
