@@ -32,11 +32,16 @@ HEAD_S = 10.0
 FAREWELL_S = 2.0
 """How long a connection that ends is read on, so that a reset does not overtake the last answer; and how long one that
 asks nothing stays open while the process ends."""
+PIECE_BYTES = 32_768
+"""What is parsed at a time: only between two pieces it is seen what a body has around it."""
+PER_BYTE = 16
+"""What may come around each byte of a body in chunks, beside the bytes of a head: the smallest chunk has six."""
 HIGH_WATER = 262_144
 """Bytes of a body that nobody has read yet; then the peer waits."""
 AWAITED_BYTES = 65_536
 """Of a refused request's body: it is awaited, so that the connection can go on."""
 
+VERSIONS = frozenset({"1.0", "1.1"})
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 DISCONNECT: Message = {"type": "http.disconnect"}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -66,9 +71,14 @@ class Phase(Enum):
     HEAD = auto()
     """The rest of a head."""
     BODY = auto()
-    """A body, or nothing while an answer is made."""
+    """The rest of a body."""
+    ANSWER = auto()
+    """Nothing, while it is being answered."""
     FAREWELL = auto()
     """The end."""
+
+
+AROUND = frozenset({Phase.HEAD, Phase.BODY})
 
 
 class Host(Protocol):
@@ -98,7 +108,7 @@ class Host(Protocol):
 class HttpConnection(asyncio.Protocol):
     """One connection: parses what comes and has one request after the other served."""
 
-    __slots__ = ("_head_bytes", "_headers", "_host", "_in_line", "_incoming", "_leaving", "_loop", "_parser",
+    __slots__ = ("_around_bytes", "_headers", "_host", "_in_line", "_incoming", "_leaving", "_loop", "_parser",
                  "_paused", "_peer", "_phase", "_refusal", "_serving", "_since_s", "_target", "_upgrades",
                  "_writable", "transport")  # fmt: skip
 
@@ -110,7 +120,8 @@ class HttpConnection(asyncio.Protocol):
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._phase, self._since_s = Phase.IDLE, loop.time()
         self._headers: Headers = []
-        self._head_bytes = 0
+        self._around_bytes = 0
+        """Of the head so far, or of what stands between the pieces of a body: sizes, extensions, trailers."""
         self._target = b""
         self._incoming: Exchange | None = None
         """Whose body comes."""
@@ -143,13 +154,20 @@ class HttpConnection(asyncio.Protocol):
         self._in_line.clear()
 
     def data_received(self, data: bytes) -> None:
+        if len(data) <= PIECE_BYTES:
+            self._read(data)
+            return
+        for start in range(0, len(data), PIECE_BYTES):
+            self._read(data[start : start + PIECE_BYTES])
+
+    def _read(self, data: bytes) -> None:
         if self._parser is None:
             return  # read on for the answer's sake alone
         try:
             self._parser.feed_data(data)
-            if self._phase is Phase.HEAD:
-                self._head_bytes += len(data)
-                if self._head_bytes > MOST_HEAD_BYTES:
+            if self._phase in AROUND:
+                self._around_bytes += len(data)
+                if self._around_bytes > MOST_HEAD_BYTES:
                     raise Unreadable(431, HEAD_TOO_LARGE)
         except httptools.HttpParserUpgrade:
             if self._upgrades:
@@ -173,7 +191,7 @@ class HttpConnection(asyncio.Protocol):
     # The parser's calls. What they raise ends its work.
 
     def on_message_begin(self) -> None:
-        self._headers, self._target, self._head_bytes = [], b"", 0
+        self._headers, self._target, self._around_bytes = [], b"", 0
         self._phase, self._since_s = Phase.HEAD, self._loop.time()
 
     def on_url(self, url: bytes) -> None:
@@ -182,6 +200,8 @@ class HttpConnection(asyncio.Protocol):
             raise Unreadable(414, TARGET_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._phase is not Phase.HEAD:
+            return  # a trailer, behind the body: nobody asks for one
         self._headers.append((name.lower(), value))
         if len(self._headers) > MOST_HEADERS:
             raise Unreadable(431, HEAD_TOO_LARGE)
@@ -191,7 +211,11 @@ class HttpConnection(asyncio.Protocol):
         assert parser is not None  # noqa: S101 it is calling
         if sum([len(name) + len(value) for name, value in self._headers]) > MOST_HEAD_BYTES:
             raise Unreadable(431, HEAD_TOO_LARGE)
-        self._phase = Phase.BODY
+        self._phase, self._around_bytes = Phase.BODY, 0
+        if parser.get_http_version() not in VERSIONS:
+            raise Unreadable(505, "this server speaks HTTP/1.1")
+        if parser.get_http_version() == "1.0" and _header(self._headers, b"transfer-encoding"):
+            raise Unreadable(400, "a body in chunks is not of HTTP/1.0")
         if parser.should_upgrade() and _header(self._headers, b"upgrade").lower() == b"websocket":
             self._upgrades = True
             return
@@ -206,10 +230,12 @@ class HttpConnection(asyncio.Protocol):
             self._host.serve(exchange)
 
     def on_body(self, body: bytes) -> None:
+        self._around_bytes -= len(body) * PER_BYTE
         if self._incoming is not None:
             self._incoming.add(body)
 
     def on_message_complete(self) -> None:
+        self._phase = Phase.ANSWER
         if self._refusal:
             self.transport.write(self._refusal)
             self._refusal = b""
@@ -281,7 +307,7 @@ class HttpConnection(asyncio.Protocol):
             self._host.serve(self._serving)
         else:
             self.resume_reading()
-            if self._incoming is None and self._phase is Phase.BODY:
+            if self._phase is Phase.ANSWER:
                 self._rest()
 
     @property
@@ -302,15 +328,18 @@ class HttpConnection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def _reject(self, why: Unreadable) -> None:
-        """The end of reading. What is being answered is answered to its end."""
+        """The end of reading. What is being answered is answered to its end, but for a body that breaks off here."""
         self._parser = None
+        if self._incoming is not None:
+            self._incoming.break_off()
+            self._incoming = None
         if self._serving is None:
             self.transport.write(rejection(why))
             self._close()
 
     def _close(self) -> None:
         """Ends the connection. With something unread our side alone: closing would reset it, and the answer with it."""
-        unread = self._phase is Phase.HEAD or self._incoming is not None or self._parser is None
+        unread = self._phase in AROUND or self._parser is None
         self._parser = None
         self._phase, self._since_s = Phase.FAREWELL, self._loop.time()
         self._in_line.clear()
@@ -349,8 +378,8 @@ class HttpConnection(asyncio.Protocol):
 class Exchange:
     """One request and its answer, as the app has them: `receive` and `send`."""
 
-    __slots__ = ("_begun", "_body", "_body_bytes", "_body_told", "_body_whole", "_chunked", "_connection", "_ended",
-                 "_expects", "_gone", "_head", "_left", "_news", "keep_alive", "scope")  # fmt: skip
+    __slots__ = ("_begun", "_body", "_body_bytes", "_body_told", "_body_whole", "_broken", "_chunked", "_connection",
+                 "_ended", "_expects", "_gone", "_head", "_left", "_news", "keep_alive", "scope")  # fmt: skip
 
     def __init__(self, connection: HttpConnection, scope: Scope, *, keep_alive: bool) -> None:
         self._connection = connection
@@ -360,7 +389,7 @@ class Exchange:
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._body_whole = self._body_told = False
-        self._begun = self._ended = self._gone = False
+        self._begun = self._ended = self._gone = self._broken = False
         self._head = b""
         """Of the answer, until it goes out with the first piece."""
         self._chunked = False
@@ -383,6 +412,11 @@ class Exchange:
     def complete(self) -> None:
         """The body has come."""
         self._body_whole = True
+        self._tell()
+
+    def break_off(self) -> None:
+        """Of the body comes no more than there is."""
+        self._broken = True
         self._tell()
 
     def lose(self) -> None:
@@ -413,19 +447,24 @@ class Exchange:
 
     async def receive(self) -> Message:
         """The next piece of the body; after the last one, the end of the request."""
-        while not (self._gone or self._ended or (not self._body_told and (self._body or self._body_whole))):
+        while not (self._over or (not self._body_told and (self._body or self._body_whole))):
             if self._expects:
                 self._expects = False
                 self._connection.transport.write(CONTINUE)
             if self._news is None or self._news.done():
                 self._news = asyncio.get_running_loop().create_future()
             await self._news
-        if self._gone or self._ended:
+        if self._over:
             return DISCONNECT
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body, self._body_bytes, self._body_told = [], 0, self._body_whole
         self._connection.resume_reading()
         return {"type": "http.request", "body": body, "more_body": not self._body_whole}
+
+    @property
+    def _over(self) -> bool:
+        """Whether nothing more can be received."""
+        return self._gone or self._ended or self._broken
 
     async def send(self, message: Message) -> None:
         """Takes a piece of the answer. Its head leaves with the first piece of its body, in one write."""
