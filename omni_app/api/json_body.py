@@ -5,12 +5,12 @@ more values than any request has.
 """
 
 import asyncio
-import re
 from typing import Any
 
 import jiter
 from starlette.requests import Request
 
+from omni_app.api.json_values import MOST_PIECES, ValueCount
 from omni_app.deadline import Deadline
 from omni_app.errors import BodyTooLarge, InvalidRequest
 
@@ -18,24 +18,13 @@ BODY_S = 10.0
 """A body may take this long, and"""
 SLOWEST_BYTES_S = 50_000
 """a second more for so many bytes that have come: 400 kbit/s, a bad mobile line."""
-MOST_PIECES = 150_000
-"""Strings, and separators between them, of one body. Each is an object in memory: 9 MB of empty messages become 90 MB
-(measured)."""
-LONG_BYTES = 250_000
-"""A body that is shorter cannot hold enough of them to matter."""
-DENSE_BYTES = 40
-"""Where a separator comes every so many bytes or oftener, they are looked at; prose has one in 80."""
-STRING = re.compile(rb'"[^"]*+"')
-"""A string without escapes; in it nothing is counted."""
 
 
 async def read_json_object(request: Request, *, max_bytes: int) -> dict[str, Any]:
     """The body as a JSON object. Raises `BodyTooLarge` or `InvalidRequest`."""
-    body = await read_body(request, max_bytes=max_bytes)
+    body = await read_body(request, max_bytes=max_bytes, values=ValueCount())
     if not body.strip():
         raise InvalidRequest("the body is empty: send a JSON object")
-    if len(body) > LONG_BYTES:
-        _refuse_too_many_values(body)
     try:
         value = jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
     except ValueError as error:
@@ -45,19 +34,25 @@ async def read_json_object(request: Request, *, max_bytes: int) -> dict[str, Any
     return value
 
 
-async def read_body(request: Request, *, max_bytes: int) -> bytes:
-    """The raw body, at most `max_bytes` long; a longer one is refused before it is read where its length is told."""
+async def read_body(request: Request, *, max_bytes: int, values: ValueCount | None = None) -> bytes:
+    """The raw body, at most `max_bytes` long; a longer one is refused before it is read where its length is told.
+
+    `values`: of JSON, counts them.
+    """
     _refuse_foreign_forms(request)
     length = request.headers.get("content-length", "0")
     if not (length.isascii() and length.isdigit()):
         raise InvalidRequest("Content-Length: must be a whole number")
     if len(length) > 18 or int(length) > max_bytes:
         raise too_large(max_bytes)
-    return await receive_body(request, max_bytes=max_bytes)
+    return await receive_body(request, max_bytes=max_bytes, values=values)
 
 
-async def receive_body(request: Request, *, max_bytes: int) -> bytes:
-    """What comes, while it comes fast enough. Raises `BodyTooLarge`, or `InvalidRequest` (408 for a slow one)."""
+async def receive_body(request: Request, *, max_bytes: int, values: ValueCount | None = None) -> bytes:
+    """What comes, while it comes fast enough, and as long as it does not hold too much.
+
+    Raises `BodyTooLarge`, or `InvalidRequest` (408 for a slow one).
+    """
     parts: list[bytes] = []
     size = 0
     began_s = asyncio.get_running_loop().time()
@@ -68,6 +63,8 @@ async def receive_body(request: Request, *, max_bytes: int) -> bytes:
                 size += len(parts[-1])
                 if size > max_bytes:
                     raise too_large(max_bytes)
+                if values is not None and values.too_many(parts[-1]):
+                    raise too_many_values()
                 if not message.get("more_body", False):
                     return b"".join(parts)
                 deadline.extend(began_s + allowed_s(size))
@@ -87,18 +84,10 @@ def too_large(max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body is larger than {max_bytes} bytes", headers={"Connection": "close"})
 
 
-def _refuse_too_many_values(body: bytes) -> None:
-    """Counted before anything is made of them; only where there are so many that not all can be in texts."""
-    if _separators(body) + body.count(b'"') <= max(MOST_PIECES, len(body) // DENSE_BYTES):
-        return
-    plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
-    strings = plain.count(b'"') // 2
-    if strings > MOST_PIECES or strings + _separators(STRING.sub(b"", plain)) > MOST_PIECES:
-        raise InvalidRequest(f"the body has too many values: more than {MOST_PIECES} strings and separators")
-
-
-def _separators(body: bytes) -> int:
-    return body.count(b",") + body.count(b"{") + body.count(b"[")
+def too_many_values() -> InvalidRequest:
+    """The refusal of a body with more values than any request has; the rest of it is not read."""
+    message = f"the body has too many values: more than {MOST_PIECES} strings and separators"
+    return InvalidRequest(message, headers={"Connection": "close"})
 
 
 def _refuse_foreign_forms(request: Request) -> None:

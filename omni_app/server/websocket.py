@@ -18,6 +18,8 @@ MOST_MESSAGE_BYTES = 800_000
 BYTES_AT_ONCE = 1_000_000
 BYTES_PER_S = 50_000.0
 """Stated: far beyond what a person's page sends."""
+FAREWELL_S = 2.0
+"""For the peer to end a connection that we have ended."""
 
 
 class WebSocketConnection(WebSocketsSansIOProtocol):
@@ -25,6 +27,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
         super().__init__(config, server_state, app_state)
+        self.close_timeout = FAREWELL_S
         self._received = 0
         self._began_s = self.loop.time()
 

@@ -1,12 +1,12 @@
-"""In front of the tabs' websockets: how many, how fast, how much, and which messages at all.
+"""In front of the tabs' websockets: how many, how fast, and which messages at all.
 
-The figures are far above what people do, and stated in docs/SECURITY.md. Who goes beyond them is cut off (1008, policy
-violation); a page of ours connects again by itself, so that a person loses a second.
+How many bytes come is watched where they come in (`omni_app.server.websocket`). The figures are far above what people
+do, and stated in docs/SECURITY.md. Who goes beyond them is cut off (1008, policy violation); a page of ours connects
+again by itself, so that a person loses a second.
 """
 
 import asyncio
 import logging
-import time
 from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from omni_app.origin import client_address
 from omni_app.settings import Settings
 from omni_app.ui.socket_words import understood
-from omni_app.ui.wire import Wire, wire_to
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +36,8 @@ class SocketLimits:
     messages_per_s: float = 30.0
     messages_at_once: int = 150
     message_chars: int = 200_000
-    bytes_per_s: float = 50_000.0
-    bytes_at_once: int = 1_000_000
     hello_s: float = 8.0
     """The first message has to come by then."""
-    watch_s: float = 0.03
-    """How often the bytes are counted; with many sockets less often, so that it takes a fiftieth of the time."""
 
 
 @dataclass(slots=True)
@@ -79,8 +74,6 @@ class Tab:
     """One open socket."""
 
     messages: Bucket
-    began_s: float
-    wire: Wire | None = None
     greeted: bool = False
     reason: str = ""
     """Why it was cut off."""
@@ -106,8 +99,6 @@ class SocketGate:
         self._handlers = handlers
         self._limits = limits
         self._lines: dict[str, Line] = {}
-        self._tabs: set[Tab] = set()
-        self._watcher: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
@@ -140,11 +131,9 @@ class SocketGate:
         return self._lines[address]
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Runs the app behind, between a count of the bytes and a check of each message."""
-        most, now_s = self._limits.messages_at_once, _now_s()
-        tab = Tab(Bucket(most, self._limits.messages_per_s, most, now_s), now_s)
-        if peer := scope.get("client"):  # granian tells the port as text
-            tab.wire = await asyncio.to_thread(wire_to, (str(peer[0]), int(peer[1])))
+        """Runs the app behind a check of each message."""
+        most = self._limits.messages_at_once
+        tab = Tab(Bucket(most, self._limits.messages_per_s, most, _now_s()))
 
         async def checked_receive() -> Message:
             message = await self._next(tab, receive)
@@ -158,23 +147,14 @@ class SocketGate:
             if not tab.reason:
                 await send(message)
 
-        self._tabs.add(tab)
-        self._watcher = self._watcher or asyncio.create_task(self._watch())
-        try:
-            await self._app(scope, checked_receive, checked_send)
-        finally:
-            self._tabs.discard(tab)
-            if tab.wire:
-                tab.wire.close()
+        await self._app(scope, checked_receive, checked_send)
 
     async def _farewell(self, tab: Tab, send: Send) -> None:
-        """Says why, where that can still be said, and ends the connection whether it was heard or not."""
+        """Says why, once, where that can still be said."""
         if message := tab.farewell:
             tab.farewell = None
             with suppress(Exception):  # it may be gone by now, or not listen
                 await asyncio.wait_for(send(message), FAREWELL_S)
-        if tab.wire:
-            tab.wire.cut()
 
     async def _next(self, tab: Tab, receive: Receive) -> Message:
         """What comes next; `tab.reason` says whether it may be handed on."""
@@ -199,21 +179,6 @@ class SocketGate:
         if len(text) > self._limits.message_chars:
             return "a message that is too long"
         return "" if understood(text, handlers=self._handlers) else "a message that no page sends"
-
-    async def _watch(self) -> None:
-        """While a tab is open: cuts each connection over which more has come than may."""
-        while self._tabs:
-            now_s, began_s = _now_s(), time.thread_time()
-            for tab in self._tabs:
-                if not tab.reason and tab.wire and tab.wire.received() > self._bytes_allowed(now_s - tab.began_s):
-                    tab.reason, tab.farewell = "too many bytes", None
-                    tab.wire.cut()
-            # Of the processor's time: on a busy machine the clock's would make a long pause of a short look.
-            await asyncio.sleep(max(self._limits.watch_s, 50 * (time.thread_time() - began_s)))
-        self._watcher = None
-
-    def _bytes_allowed(self, age_s: float) -> float:
-        return self._limits.bytes_at_once + age_s * self._limits.bytes_per_s
 
 
 def _now_s() -> float:

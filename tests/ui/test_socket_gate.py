@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,6 @@ from starlette.types import Message, Receive, Scope, Send
 from omni_app.settings import Settings
 from omni_app.ui.socket_gate import POLICY_VIOLATION, SocketGate, SocketLimits
 from omni_app.ui.socket_words import understood
-from omni_app.ui.wire import wire_to
 
 HELLO = "40/_event,"
 KNOWN = "state.omni_app___ui___page.load"
@@ -161,39 +159,3 @@ async def test_an_address_opens_so_many_sockets_one_after_the_other_and_no_more(
         await client.connect(gate)
         told.append(client.refused)
     assert told == [False, False, False, True, True]
-
-
-async def test_bytes_that_are_no_message_yet_count_and_cut_the_wire() -> None:
-    """Over a real connection, whose other end this process has too."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as peer:
-        accepted, _ = listener.accept()
-        with accepted:
-            gone = asyncio.Event()
-            told: list[Message] = []
-
-            async def receive() -> Message:
-                if not told:
-                    return {"type": "websocket.receive", "text": HELLO}
-                await gone.wait()
-                return {"type": "websocket.disconnect", "code": 1006}
-
-            async def send(message: Message) -> None:
-                told.append(message)
-
-            app = App()
-            scope = {"type": "websocket", "client": peer.getsockname(), "headers": []}
-            serving = asyncio.create_task(gate_of(app, bytes_at_once=10_000, bytes_per_s=0.0)(scope, receive, send))
-            peer.sendall(b"a" * 9_000)
-            await asyncio.sleep(0.1)
-            peer.setblocking(False)
-            with pytest.raises(BlockingIOError):
-                peer.recv(1)
-            peer.sendall(b"a" * 2_000)
-            async with asyncio.timeout(5):
-                assert await asyncio.get_running_loop().sock_recv(peer, 1) == b""
-            gone.set()
-            await serving
-
-
-def test_no_wire_is_found_for_somebody_who_is_not_connected() -> None:
-    assert wire_to(("192.0.2.1", 1)) is None
