@@ -38,16 +38,19 @@ class FastApp(rx.App):
         gate = SocketGate(built_pages, settings, handlers=event_names())
         pages = Front(gate, site=site, settings=settings, guarded=GUARDED)
 
-        return ApiFirst(pages)
+        return ApiFirst(pages, gate)
 
 
 class ApiFirst:
     """The API's paths, then the pages."""
 
-    refusal = staticmethod(api.refusal)
-
-    def __init__(self, pages: ASGIApp) -> None:
+    def __init__(self, pages: ASGIApp, gate: SocketGate) -> None:
         self._pages = pages
+        self._gate = gate
+
+    def refusal(self, scope: Scope) -> bytes:
+        """Of the API its own, of a socket the gate's."""
+        return api.refusal(scope) if scope["type"] == "http" else self._gate.refusal(scope)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and serves(scope["path"]):

@@ -16,10 +16,10 @@ STRING = re.compile(rb'"[^"]*+"')
 class ValueCount:
     """Of one body. Pieces of it go in one after the other; nothing is kept of them but what the counting needs."""
 
-    __slots__ = ("_bytes", "_fresh", "_held", "_in_string", "_pieces", "_quick", "_unread")
+    __slots__ = ("_bytes", "_fresh", "_held", "_in_string", "_quick", "_quotes", "_separators", "_unread")
 
     def __init__(self) -> None:
-        self._bytes = self._quick = self._pieces = 0
+        self._bytes = self._quick = self._quotes = self._separators = 0
         self._fresh: list[bytes] = []
         """Pieces of the body that were not looked at yet."""
         self._unread: list[bytes] = []
@@ -42,22 +42,22 @@ class ValueCount:
         if self._quick <= max(MOST_PIECES, self._bytes // DENSE_BYTES):
             return False
         for one in self._unread:
-            self._pieces += self._count(one)
+            self._read(one)
         self._unread.clear()
-        return self._pieces > MOST_PIECES
+        return self._quotes // 2 + self._separators > MOST_PIECES
 
-    def _count(self, part: bytes) -> int:
+    def _read(self, part: bytes) -> None:
         text = self._held + part
         ending = len(text) - len(text.rstrip(b"\\"))
         self._held = b"\\" if ending % 2 else b""
         plain = text[: len(text) - len(self._held)].replace(rb"\\", b"").replace(rb"\"", b"")
-        strings = plain.count(b'"')
+        self._quotes += plain.count(b'"')
         if self._in_string:
             _, quote, plain = plain.partition(b'"')
             self._in_string = not quote
         outside, quote, _ = STRING.sub(b"", plain).partition(b'"')
         self._in_string = self._in_string or bool(quote)
-        return strings // 2 + _separators(outside)
+        self._separators += _separators(outside)
 
 
 def _separators(text: bytes) -> int:

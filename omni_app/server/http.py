@@ -216,10 +216,10 @@ class HttpConnection(asyncio.Protocol):
             raise Unreadable(505, "this server speaks HTTP/1.1")
         if parser.get_http_version() == "1.0" and _header(self._headers, b"transfer-encoding"):
             raise Unreadable(400, "a body in chunks is not of HTTP/1.0")
-        if parser.should_upgrade() and _header(self._headers, b"upgrade").lower() == b"websocket":
-            self._upgrades = True
-            return
         scope = self._scope(parser)
+        if parser.should_upgrade() and _header(self._headers, b"upgrade").lower() == b"websocket":
+            self._upgrade({**scope, "type": "websocket"})
+            return
         exchange = Exchange(self, scope, keep_alive=parser.should_keep_alive() and not self._leaving)
         if self._serving is not None:
             self._wait_in_line(exchange)
@@ -276,6 +276,14 @@ class HttpConnection(asyncio.Protocol):
         """The request's head again, for who parses it anew."""
         lines = [b"GET " + self._target + b" HTTP/1.1", *(name + b": " + value for name, value in self._headers)]
         return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def _upgrade(self, scope: Scope) -> None:
+        """The connection is to speak websocket from the end of this head on, unless the app says no."""
+        if refusal := self._host.refusal(scope):
+            self.transport.write(refusal)
+            self._close()
+        else:
+            self._upgrades = True
 
     def _wait_in_line(self, exchange: "Exchange") -> None:
         if len(self._in_line) >= MOST_IN_LINE:
@@ -486,7 +494,6 @@ class Exchange:
 
     def _begin(self, status: int, headers: Headers) -> None:
         """Writes the answer's head. A body without a length goes in chunks, or to the end of the connection."""
-        self._begun = True
         names = dict(headers)
         if names.get(b"connection", b"").lower() == b"close" or not self._body_whole:
             self.keep_alive = False
@@ -506,7 +513,7 @@ class Exchange:
         head = b"".join(lines)
         if not head.count(b"\r") == head.count(b"\n") == len(lines):
             raise RuntimeError("a header of an answer holds a line break")
-        self._head = head + b"\r\n"
+        self._begun, self._head = True, head + b"\r\n"
 
     def _framed(self, body: bytes, *, whole: bool) -> bytes:
         """A piece of the answer's body as it goes over the wire."""

@@ -23,18 +23,21 @@ log = logging.getLogger(__name__)
 
 POLICY_VIOLATION: Final = 1008
 FAREWELL_S = 1.0
+FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 GONE: Message = {"type": "websocket.disconnect", "code": POLICY_VIOLATION}
 
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """Of one address: sockets at once, and new ones. Of one socket: the rest."""
+    """Of one address: sockets at once, new ones, and messages of all of them. Of one socket: the rest."""
 
     at_once: int = 200
     new_per_s: float = 5.0
-    new_at_once: int = 300
+    new_at_once: int = 100
+    all_messages_per_s: float = 100.0
+    all_messages_at_once: int = 500
     messages_per_s: float = 30.0
-    messages_at_once: int = 150
+    messages_at_once: int = 100
     message_chars: int = 200_000
     hello_s: float = 8.0
     """The first message has to come by then."""
@@ -49,6 +52,15 @@ class Bucket:
     left: float
     at_s: float
 
+    @staticmethod
+    def full(most: float, per_s: float, now_s: float) -> "Bucket":
+        """A new one."""
+        return Bucket(most, per_s, most, now_s)
+
+    def holds(self, amount: float, *, now_s: float) -> bool:
+        """Whether there is so much."""
+        return min(self.most, self.left + (now_s - self.at_s) * self.per_s) >= amount
+
     def take(self, amount: float, *, now_s: float) -> bool:
         """Whether there was so much left."""
         self.left = min(self.most, self.left + (now_s - self.at_s) * self.per_s)
@@ -59,20 +71,23 @@ class Bucket:
 
 @dataclass(slots=True)
 class Line:
-    """One client address: its open sockets, and how many more it may open."""
+    """One client address: its open sockets, how many more it may open, and what may be said over all of them."""
 
     new: Bucket
+    messages: Bucket
     open: int = 0
 
     def idle(self, now_s: float) -> bool:
         """Whether nothing has to be remembered of it."""
-        return not self.open and self.new.left + (now_s - self.new.at_s) * self.new.per_s >= self.new.most
+        full = all(one.holds(one.most, now_s=now_s) for one in (self.new, self.messages))
+        return full and not self.open
 
 
 @dataclass(slots=True, eq=False)
 class Tab:
     """One open socket."""
 
+    line: Line
     messages: Bucket
     greeted: bool = False
     reason: str = ""
@@ -104,17 +119,26 @@ class SocketGate:
         if scope["type"] != "websocket":
             await self._app(scope, receive, send)
             return
-        address = self._address(scope)
-        line = self._line(address)
-        if line.open >= self._limits.at_once or not line.new.take(1, now_s=_now_s()):
-            log.warning("a socket was refused: too many of one address")
+        line = self._line(self._address(scope))
+        if self._crowded(line):
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
+        line.new.take(1, now_s=_now_s())
         line.open += 1
         try:
-            await self._serve(scope, receive, send)
+            await self._serve(line, scope, receive, send)
         finally:
             line.open -= 1
+
+    def refusal(self, scope: Scope) -> bytes:
+        """What is answered to a socket of one address too many, for next to nothing (`omni_app.server.refusals`)."""
+        return FORBIDDEN if self._crowded(self._line(self._address(scope))) else b""
+
+    def _crowded(self, line: Line) -> bool:
+        crowded = line.open >= self._limits.at_once or not line.new.holds(1, now_s=_now_s())
+        if crowded:
+            log.warning("a socket was refused: too many of one address")
+        return crowded
 
     def _address(self, scope: Scope) -> str:
         peer = (scope.get("client") or ("",))[0]
@@ -126,14 +150,16 @@ class SocketGate:
         if address not in self._lines:
             if len(self._lines) >= 1_000:
                 self._lines = {one: line for one, line in self._lines.items() if not line.idle(now_s)}
-            most = self._limits.new_at_once
-            self._lines[address] = Line(Bucket(most, self._limits.new_per_s, most, now_s))
+            limits = self._limits
+            self._lines[address] = Line(
+                Bucket.full(limits.new_at_once, limits.new_per_s, now_s),
+                Bucket.full(limits.all_messages_at_once, limits.all_messages_per_s, now_s),
+            )
         return self._lines[address]
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, line: Line, scope: Scope, receive: Receive, send: Send) -> None:
         """Runs the app behind a check of each message."""
-        most = self._limits.messages_at_once
-        tab = Tab(Bucket(most, self._limits.messages_per_s, most, _now_s()))
+        tab = Tab(line, Bucket.full(self._limits.messages_at_once, self._limits.messages_per_s, _now_s()))
 
         async def checked_receive() -> Message:
             message = await self._next(tab, receive)
@@ -172,7 +198,8 @@ class SocketGate:
 
     def _wrong(self, tab: Tab, text: str | None) -> str:
         """Why this message is not handed on; "" when it is."""
-        if not tab.messages.take(1, now_s=_now_s()):
+        now_s = _now_s()
+        if not (tab.messages.take(1, now_s=now_s) and tab.line.messages.take(1, now_s=now_s)):
             return "too many messages"
         if text is None:
             return "a message that is no text"

@@ -54,10 +54,8 @@ def test_it_counts_what_a_parser_finds_wherever_the_body_is_cut(value: Any, data
 @pytest.mark.parametrize("name", ["a long text", "a table in a text", "two thousand messages", "many tools"])
 def test_what_people_send_passes(name: str) -> None:
     words = 'It was, she said, a "fine" day; {they} [all] thought so. ' * 20_000
-    tool = {
-        "type": "function",
-        "function": {"name": "f", "parameters": {f"p{n}": {"type": "string"} for n in range(99)}},
-    }
+    parameters = {f"p{number}": {"type": "string"} for number in range(50)}
+    tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
     bodies: dict[str, Any] = {
         "a long text": {"messages": [{"role": "user", "content": words}]},
         "a table in a text": {"messages": [{"role": "user", "content": "1,2,3\n" * 500_000}]},

@@ -1,0 +1,313 @@
+"""What becomes of a connection: real sockets, raw bytes, an app that notes what it is told."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from omni_app.server import http
+from omni_app.server.http import HIGH_WATER, MOST_HEAD_BYTES, MOST_HEADERS, MOST_IN_LINE, MOST_TARGET_BYTES
+from tests.security.raw_client import Heard, connected, say
+from tests.servers.asgi import serving
+
+SHORT_S = 0.5
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+REFUSED = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno"
+
+
+def start(status: int = 200, *headers: tuple[bytes, bytes]) -> Message:
+    return {"type": "http.response.start", "status": status, "headers": list(headers)}
+
+
+def body(data: bytes, *, more: bool = False) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+@dataclass
+class App:
+    """Answers with what it was asked; `/…` tells it otherwise."""
+
+    scopes: list[Scope] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    pieces: int = 0
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    overloaded: bool = False
+
+    def refusal(self, scope: Scope) -> bytes:
+        return REFUSED if self.overloaded else b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        self.scopes.append(scope)
+        does: Any = getattr(self, "_" + scope["path"].strip("/"), self._read_and_tell)
+        await does(scope, receive, send)
+
+    async def _read_and_tell(self, scope: Scope, receive: Receive, send: Send) -> None:
+        came = b""
+        while (message := await receive())["type"] == "http.request":
+            self.pieces += 1
+            came += message["body"]
+            if not message["more_body"]:
+                break
+        else:
+            self.left.set()
+            return
+        self.bodies.append(came)
+        told = json.dumps([scope["method"], scope["path"], len(came)]).encode()
+        await send(start(200, (b"content-length", str(len(told)).encode())))
+        await send(body(told))
+
+    async def _unread(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(401, (b"content-length", b"2")))
+        await send(body(b"no"))
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(start())
+        for number in range(3):
+            await send(body(b"piece %d" % number, more=True))
+        await send(body(b""))
+
+    async def _waits(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        if (await receive())["type"] == "http.disconnect":
+            self.left.set()
+
+    async def _slow(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.go_on.wait()
+        await self._read_and_tell(scope, receive, send)
+
+    async def _fails(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise ValueError("as told")
+
+    async def _breaks(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        await send(body(b"half", more=True))
+        raise ValueError("as told")
+
+    async def _silent(self, scope: Scope, receive: Receive, send: Send) -> None:
+        return
+
+    async def _splits(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(200, (b"x-a", b"a\r\nx-b: b")))
+
+
+@pytest.fixture
+def app() -> App:
+    return App()
+
+
+@pytest.fixture
+async def address(app: App) -> AsyncIterator[str]:
+    async with serving(app) as base_url:
+        yield base_url
+
+
+async def answered(address: str, data: bytes) -> Heard:
+    return await say(address, data, within_s=SHORT_S)
+
+
+async def test_requests_follow_each_other_on_one_connection_also_before_they_are_answered(
+    app: App, address: str
+) -> None:
+    post = b"POST /a%20b?c=d HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+    heard = await answered(address, GET + post + GET)
+    assert heard.statuses == [200, 200, 200]
+    assert not heard.closed
+    assert [one["path"] for one in app.scopes] == ["/", "/a b", "/"]
+    assert [app.scopes[1][name] for name in ("raw_path", "query_string", "method", "http_version")] == [
+        b"/a%20b", b"c=d", "POST", "1.1",
+    ]  # fmt: skip
+    assert app.scopes[1]["headers"] == [(b"host", b"x"), (b"content-length", b"3")]
+    assert app.bodies == [b"", b"abc", b""]
+
+
+async def test_who_sends_on_and_on_without_waiting_is_cut_off(address: str, app: App) -> None:
+    slow = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+    waiting = asyncio.create_task(answered(address, slow + GET * (MOST_IN_LINE + 5)))
+    await asyncio.sleep(0.1)
+    app.go_on.set()
+    heard = await waiting
+    assert heard.closed
+    assert len(heard.statuses) <= 1 + MOST_IN_LINE
+
+
+async def test_a_body_in_chunks_is_one_and_its_trailer_no_header(app: App, address: str) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    heard = await answered(address, head + b"3\r\nabc\r\n2;a=b\r\nde\r\n0\r\nX-Org: other\r\n\r\n" + GET)
+    assert heard.statuses == [200, 200]
+    assert app.bodies == [b"abcde", b""]
+    assert all(name != b"x-org" for name, _ in app.scopes[0]["headers"])
+
+
+async def test_who_asks_first_is_told_to_go_on_when_the_body_is_read(address: str) -> None:
+    head = b"POST %b HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    async with connected(address) as (reader, writer):
+        writer.write(head % b"/")
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"ab")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    heard = await answered(address, head % b"/unread")
+    assert heard.statuses == [401], "100 was told of a body that nobody wants"
+
+
+async def test_a_large_body_waits_for_whoever_reads_it(app: App, address: str) -> None:
+    size = 160 * HIGH_WATER  # beyond what the kernel holds
+    head = b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+    async with connected(address) as (reader, writer):
+        writer.write(head + b"a" * size)
+        await asyncio.sleep(0.2)
+        held = writer.transport.get_write_buffer_size()
+        assert held > size // 4, "all of it was taken, though nobody read"
+        app.go_on.set()
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    assert len(app.bodies[0]) == size
+
+
+async def test_an_answer_of_unknown_length_goes_in_chunks_or_to_the_end_of_the_connection(address: str) -> None:
+    heard = await answered(address, b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert heard.data.endswith(b"\r\n\r\n7\r\npiece 0\r\n7\r\npiece 1\r\n7\r\npiece 2\r\n0\r\n\r\n")
+    assert not heard.closed
+    old = await answered(address, b"GET /stream HTTP/1.0\r\n\r\n")
+    assert old.data.endswith(b"\r\n\r\npiece 0piece 1piece 2")
+    assert old.closed
+    assert b"transfer-encoding" not in old.data
+
+
+async def test_head_has_no_body_and_close_is_heeded(address: str) -> None:
+    heard = await answered(address, b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" + GET)
+    assert heard.statuses == [200, 200]
+    assert heard.data.count(b'["') == 1
+    ended = await answered(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert ended.closed
+    assert b"connection: close" in ended.data
+
+
+async def test_a_refusal_with_the_body_unread_reaches_the_client_and_ends_the_connection(address: str) -> None:
+    """The rest of the body would be taken for a request, and a plain close would reset the answer away."""
+    head = b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n"
+    heard = await say(address, head + b"a" * 5_000_000, within_s=10)
+    assert heard.statuses == [401]
+    assert heard.closed
+    assert heard.after_s < http.FAREWELL_S + 3
+
+
+async def test_the_app_is_told_when_the_client_goes(app: App, address: str) -> None:
+    async with connected(address) as (_, writer):
+        writer.write(b"GET /waits HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(0.1)
+        assert not app.left.is_set()
+    await asyncio.wait_for(app.left.wait(), 5)
+    app.left.clear()
+    async with connected(address) as (_, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+        await asyncio.sleep(0.1)
+    await asyncio.wait_for(app.left.wait(), 5)
+
+
+@pytest.mark.parametrize("path", ["fails", "silent", "splits"])
+async def test_without_an_answer_the_client_gets_the_error_shape(
+    address: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.CRITICAL):
+        heard = await answered(address, b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+    assert heard.statuses == [500]
+    assert heard.closed
+    told = json.loads(heard.data.partition(b"\r\n\r\n")[2])
+    assert told["error"] == {"code": "internal_error", "message": "internal error"}
+    assert f"x-request-id: {told['request_id']}".encode() in heard.data
+
+
+async def test_half_an_answer_does_not_end_like_a_whole_one(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.CRITICAL):
+        heard = await answered(address, b"GET /breaks HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert heard.closed
+    assert b"0\r\n\r\n" not in heard.data
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nX-A: " + b"a" * MOST_HEAD_BYTES, 431),
+        (b"GET / HTTP/1.1\r\n" + b"X-A: a\r\n" * (MOST_HEADERS + 2), 431),
+        (b"GET /" + b"a" * MOST_TARGET_BYTES, 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.2\r\nHost: x\r\n\r\n", 400),
+        (b"GET http:// HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"\x16\x03\x01 this is TLS", 400),
+    ],
+    ids=["a long header", "many headers", "a long path", "a length", "a version", "a target", "another protocol"],
+)
+async def test_what_is_no_request_is_told_so_in_the_error_shape(
+    app: App, address: str, data: bytes, status: int
+) -> None:
+    heard = await say(address, data, within_s=5)
+    assert heard.statuses == [status]
+    assert heard.closed
+    assert json.loads(heard.data.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_request"
+    assert app.scopes == []
+
+
+async def test_while_it_is_overloaded_a_request_costs_the_app_nothing_and_the_connection_goes_on(
+    app: App, address: str
+) -> None:
+    app.overloaded = True
+    post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+    async with connected(address) as (reader, writer):
+        writer.write(post)
+        with pytest.raises(TimeoutError):  # a short body is awaited first: what follows is the next request
+            await asyncio.wait_for(reader.readexactly(1), 0.1)
+        writer.write(b"abc" + post + b"abc")
+        assert await reader.readexactly(2 * len(REFUSED)) == 2 * REFUSED
+        app.overloaded = False
+        writer.write(post + b"abc")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    assert len(app.scopes) == 1
+    app.overloaded = True
+    long = await say(address, post.replace(b"3", b"3000000"), within_s=5)
+    assert long.data == REFUSED
+    assert long.closed
+
+
+async def test_when_the_process_ends_what_is_on_its_way_is_answered(app: App) -> None:
+    """One is being served, one connection asks nothing yet: both get an answer, and then an end."""
+    served = serving(app)
+    address = await served.__aenter__()
+    async with connected(address) as (busy, busy_out), connected(address) as (idle, idle_out):
+        busy_out.write(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        idle_out.write(GET)
+        await idle.readuntil(b"0]")
+        ending = asyncio.create_task(served.__aexit__(None, None, None))
+        await asyncio.sleep(0.3)
+        idle_out.write(GET)
+        app.go_on.set()
+        for reader in (busy, idle):
+            data = await asyncio.wait_for(reader.read(), 5)
+            assert data.startswith(b"HTTP/1.1 200")
+            assert b"connection: close" in data
+        await asyncio.wait_for(ending, 5)
+
+
+async def test_who_lets_us_wait_for_a_head_is_cut_off(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "HEAD_S", 0.3)
+    for data in (b"", b"GET / HTTP/1.1\r\n", GET, GET + b"\r\n\r\n"):
+        heard = await say(address, data, within_s=5)
+        assert heard.closed
+        assert 0.3 <= heard.after_s < 3
+
+
+async def test_beyond_the_most_connections_there_is_a_clear_no(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.servers.asgi.MOST_CONNECTIONS", 2)
+    async with serving(app) as address, connected(address), connected(address) as (reader, writer):
+        await asyncio.sleep(0.1)
+        heard = await answered(address, GET)
+        assert (heard.statuses, heard.closed) == ([503], True)
+        writer.write(GET)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
