@@ -72,7 +72,10 @@ def parser() -> argparse.ArgumentParser:
 
     serving = commands.add_parser("serve", help="migrate, build the web app when needed, serve everything")
     serving.add_argument("--dev", action="store_true", help="hot reload")
-    serving.set_defaults(run=lambda settings, options: serve(settings, dev=options.dev))
+    serving.add_argument(
+        "--api-workers", type=int, default=0, metavar="N", help="the API alone, with N workers that SIGHUP replaces"
+    )
+    serving.set_defaults(run=lambda settings, options: serve(settings, dev=options.dev, api_workers=options.api_workers))
 
     migrating = commands.add_parser("migrate", help="bring the database to this version's schema")
     migrating.set_defaults(run=lambda settings, _options: migrate(settings))

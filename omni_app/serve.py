@@ -33,10 +33,19 @@ class StartError(Exception):
     """The start cannot go on; the message says what to do."""
 
 
-def serve(settings: Settings, *, dev: bool = False) -> None:
-    """Prepares everything and becomes the server process; returns only by raising `StartError`."""
+def serve(settings: Settings, *, dev: bool = False, api_workers: int = 0) -> None:
+    """Prepares everything and becomes the server process; returns only by raising `StartError`.
+
+    `api_workers`: serve the API alone, with so many workers.
+    """
     check_port(settings.host, settings.port)
+    if api_workers > 1 and database.is_sqlite(settings.database):
+        raise StartError("More than one worker needs a Postgres (DATABASE_URL): SQLite belongs to one process.")
     prepare_database(settings)
+    if api_workers:
+        say(f"Starting the API with {api_workers} worker(s) on {settings.origin} …")
+        command = server_command(settings, API_ALONE, workers=api_workers)
+        os.execve(sys.executable, command, server_environment(settings, compiled=True))
     if dev:
         say("Starting with hot reload …")
         os.execve(sys.executable, dev_command(settings), server_environment(settings, compiled=False))
