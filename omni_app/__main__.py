@@ -75,7 +75,9 @@ def parser() -> argparse.ArgumentParser:
     serving.add_argument(
         "--api-workers", type=int, default=0, metavar="N", help="the API alone, with N workers that SIGHUP replaces"
     )
-    serving.set_defaults(run=lambda settings, options: serve(settings, dev=options.dev, api_workers=options.api_workers))
+    serving.set_defaults(
+        run=lambda settings, options: serve(settings, dev=options.dev, api_workers=options.api_workers)
+    )
 
     migrating = commands.add_parser("migrate", help="bring the database to this version's schema")
     migrating.set_defaults(run=lambda settings, _options: migrate(settings))
