@@ -23,7 +23,7 @@ class ApiAlone:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._api = create_api(services)
-        self.refusal = self._api.refusal
+        self.refusals = self._api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":

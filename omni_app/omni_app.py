@@ -47,6 +47,11 @@ class ApiFirst:
     def __init__(self, pages: ASGIApp, gate: SocketGate) -> None:
         self._pages = pages
         self._gate = gate
+        self.refusals = self
+
+    def crowded(self) -> bool:
+        """Whether requests to the API are refused; sockets are few."""
+        return api.crowded()
 
     def refusal(self, scope: Scope) -> bytes:
         """Of the API its own, of a socket the gate's."""

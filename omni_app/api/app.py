@@ -4,6 +4,8 @@ It serves alone (`omni_app.asgi`) or in front of the web app (`omni_app.omni_app
 route (`Doorkeeper.admit` in each endpoint), never on the path's text.
 """
 
+from collections.abc import Iterable
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
@@ -97,6 +99,10 @@ def create_api(services: Services) -> Watch:
     return Watch(Envelope(shedding, services.settings), services.observer, routes)
 
 
+def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
+
+
 class Envelope:
     """Gives the request its id, and every answer its id, security and CORS headers.
 
@@ -109,6 +115,7 @@ class Envelope:
         self._cors_origin = settings.cors_origin.encode()
         transport = transport_security(settings).items()
         self._always = (*ALWAYS, *((name.encode(), value.encode()) for name, value in transport))
+        self._refused = REFUSED + _lines(self._always)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -138,8 +145,13 @@ class Envelope:
             return b""
         scope["omni_request_id"] = new_request_id()
         headers, body = self._app.refuse(scope)
-        pairs = [(b"x-request-id", scope["omni_request_id"].encode()), *self._always, *headers]
-        return REFUSED + b"".join([b"%b: %b\r\n" % pair for pair in pairs]) + b"\r\n" + body
+        return b"%bx-request-id: %b\r\n%b\r\n%b" % (
+            self._refused, scope["omni_request_id"].encode(), _lines(headers), body,
+        )  # fmt: skip
+
+    def crowded(self) -> bool:
+        """Whether programs' requests are refused now."""
+        return self._app.full
 
     def _cors(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         """The allow-origin headers when the caller's origin is exactly the configured one; never credentials."""

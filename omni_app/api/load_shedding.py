@@ -81,7 +81,7 @@ class LoadShedding:
         if scope["type"] != "http" or not guards(scope["path"]):
             await self._app(scope, receive, send)
             return
-        if self._full:
+        if self.full:
             headers, body = self.refuse(scope)
             await send({"type": "http.response.start", "status": REFUSAL.status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
@@ -102,12 +102,13 @@ class LoadShedding:
         yield of.SHED, (), self.refused
 
     @property
-    def _full(self) -> bool:
+    def full(self) -> bool:
+        """Whether the worker has as much as it can do in time."""
         return self.in_flight >= self._most_in_flight or self._turns.wait_s > LONGEST_WAIT_S
 
     def refuses(self, scope: Scope) -> bool:
         """Whether this request would be refused now; of it no more than the head has to have come."""
-        return self._full and guards(scope["path"])
+        return self.full and guards(scope["path"])
 
     def refuse(self, scope: Scope) -> tuple[Headers, bytes]:
         """The refusal. Made beforehand: under overload most requests end here, at the cost of the others."""

@@ -22,6 +22,8 @@ class Guarded(Protocol):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
+    def crowded(self) -> bool: ...
+
     def refusal(self, scope: Scope) -> bytes: ...
 
 
@@ -52,10 +54,14 @@ class Watch:
             seen.duration_s = time.perf_counter() - began_s
             self._observer.answered(seen)
 
+    def crowded(self) -> bool:
+        """Whether some requests are refused now (`omni_app.server.refusals`)."""
+        return self._app.crowded()
+
     def refusal(self, scope: Scope) -> bytes:
-        """A whole answer for who is refused by his head alone, else nothing (`omni_app.server.refusals`)."""
+        """A whole answer for who is refused by his head alone, else nothing."""
         refusal = self._app.refusal(scope)
-        if refusal:
+        if refusal and self._observer.listens:
             seen = Seen(scope["method"], self._route(scope["path"]), _traceparent(scope))
             seen.request_id, seen.status = scope["omni_request_id"], 503
             self._observer.answered(seen)

@@ -67,6 +67,11 @@ class Observer:
     reporters: Sequence[Reporter] = ()
     sources: list[Callable[[], Iterable[Sample]]] = field(default_factory=list)
 
+    @property
+    def listens(self) -> bool:
+        """Whether anything becomes of what it is told."""
+        return self.counts or bool(self.reporters)
+
     def finished(self, record: RequestRecord, attempts: Sequence[Attempt]) -> None:
         """The gateway's: a request has its record."""
         if self.counts:

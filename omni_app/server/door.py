@@ -9,7 +9,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from omni_app.server.http import Exchange, Headers, HttpConnection
-from omni_app.server.refusals import Refusals, never
+from omni_app.server.refusals import EverybodyIsLetIn, Refusals
 from omni_app.server.websocket import WebSocketConnection
 
 LOOKS_S = 0.5
@@ -28,7 +28,7 @@ class Door:
     _config: Config | None = None
     _state: ServerState = field(default_factory=ServerState)
     _app_state: dict[str, Any] = field(default_factory=dict)
-    _refusal: Refusals = never
+    _refusals: Refusals = field(default_factory=EverybodyIsLetIn)
 
     def __call__(
         self,
@@ -41,7 +41,7 @@ class Door:
         loop = _loop or asyncio.get_running_loop()
         if self._config is None:
             self._config, self._state, self._app_state = config, server_state, app_state
-            self._refusal = getattr(config.loaded_app, "refusal", never)
+            self._refusals = getattr(config.loaded_app, "refusals", self._refusals)
             self.address = config.host, config.port
             self._look(loop)
         return HttpConnection(self, loop)
@@ -68,9 +68,13 @@ class Door:
         self._state.tasks.add(task)
         task.add_done_callback(self._state.tasks.discard)
 
+    def crowded(self) -> bool:
+        """Whether the app refuses some requests now."""
+        return self._refusals.crowded()
+
     def refusal(self, scope: Scope) -> bytes:
         """What the app says of a request by its head alone; empty when it wants to hear it."""
-        return self._refusal(scope)
+        return self._refusals.refusal(scope)
 
     def to_websocket(self, transport: asyncio.Transport, head: bytes) -> None:
         """From here on the connection speaks websocket."""

@@ -8,6 +8,7 @@ way of every request, and because a request that comes while the worker is overl
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Mapping
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Protocol, cast
@@ -22,6 +23,7 @@ from omni_app.request_ids import new_request_id
 log = logging.getLogger(__name__)
 
 MOST_HEAD_BYTES = 65_536
+"""Of a head that goes on; one that ends within the next `PIECE_BYTES` is heard."""
 MOST_HEADERS = 200
 MOST_TARGET_BYTES = 16_384
 """Of a path with its query."""
@@ -98,6 +100,9 @@ class Host(Protocol):
     def serve(self, exchange: "Exchange") -> None:
         """Runs the app for a request."""
 
+    def crowded(self) -> bool:
+        """Whether some requests are refused now."""
+
     def refusal(self, scope: Scope) -> bytes:
         """A whole answer to a request that the app is spared; empty for one that it gets."""
 
@@ -155,7 +160,8 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if len(data) <= PIECE_BYTES:
-            self._read(data)
+            if not (self._host.crowded() and self._refused_unread(data)):
+                self._read(data)
             return
         for start in range(0, len(data), PIECE_BYTES):
             self._read(data[start : start + PIECE_BYTES])
@@ -209,22 +215,23 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         parser = self._parser
         assert parser is not None  # noqa: S101 it is calling
-        if sum([len(name) + len(value) for name, value in self._headers]) > MOST_HEAD_BYTES:
-            raise Unreadable(431, HEAD_TOO_LARGE)
         self._phase, self._around_bytes = Phase.BODY, 0
-        if parser.get_http_version() not in VERSIONS:
+        scope, headers = self._scope(parser), dict(self._headers)
+        if scope["http_version"] not in VERSIONS:
             raise Unreadable(505, "this server speaks HTTP/1.1")
-        if parser.get_http_version() == "1.0" and _header(self._headers, b"transfer-encoding"):
+        if scope["http_version"] == "1.0" and b"transfer-encoding" in headers:
             raise Unreadable(400, "a body in chunks is not of HTTP/1.0")
-        scope = self._scope(parser)
-        if parser.should_upgrade() and _header(self._headers, b"upgrade").lower() == b"websocket":
+        keep_alive = parser.should_keep_alive() and not self._leaving
+        if parser.should_upgrade() and headers.get(b"upgrade", b"").lower() == b"websocket":
             self._upgrade({**scope, "type": "websocket"})
             return
-        exchange = Exchange(self, scope, keep_alive=parser.should_keep_alive() and not self._leaving)
+        if self._serving is None and (refusal := self._host.refusal(scope)):
+            self._refuse(refusal, headers, keep_alive=keep_alive)
+            return
+        expects = headers.get(b"expect", b"").lower() == b"100-continue"
+        exchange = Exchange(self, scope, keep_alive=keep_alive, expects=expects)
         if self._serving is not None:
             self._wait_in_line(exchange)
-        elif refusal := self._host.refusal(scope):
-            self._refuse(exchange, refusal)
         else:
             self._incoming = self._serving = exchange
             self._host.serve(exchange)
@@ -292,10 +299,21 @@ class HttpConnection(asyncio.Protocol):
         self._in_line.append(exchange)
         self.pause_reading()
 
-    def _refuse(self, exchange: "Exchange", refusal: bytes) -> None:
+    def _refused_unread(self, data: bytes) -> bool:
+        """Whether this is one whole plain request, and refused without a parser: under overload most are."""
+        if self._phase is not Phase.IDLE or self._serving is not None or self._leaving:
+            return False
+        path = whole_post(data)
+        refusal = self._host.refusal({"type": "http", "method": "POST", "path": path, "headers": []}) if path else b""
+        if refusal:
+            self.transport.write(refusal)
+            self._rest()
+        return bool(refusal)
+
+    def _refuse(self, refusal: bytes, headers: Mapping[bytes, bytes], *, keep_alive: bool) -> None:
         """A short body is awaited; with a long one, or at a client's wish, the connection ends."""
-        length = _header(self._headers, b"content-length")
-        if exchange.keep_alive and length.isdigit() and int(length) <= AWAITED_BYTES:
+        length = headers.get(b"content-length", b"")
+        if keep_alive and length.isdigit() and int(length) <= AWAITED_BYTES:
             self._refusal = refusal
             return
         self.transport.write(refusal)
@@ -389,11 +407,12 @@ class Exchange:
     __slots__ = ("_begun", "_body", "_body_bytes", "_body_told", "_body_whole", "_broken", "_chunked", "_connection",
                  "_ended", "_expects", "_gone", "_head", "_left", "_news", "keep_alive", "scope")  # fmt: skip
 
-    def __init__(self, connection: HttpConnection, scope: Scope, *, keep_alive: bool) -> None:
+    def __init__(self, connection: HttpConnection, scope: Scope, *, keep_alive: bool, expects: bool) -> None:
         self._connection = connection
         self.scope = scope
         self.keep_alive = keep_alive
-        self._expects = _header(scope["headers"], b"expect").lower() == b"100-continue"
+        self._expects = expects
+        """Whether the peer waits to be told that the body is wanted."""
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._body_whole = self._body_told = False
@@ -545,6 +564,16 @@ def rejection(why: Unreadable) -> bytes:
     return STATUS_LINES[why.status] + head.encode() + body
 
 
-def _header(headers: Headers, name: bytes) -> bytes:
-    """A header's last value; empty without it."""
-    return dict(headers).get(name, b"")
+def whole_post(data: bytes) -> str:
+    """The path of a POST whose head and body are these bytes exactly; empty when that is not plain to see."""
+    end = data.find(b"\r\n\r\n")
+    line, mark, head = data[: max(0, end)].partition(b"\r\n")
+    head = mark + head.lower()
+    method, _, rest = line.partition(b" ")
+    path, _, version = rest.partition(b" ")
+    if method != b"POST" or version != b"HTTP/1.1" or not path.isascii() or head.count(b"content-length") != 1:
+        return ""
+    if any(word in head for word in (b"transfer-encoding", b"expect", b"upgrade", b"close")):
+        return ""
+    length = head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0].strip()
+    return path.decode("ascii") if length.isdigit() and int(length) == len(data) - end - 4 else ""

@@ -1,14 +1,28 @@
-"""What an app may say of a request by its head alone: `app.refusal`, where it has one."""
+"""What an app may say of a request by its head alone: `app.refusals`, where it has one."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 from starlette.types import Scope
 
-Refusals = Callable[[Scope], bytes]
-"""A whole answer in HTTP/1.1, after which its connection goes on; empty to let the request in."""
+
+class Refusals(Protocol):
+    """Asked before anything is made of a request."""
+
+    def crowded(self) -> bool:
+        """Whether some requests are refused now: then it is worth asking. Costs next to nothing."""
+        ...
+
+    def refusal(self, scope: Scope) -> bytes:
+        """A whole answer in HTTP/1.1, after which its connection goes on; empty to let the request in."""
+        ...
 
 
-def never(scope: Scope) -> bytes:
-    """Of an app that hears everybody."""
-    del scope
-    return b""
+class EverybodyIsLetIn:
+    """Of an app without refusals."""
+
+    def crowded(self) -> bool:
+        return False
+
+    def refusal(self, scope: Scope) -> bytes:
+        del scope
+        return b""

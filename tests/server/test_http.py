@@ -39,8 +39,15 @@ class App:
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     overloaded: bool = False
 
+    @property
+    def refusals(self) -> "App":
+        return self
+
+    def crowded(self) -> bool:
+        return self.overloaded
+
     def refusal(self, scope: Scope) -> bytes:
-        return REFUSED if self.overloaded else b""
+        return REFUSED if self.overloaded and scope["path"] != "/health" else b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -274,6 +281,25 @@ async def test_while_it_is_overloaded_a_request_costs_the_app_nothing_and_the_co
     long = await say(address, post.replace(b"3", b"3000000"), within_s=5)
     assert long.data == REFUSED
     assert long.closed
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: +3\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n",
+        b"POST / HTTP/1.1\r\nX-Content-Length: 3\r\n\r\n",
+        b"POST / HTTP/1.1\nContent-Length: 3\n\r\n\r\n",
+        b"POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: 3\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nConnection: close\r\n\r\n",
+    ],
+)
+def test_only_a_whole_plain_request_is_refused_without_the_parser(head: bytes) -> None:
+    assert http.whole_post(head + b"abc") == ""
+    assert http.whole_post(b"POST /v1/chat HTTP/1.1\r\nHost: x\r\ncontent-length: 3\r\n\r\nabc") == "/v1/chat"
 
 
 async def test_when_the_process_ends_what_is_on_its_way_is_answered(app: App) -> None:
