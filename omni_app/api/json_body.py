@@ -18,6 +18,7 @@ BODY_S = 10.0
 """A body may take this long, and"""
 SLOWEST_BYTES_S = 50_000
 """a second more for so many bytes that have come: 400 kbit/s, a bad mobile line."""
+JSON = "application/json"
 
 
 async def read_json_object(request: Request, *, max_bytes: int) -> dict[str, Any]:
@@ -91,8 +92,9 @@ def too_many_values() -> InvalidRequest:
 
 
 def _refuse_foreign_forms(request: Request) -> None:
-    content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if content_type != "application/json":
+    given = request.headers.get("content-type", JSON)
+    content_type = given if given == JSON else given.partition(";")[0].strip().lower()
+    if content_type != JSON:
         raise InvalidRequest(f"Content-Type: must be application/json, not {content_type[:80]!r}")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise InvalidRequest("Content-Encoding: send the body uncompressed")

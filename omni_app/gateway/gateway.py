@@ -203,8 +203,9 @@ class Gateway:
                         continue
                     if isinstance(piece, Opened):
                         story.first_token_ms = self._elapsed_ms(started_s)
-                        piece = replace(piece, tokens_left=story.tokens)  # noqa: PLW2901
-                    yield piece
+                        yield Opened(piece.deployment, piece.fallbacks, story.tokens)
+                    else:
+                        yield piece
         if whole is not None:
             yield self._served(story, whole, started_s)
 

@@ -174,8 +174,10 @@ class Gatherings:
         When one was stopped, all were.
         """
         stopped = self.is_over
-        for one in self.each if stopped else ():
-            one.finish_reason = one.finish_reason or "length"
+        for one in self.each:
+            one.usage = self.usage  # told of all together: where it is, nothing is to be counted
+            if stopped:
+                one.finish_reason = one.finish_reason or "length"
         try:
             first, *others = (one.completion() for one in self.each)
         except ProviderFault as fault:

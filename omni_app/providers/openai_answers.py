@@ -69,7 +69,7 @@ def read_event(data: bytes, gatherings: Gatherings) -> list[Delta] | None:
     if data == b"[DONE]":
         return None
     with as_documented:
-        return list(read_chunk(event_object(data), gatherings))
+        return read_chunk(event_object(data), gatherings)
 
 
 def event_object(data: bytes) -> dict[str, Any]:
@@ -85,40 +85,47 @@ def event_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def read_chunk(chunk: Mapping[str, Any], gatherings: Gatherings) -> Iterator[Delta]:
-    """What one chunk adds to the answers."""
-    groq = chunk["x_groq"] if isinstance(chunk.get("x_groq"), dict) else {}
-    if groq.get("error"):
-        raise ProviderFault(FaultKind.INTERRUPTED, cleaned(str(groq["error"])))
-    usage = chunk.get("usage") or groq.get("usage")
+def read_chunk(chunk: Mapping[str, Any], gatherings: Gatherings) -> list[Delta]:
+    """What one chunk adds to the answers. A list, as in `read_choice`: a chunk holds a word, and comes for each."""
+    usage = chunk.get("usage")
+    groq = chunk.get("x_groq")
+    if isinstance(groq, dict):
+        if groq.get("error"):
+            raise ProviderFault(FaultKind.INTERRUPTED, cleaned(str(groq["error"])))
+        usage = usage or groq.get("usage")
     if isinstance(usage, dict):
         gatherings.usage = read_usage(usage, gatherings.request, gatherings.text, gatherings.calls)
+    said: list[Delta] = []
     choices = chunk.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict):
-            yield from read_choice(choice, gatherings.numbered(choice.get("index") or 0))
+            said += read_choice(choice, gatherings.numbered(choice.get("index") or 0))
+    return said
 
 
-def read_choice(choice: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta]:
+def read_choice(choice: Mapping[str, Any], gathering: Gathering) -> list[Delta]:
     """What a chunk adds to one answer."""
+    said: list[Delta] = []
     delta = choice.get("delta")
     delta = delta if isinstance(delta, dict) else {}
     text = delta.get("content") or delta.get("refusal")
     if isinstance(text, str) and text:
-        yield gathering.add_text(text, told_logprobs(choice.get("logprobs")))
+        said.append(gathering.add_text(text, told_logprobs(choice.get("logprobs"))))
     thought = delta.get("reasoning_content") or delta.get("reasoning")  # DeepSeek's and OpenRouter's
     if isinstance(thought, str) and thought:
         gathering.think(thought)
     for call in delta.get("tool_calls") or ():
-        yield from read_call_delta(call, gathering)
+        said += read_call_delta(call, gathering)
     if choice.get("finish_reason"):
         gathering.finish_reason = finish_reason(choice)
+    return said
 
 
 def told_logprobs(value: Any) -> dict[str, list[Any]] | None:
     """The lists of a chunk's `logprobs` (`content`, `refusal`), as far as it has any."""
-    told = {name: part for name, part in value.items() if isinstance(part, list)} if isinstance(value, dict) else {}
-    return told or None
+    if not isinstance(value, dict):
+        return None
+    return {name: part for name, part in value.items() if isinstance(part, list)} or None
 
 
 def finish_reason(choice: Mapping[str, Any]) -> str:

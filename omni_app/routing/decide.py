@@ -27,7 +27,7 @@ def decide(
     case = Case(request, choose_task(request, policy), policy, snapshot)
     ranking = rank(case, table)
     tried = [ranking.rows[place] for place in chain(ranking, case)]
-    steps = tuple(step(row, case) for row in tried)
+    steps = tuple([step(row, case) for row in tried])
     return Decision(
         task=case.task,
         task_scores=request.task_scores,

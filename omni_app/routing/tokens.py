@@ -51,9 +51,9 @@ def estimate_tokens(
         for text in _texts(message):
             expected += expected_tokens(text)
             bound += byte_count(text)
-        images = _image_count(message)
-        expected += images * IMAGE_TOKENS_EXPECTED
-        bound += images * IMAGE_TOKENS_BOUND
+        if images := _image_count(message):
+            expected += images * IMAGE_TOKENS_EXPECTED
+            bound += images * IMAGE_TOKENS_BOUND
     for schema in (tools, response_format):
         if schema:
             text = json.dumps(schema, ensure_ascii=False)

@@ -54,8 +54,8 @@ GATHER_CEILING_S = 0.25
 """this long at the most, so that its last batch took a small part (`BUSY`) of the time: what a transaction costs beside
 its rows, some milliseconds, is paid four times a second and not fifty."""
 BUSY = 1 / 20
-MAX_FRESH = 4_000
-"""Facts that are kept in memory for the drainer: 3 kB each. When it falls back further, it reads the file."""
+MAX_FRESH = 3_000
+"""Writes whose facts are kept in memory for the drainer: 4 kB each. When it falls back further, it reads the file."""
 RETRY_S = 0.5
 RETRY_CEILING_S = 5.0
 ROOM_BYTES = 16_384
@@ -153,12 +153,12 @@ def _fact(name: str, values: dict[str, Any]) -> Fact:
 
 @record(frozen=True, slots=True)
 class Fresh:
-    """A fact that was written just now, and where its line is."""
+    """The facts of one write of just now, and where their lines are."""
 
     path: Path
     start: int
     end: int
-    fact: Fact
+    facts: tuple[Fact, ...]
 
 
 class Spool:
@@ -195,7 +195,7 @@ class Spool:
         """
         line = encode(admission)
         self._append(line)
-        self._remember((line,), (admission,))
+        self._remember(len(line), (admission,))
         self._admitted.add(admission.request_id)
 
     def attempt(self, attempt: AttemptRecord) -> None:
@@ -213,17 +213,20 @@ class Spool:
         """Notes the state that decisions are made in from now on. Raises `Unavailable`."""
         line = encode(snapshot)
         self._append(line)
-        self._remember((line,), (snapshot,))
+        self._remember(len(line), (snapshot,))
 
     def fresh(self, path: Path, offset: int, *, most: int = BATCH_LINES) -> tuple[list[Fact], int]:
-        """Up to `most` facts whose lines follow each other from the offset on, and the offset after them."""
+        """About `most` facts whose lines follow each other from the offset on, and the offset after them.
+
+        `path` as it stands in `written`.
+        """
         fresh, end = self._fresh, offset
         facts: list[Fact] = []
-        while fresh and fresh[0].path == path and fresh[0].start < offset:
+        while fresh and fresh[0].path is path and fresh[0].start < offset:
             fresh.popleft()
-        while fresh and fresh[0].path == path and fresh[0].start == end and len(facts) < most:
+        while fresh and fresh[0].path is path and fresh[0].start == end and len(facts) < most:
             one = fresh.popleft()
-            facts.append(one.fact)
+            facts += one.facts
             end = one.end
         return facts, end
 
@@ -258,27 +261,21 @@ class Spool:
 
         Facts of one request, in one write.
         """
-        lines = [encode(fact) for fact in facts]
-        said = lines[0] if len(lines) == 1 else b"".join(lines)
+        said = encode(facts[0]) if len(facts) == 1 else b"".join([encode(fact) for fact in facts])
         try:
             if facts[0].request_id in self._admitted:
                 self._write_all(said)
             else:
                 self._append(said)
-            self._remember(lines, facts)
+            self._remember(len(said), facts)
         except OSError as error:
             self._failed(error)
             self._unwritten.append(said)
 
-    def _remember(self, lines: Sequence[bytes], facts: Sequence[Fact]) -> None:
-        """Keeps for the drainer what the newest lines say."""
-        if self.current is None or len(self._fresh) >= MAX_FRESH:
-            return
-        start = self.size - sum(map(len, lines))
-        for line, fact in zip(lines, facts, strict=True):
-            end = start + len(line)
-            self._fresh.append(Fresh(self.current, start, end, fact))
-            start = end
+    def _remember(self, length: int, facts: tuple[Fact, ...]) -> None:
+        """Keeps for the drainer what the newest lines say, `length` bytes of them."""
+        if self.current is not None and len(self._fresh) < MAX_FRESH:
+            self._fresh.append(Fresh(self.current, self.size - length, self.size, facts))
 
     def _append(self, line: bytes) -> None:
         """A line that may be refused. What the admitted requests and one more have to say still fits behind it."""
