@@ -157,7 +157,7 @@ def ignored(body: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...
 
 def provider_params(values: Mapping[str, Any]) -> dict[str, Any]:
     """What goes on to the provider: the allow-list, and `n` where several answers are wanted."""
-    params = {name: values[name] for name in values.keys() & OPTIONAL}
+    params = {name: value for name, value in values.items() if name in OPTIONAL}
     return params | {"n": values["n"]} if values.get("n", 1) > 1 else params
 
 
@@ -186,8 +186,9 @@ def parse_model(value: Any, deployments: Collection[Deployment]) -> Wanted:
         return AUTO["auto"]
     if isinstance(value, str) and value in AUTO:
         return AUTO[value]
-    names = [value] if isinstance(value, str) else check_list(value, "model", MAX_MODELS)
-    pinned = [pin(name, deployments) for name in names]
+    if isinstance(value, str):
+        return Wanted(pinned=(pin(value, deployments),))
+    pinned = [pin(name, deployments) for name in check_list(value, "model", MAX_MODELS)]
     return Wanted(pinned=tuple(dict.fromkeys(pinned)))
 
 

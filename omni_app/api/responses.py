@@ -30,7 +30,7 @@ class JsonResponse(Response):
         self.raw_headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
-            *((name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()),
+            *[(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
         ]
 
 

@@ -49,11 +49,16 @@ class Story:
 
     def affords(self, step: Step) -> bool:
         """Whether the step's worst case, beside what failed attempts cost, fits the promise and the budgets."""
-        worst, promised = self.billed(self.cost + step.worst_cost), self.request.max_cost
+        promised = self.request.max_cost
+        if promised is None and self.held is None:
+            return True
+        worst = self.billed(self.cost + step.worst_cost)
         return (promised is None or worst <= promised) and (self.held is None or self.held.covers(worst))
 
     def charged(self, cost: int) -> int:
         """What of an attempt's cost is charged: no more than the promise and the budgets have left."""
+        if not self.promised:
+            return cost
         most = self.cost + cost
         if self.held is not None and not self.held.covers(self.billed(most)):
             most = cost_within(self.held.amount, self.markup_bp)

@@ -164,7 +164,9 @@ def likely_cost(place: int, case: Case, ranking: Ranking) -> int:
 
 def _beside_others(case: Case, ranking: Ranking) -> str:
     rows, first = ranking.rows, ranking.order[0]
-    costs = [likely_cost(place, case, ranking) for place in range(len(rows))]
+    costs = ranking.costs
+    if case.request.max_cost is not None:
+        costs = [likely_cost(place, case, ranking) for place in range(len(rows))]
     top = max(ranking.order, key=lambda place: rows[place].task_quality)
     if rows[first].task_quality < rows[top].task_quality:
         return f", {beside(costs[first], costs[top])} {rows[top].id}{_traded(rows[first], rows[top], case)}"

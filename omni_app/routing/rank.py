@@ -59,8 +59,8 @@ def rank(case: Case, table: RoutingTable) -> Ranking:
 
 def scores_at(costs: Sequence[int], rows: Sequence[Row], shortlist: Shortlist) -> list[float]:
     """The rows' scores at these costs."""
-    weight, norm = shortlist.weights.cost, shortlist.cost_scale.norm
-    return [row.score_without_cost + weight * (1 - norm(cost)) for row, cost in zip(rows, costs, strict=True)]
+    weight, norms = shortlist.weights.cost, shortlist.cost_scale.norms(costs)
+    return [row.score_without_cost + weight * (1 - norm) for row, norm in zip(rows, norms, strict=True)]
 
 
 # Orders take places sorted by cost and keep that order among equals; places of equal cost are in tie-break order.

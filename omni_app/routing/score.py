@@ -6,7 +6,7 @@
 not depend on which others are there. `task_match` and `quality_norm` are percentiles (docs/decisions/0002-scoring.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import exp, log
 
 from omni_app.routing.types import Case, LatencyPref, Policy, Priority, RouteRequest, Task, Terms, Weights
@@ -47,11 +47,15 @@ class LogScale:
 
     def norm(self, value: float) -> float:
         """The place of `value`, in [0, 1]; never falls when `value` grows."""
-        if value <= self.floor:
-            return 0.0
-        if value >= self.ceiling:
-            return 1.0
-        return (log(value) - self._log_floor) / self._log_span
+        return self.norms((value,))[0]
+
+    def norms(self, values: Sequence[float]) -> list[float]:
+        """`norm` of each: a call for every candidate of every request would take as long as its logarithm."""
+        floor, ceiling, log_floor, log_span = self.floor, self.ceiling, self._log_floor, self._log_span
+        return [
+            0.0 if value <= floor else 1.0 if value >= ceiling else (log(value) - log_floor) / log_span
+            for value in values
+        ]
 
     def value(self, norm: float) -> float:
         """The value at place `norm`: the inverse of `norm` between the references."""
