@@ -136,8 +136,7 @@ def chain(ranking: Ranking, case: Case) -> Sequence[int]:
     primary = order[0]
     elsewhere = (place for place in order if rows[place].provider != rows[primary].provider)
     backup = next(elsewhere, order[1])
-    capable, able = without(order[: ranking.preferred], primary, backup), without(order, primary, backup)
-    left = capable or able
+    left = without(order[: ranking.preferred], primary, backup) or without(order, primary, backup)
     return [primary, backup, min(left, key=ranking.costs.__getitem__)] if left else [primary, backup]
 
 
