@@ -7,9 +7,11 @@ An empty variable counts as unset. A half-configured environment is refused with
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Literal
 from urllib.parse import unquote
 
@@ -287,13 +289,17 @@ class Settings(BaseSettings):
 
 
 def _stored_secret(path: Path) -> str:
-    """Reads a generated secret, making it (mode 0600) the first time; safe when two processes start at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    """Reads a generated secret, making it (mode 0600) the first time; safe when several processes start at once.
+
+    It gets its name when it is written: so nobody reads half of one.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-") as file:  # of mode 0600
             file.write(secrets.token_urlsafe(48))
-    except FileExistsError:
-        pass
+            file.flush()
+            with suppress(FileExistsError):  # somebody else was faster, and his is the secret
+                os.link(file.name, path)
     return path.read_text().strip()
 
 

@@ -1,12 +1,14 @@
 """The environment: read once, typed, and refused with one clear line per problem."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from pydantic import SecretStr
 
-from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings, SettingsError, load_settings
+from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings, SettingsError, _stored_secret, load_settings
 
 
 def problems(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:
@@ -110,6 +112,22 @@ def test_secrets_are_made_once_and_readable_by_the_owner_alone(tmp_path: Path) -
     assert settings.key_pepper == settings.key_pepper != settings.secret_key
     assert len(settings.key_pepper) >= 32
     assert stat.S_IMODE((tmp_path / "key_pepper").stat().st_mode) == 0o600
+
+
+def test_of_many_that_start_at_once_all_have_the_same_whole_secret(tmp_path: Path) -> None:
+    """Each round is a first start: who comes while the secret is made reads no half of one, and makes no other."""
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(50):
+            path, line = tmp_path / str(number) / "secret", Barrier(8)
+
+            def read(path: Path = path, line: Barrier = line) -> str:
+                line.wait()
+                return _stored_secret(path)
+
+            found = {one.result() for one in [pool.submit(read) for _ in range(8)]}
+            assert found == {path.read_text()}
+            assert len(found.pop()) >= 32
+            assert [one.name for one in path.parent.iterdir()] == ["secret"]
 
 
 def test_no_representation_shows_a_secret() -> None:
