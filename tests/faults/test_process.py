@@ -58,6 +58,7 @@ async def test_what_outlasts_the_grace_is_told_so_and_recorded(tmp_path: Path) -
 
 async def test_workers_are_replaced_under_load_without_an_error(tmp_path: Path) -> None:
     async with rigged(tmp_path, delay_s=0.3) as rig:
+        rig.workers_wanted = 2
         await rig.start()
         await restarted_under_load(rig, await rig.asks(1_000), at_once=8, restarts=1)
         await rig.terminate()
