@@ -18,6 +18,7 @@ from sqlmodel import SQLModel
 from omni_app.settings import load_settings
 from omni_app.storage import tables
 from omni_app.storage.database import OLDEST_CODE, sync_url
+from omni_app.storage.partitions import BY_MONTH, partition_names
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,15 @@ def render_item(kind: str, item: object, autogen_context: object) -> str | bool:
 def compare_type(_context: object, _inspected: object, _column: object, _found: object, wanted: object) -> bool | None:
     """`UtcDateTime` is a `timestamptz` to the database; the rest is compared as usual."""
     return False if isinstance(wanted, tables.UtcDateTime) else None
+
+
+def compared(item: Any, name: str | None, kind: str, reflected: bool, _other: object) -> bool:
+    """Partitions are no tables of the code, and Postgres' keys of what is divided into them stand in the migrations."""
+    bind = context.get_bind()
+    if kind == "table" and reflected:
+        return name not in partition_names(bind)
+    is_key = kind == "unique_constraint" and item.table.name in {table.__tablename__ for table in BY_MONTH}
+    return not is_key or bind.dialect.name == "sqlite"
 
 
 def note_oldest_code(*, ctx: Any, heads: set[str], **_step: object) -> None:
@@ -75,6 +85,7 @@ def run_once(url: str) -> None:
                 render_as_batch=connection.dialect.name == "sqlite",
                 render_item=render_item,
                 compare_type=compare_type,
+                include_object=compared,
             )
             with context.begin_transaction():
                 context.run_migrations()

@@ -132,9 +132,9 @@ class Pages:
             if self._keys is None:
                 self._keys = await reports.key_names(session, org_id=self.org_id)
             records = await log_rows(session, org_id=self.org_id, wanted=self.wanted, limit=PAGE, after=self._last)
-            ids = [one.request_id for one in records]
-            versions = await registry_versions_of(session, request_ids=ids)
-            attempts = await attempts_of(session, request_ids=ids)
+            moments = {one.request_id: one.created_at for one in records}
+            versions = await registry_versions_of(session, moments=moments)
+            attempts = await attempts_of(session, moments=moments)
             await self._prices.read(session, set(versions.values()))
         self._last = records[-1] if records else None
         return [self._line(one, versions.get(one.request_id, ""), attempts.get(one.request_id, [])) for one in records]

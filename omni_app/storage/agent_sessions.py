@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.routing.types import KeyKind
-from omni_app.storage.tables import IN_SESSION, RequestRow, RoutingLog, in_words
+from omni_app.storage.tables import IN_SESSION, LOG_OF_REQUEST, RequestRow, RoutingLog, in_words
 
 OF_THE_STEP = (
     RequestRow.created_at,
@@ -49,7 +49,7 @@ async def last_steps(
     query = (
         select(*columns)
         .select_from(row)
-        .outerjoin(RoutingLog, col(RoutingLog.request_id) == col(row.request_id))
+        .outerjoin(RoutingLog, LOG_OF_REQUEST)
         .where(in_words(IN_SESSION), col(row.org_id) == org_id, col(row.session_id) == session_id)
         .where(col(row.key_kind).concat("") == mode, col(row.success).is_(True))
         .order_by(col(row.created_at).desc(), col(row.request_id).desc())

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -52,7 +52,7 @@ async def median_output_tokens(session: AsyncSession, *, newest: int = NEWEST) -
     digits would be noise, and would make every moment a state of its own.
     """
     looked_at = (
-        select(col(RoutingLog.request_id), col(RoutingLog.features))
+        select(col(RoutingLog.request_id), col(RoutingLog.created_at), col(RoutingLog.features))
         .order_by(col(RoutingLog.created_at).desc())
         .limit(newest)
         .subquery()
@@ -66,7 +66,13 @@ async def median_output_tokens(session: AsyncSession, *, newest: int = NEWEST) -
             .label("place"),
             func.count().over(partition_by=col(RequestRow.task)).label("answers"),
         )
-        .join(looked_at, looked_at.c.request_id == col(RequestRow.request_id))
+        .join(
+            looked_at,
+            and_(
+                looked_at.c.request_id == col(RequestRow.request_id),
+                looked_at.c.created_at == col(RequestRow.created_at),
+            ),
+        )
         .where(
             col(RequestRow.key_kind) == "live",
             col(RequestRow.success),

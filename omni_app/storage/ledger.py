@@ -3,7 +3,7 @@
 Sums are in `omni_app.storage.reports`. Money is integer pico-dollars; a saving is always `premium_cost - cost`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter, itemgetter
@@ -11,8 +11,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
+    ColumnElement,
     Select,
     and_,
+    false,
     or_,
     select,
 )
@@ -24,7 +26,7 @@ from omni_app.routing.types import KeyKind
 from omni_app.storage.bulk import insert_new
 from omni_app.storage.rollups import add_to_rollups
 from omni_app.storage.snapshots import SnapshotRecord
-from omni_app.storage.tables import AttemptRow, RequestRow, RoutingLog, SnapshotRow
+from omni_app.storage.tables import LOG_OF_REQUEST, AttemptRow, RequestRow, RoutingLog, SnapshotRow
 
 UNKNOWN_OUTCOME = "unknown_outcome"
 """Error code of a request that was admitted by a process that died before it could say how it ended."""
@@ -216,32 +218,43 @@ async def request_detail(session: AsyncSession, *, org_id: UUID, request_id: str
     """One request of this org; None when there is none, or it is another org's."""
     query = (
         select(RequestRow, RoutingLog)
-        .outerjoin(RoutingLog, col(RoutingLog.request_id) == col(RequestRow.request_id))
+        .outerjoin(RoutingLog, LOG_OF_REQUEST)
         .where(col(RequestRow.org_id) == org_id, col(RequestRow.request_id) == request_id)
     )
     found = (await session.execute(query)).first()
     if found is None:
         return None
     row, routing = found
-    attempts = await attempts_of(session, request_ids=[request_id])
+    attempts = await attempts_of(session, moments={request_id: row.created_at})
     return RequestDetail(request=_record(row, routing), attempts=attempts.get(request_id, []))
 
 
-async def attempts_of(session: AsyncSession, *, request_ids: Sequence[str]) -> dict[str, list[AttemptRecord]]:
-    """Request id -> its attempts in order; a request without one is missing."""
+async def attempts_of(session: AsyncSession, *, moments: Mapping[str, datetime]) -> dict[str, list[AttemptRecord]]:
+    """Request id -> its attempts in order; a request without one is missing. `moments`: request id -> its instant."""
     found: dict[str, list[AttemptRecord]] = {}
-    query = select(AttemptRow).where(col(AttemptRow.request_id).in_(request_ids)).order_by(col(AttemptRow.position))
+    query = select(AttemptRow).where(_written_at(AttemptRow, moments)).order_by(col(AttemptRow.position))
     for row in await session.scalars(query):
         attempt = AttemptRecord(**{name: getattr(row, name) for name in AttemptRecord.__slots__})
         found.setdefault(row.request_id, []).append(attempt)
     return found
 
 
-async def registry_versions_of(session: AsyncSession, *, request_ids: Sequence[str]) -> dict[str, str]:
-    """Request id -> the version of the registry that it was decided under; missing when its routing log is gone."""
+async def registry_versions_of(session: AsyncSession, *, moments: Mapping[str, datetime]) -> dict[str, str]:
+    """Request id -> the version of the registry that it was decided under; missing when its routing log is gone.
+
+    `moments`: request id -> its instant.
+    """
     log = RoutingLog
-    query = select(col(log.request_id), col(log.registry_version)).where(col(log.request_id).in_(request_ids))
+    query = select(col(log.request_id), col(log.registry_version)).where(_written_at(log, moments))
     return {row.request_id: row.registry_version for row in await session.execute(query)}
+
+
+def _written_at(table: type[AttemptRow | RoutingLog], moments: Mapping[str, datetime]) -> ColumnElement[bool]:
+    """Rows of these requests. They have their request's instant: Postgres asks the months of those alone."""
+    if not moments:
+        return false()
+    first, last = min(moments.values()), max(moments.values())
+    return and_(col(table.request_id).in_(moments), col(table.created_at).between(first, last))
 
 
 async def first_request_after(

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.routing.types import KeyKind
-from omni_app.storage.tables import RequestRow, RoutingLog
+from omni_app.storage.tables import LOG_OF_REQUEST, RequestRow, RoutingLog
 
 AT_A_TIME = 100
 """Rows that are turned from JSON into values between two looks at other work."""
@@ -85,5 +85,4 @@ async def kept_decision(session: AsyncSession, *, org_id: UUID, request_id: str)
 def _query(org_id: UUID) -> Select[Any]:
     columns: Sequence[Any] = (*OF_THE_REQUEST, *OF_THE_DECISION)
     query = select(*columns).select_from(RequestRow)
-    logged = col(RoutingLog.request_id) == col(RequestRow.request_id)
-    return query.outerjoin(RoutingLog, logged).where(col(RequestRow.org_id) == org_id)
+    return query.outerjoin(RoutingLog, LOG_OF_REQUEST).where(col(RequestRow.org_id) == org_id)

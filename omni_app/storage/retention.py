@@ -1,7 +1,8 @@
 """How long things are kept, and the task that lets them go.
 
 Requests and their attempts 13 months, routing logs and the states they need 30 days, kept prompts and idempotent
-answers until their own end, the data of a deleted org for a week. In small pieces, so that nobody waits for it.
+answers until their own end, the data of a deleted org for a week. On Postgres the rows of a month go together, when the
+last of them is over; all others in small pieces, so that nobody waits for it.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from sqlmodel import SQLModel, col
 
 from omni_app.storage import idempotency, prompts
 from omni_app.storage.database import DATABASE_ERRORS, Database
+from omni_app.storage.partitions import drop_months, make_months, undivided
 from omni_app.storage.pause import pause
 from omni_app.storage.tables import AttemptRow, Org, RequestRow, RoutingLog, SnapshotRow, utc_now
 
@@ -31,9 +33,8 @@ KEPT: tuple[tuple[type[SQLModel], timedelta], ...] = (
     (RoutingLog, ROUTING_LOGS_KEPT),
     (SnapshotRow, ROUTING_LOGS_KEPT + timedelta(days=1)),
     (AttemptRow, REQUESTS_KEPT),
+    (RequestRow, REQUESTS_KEPT),
 )
-"""Tables with an index of their times. Requests have one by org, so they go org by org: an index more would cost every
-request, and without one each round would read the whole table to find nothing."""
 
 
 class Retention:
@@ -43,8 +44,9 @@ class Retention:
         self._database = database
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Until it is to stop."""
+        """Until it is to stop. The months are looked at first: nobody may have made any for long."""
         while not stopping.is_set():
+            await make_months(self._database, now=utc_now())
             await pause(stopping, EVERY_S)
             with suppress(*DATABASE_ERRORS):
                 if not stopping.is_set():
@@ -57,27 +59,35 @@ class Retention:
             await prompts.forget_expired(session)
             await session.commit()
         for table, kept in KEPT:
-            await self._delete_all(table, before=now - kept)
+            await drop_months(self._database, table, before=now - kept)
+            for rows in await undivided(self._database, table):
+                await self._delete_old(rows, before=now - kept)
+        for org_id in await self._orgs_to_purge(now=now):
+            await self._purge(org_id)
+
+    async def _delete_old(self, rows: Table, *, before: datetime) -> None:
+        """Requests have no index of their times alone, but one by org, so they go org by org: an index more would cost
+        every request, and without one each round would read the whole table to find nothing.
+        """
+        if "key_kind" not in rows.c:
+            await self._delete_all(rows, before=before)
+            return
         async with self._database.session() as session:
             orgs = list(await session.scalars(select(col(Org.id))))
         for org_id in orgs:
             for kind in ("live", "test"):
-                mine = (col(RequestRow.org_id) == org_id, col(RequestRow.key_kind) == kind)
-                await self._delete_all(RequestRow, *mine, before=now - REQUESTS_KEPT)
-        for org_id in await self._orgs_to_purge(now=now):
-            await self._purge(org_id)
+                await self._delete_all(rows, rows.c.org_id == org_id, rows.c.key_kind == kind, before=before)
 
-    async def _delete_all(self, table: type[SQLModel], *of: ColumnElement[bool], before: datetime) -> None:
-        while await self._delete_some(table, *of, before=before):
+    async def _delete_all(self, rows: Table, *of: ColumnElement[bool], before: datetime) -> None:
+        while await self._delete_some(rows, *of, before=before):
             pass
 
-    async def _delete_some(self, table: type[SQLModel], *of: ColumnElement[bool], before: datetime) -> bool:
+    async def _delete_some(self, rows: Table, *of: ColumnElement[bool], before: datetime) -> bool:
         """Whether there may be more. A transaction of its own: it holds the rows that it deletes, and nothing else."""
-        rows = cast(Table, table.__table__)  # type: ignore[attr-defined]
-        (name, *_) = rows.primary_key.columns.keys()
-        old = select(rows.c[name]).where(*of, rows.c.created_at < before).order_by(rows.c.created_at).limit(AT_ONCE)
+        name = rows.c.request_id if "request_id" in rows.c else rows.c.id
+        old = select(name).where(*of, rows.c.created_at < before).order_by(rows.c.created_at).limit(AT_ONCE)
         async with self._database.session() as session:
-            done = await session.execute(delete(rows).where(rows.c[name].in_(old.scalar_subquery())))
+            done = await session.execute(delete(rows).where(name.in_(old.scalar_subquery())))
             await session.commit()
         return cast(CursorResult[Any], done).rowcount >= AT_ONCE
 

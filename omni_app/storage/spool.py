@@ -480,7 +480,9 @@ class Drainer:
         for start in range(0, len(admissions), BATCH_LINES):
             batch = admissions[start : start + BATCH_LINES]
             async with self._database.session() as session:
-                attempts = await ledger.attempts_of(session, request_ids=[one.request_id for one in batch])
+                attempts = await ledger.attempts_of(
+                    session, moments={one.request_id: one.created_at for one in batch}
+                )
             await self._insert([one.unfinished(attempts.get(one.request_id, ())) for one in batch])
 
     def _abandoned(self) -> dict[str, list[Path]]:

@@ -19,12 +19,13 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Text,
+    and_,
     false,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field, SQLModel, col
 
 Json = JSON().with_variant(JSONB(), "postgresql")
 
@@ -312,6 +313,8 @@ class RequestRow(SQLModel, table=True):
     """The ledger: one row a request, failed ones too. Money in pico-dollars; never updated.
 
     No foreign keys: what happened is kept even when the key or the org is gone, and one bad row cannot block a batch.
+    On Postgres this table, its attempts and routing logs are partitioned by month (`storage.partitions`), and a unique
+    key is of `created_at` as well, which is the same on every line that is ever written of a request.
     """
 
     __tablename__ = "requests"
@@ -463,6 +466,12 @@ class RoutingLog(SQLModel, table=True):
     registry_version: str = Field(max_length=64)
     snapshot_id: str = Field(max_length=64)
     created_at: datetime = _created(index=True)
+
+
+LOG_OF_REQUEST = and_(
+    col(RoutingLog.request_id) == col(RequestRow.request_id), col(RoutingLog.created_at) == col(RequestRow.created_at)
+)
+"""A request's routing log; by the moment Postgres knows the partition to look in."""
 
 
 class SnapshotRow(SQLModel, table=True):

@@ -16,7 +16,7 @@ from omni_app.registry.registry import TEST_PROVIDERS
 from omni_app.routing.cost import TokenSums, actual_cost
 from omni_app.storage.ledger import UNKNOWN_OUTCOME
 from omni_app.storage.retention import ROUTING_LOGS_KEPT
-from omni_app.storage.tables import ApiKeyRow, AttemptRow, RequestRow, RoutingLog
+from omni_app.storage.tables import LOG_OF_REQUEST, ApiKeyRow, AttemptRow, RequestRow, RoutingLog
 from omni_app.verify.findings import Finding
 from omni_app.verify.reading import AT_ONCE, streamed
 
@@ -201,7 +201,7 @@ async def pages(session: AsyncSession) -> AsyncIterator[tuple[Sequence[Request],
             col(ApiKeyRow.org_id).label("key_org"),
             col(ApiKeyRow.kind).label("kind_of_key"),
         )
-        .outerjoin(RoutingLog, col(RoutingLog.request_id) == col(RequestRow.request_id))
+        .outerjoin(RoutingLog, LOG_OF_REQUEST)
         .outerjoin(ApiKeyRow, col(ApiKeyRow.id) == col(RequestRow.key_id))
         .order_by(col(RequestRow.request_id))
         .limit(AT_ONCE)

@@ -31,6 +31,7 @@ from omni_app.storage.database import (
     sync_url,
     upgrade,
 )
+from omni_app.storage.partitions import partition_names
 from tests.product import ROOT, free_port
 from tests.servers.postgres import Postgres
 
@@ -38,8 +39,10 @@ PASSWORD = "seven lamps on a quiet harbour"
 
 
 def table_names(url: str) -> set[str]:
+    """Without partitions."""
     engine = create_engine(sync_url(url), poolclass=NullPool)
-    names = set(inspect(engine).get_table_names())
+    with engine.connect() as connection:
+        names = set(inspect(engine).get_table_names()) - partition_names(connection)
     engine.dispose()
     return names
 
