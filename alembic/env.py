@@ -45,7 +45,7 @@ def compare_type(_context: object, _inspected: object, _column: object, _found: 
     return False if isinstance(wanted, tables.UtcDateTime) else None
 
 
-def compared(item: Any, name: str | None, kind: str, reflected: bool, _other: object) -> bool:
+def compared(item: Any, name: str | None, kind: str, reflected: bool, _other: object) -> bool:  # noqa: FBT001 Alembic's
     """Partitions are no tables of the code, and Postgres' keys of what is divided into them stand in the migrations."""
     bind = context.get_bind()
     if kind == "table" and reflected:

@@ -35,6 +35,7 @@ from omni_app.routing.types import KeyKind
 from omni_app.storage import leases, ledger
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.ledger import UNKNOWN_OUTCOME, AttemptRecord, RequestRecord, RoutingRecord
+from omni_app.storage.partitions import is_made_meanwhile
 from omni_app.storage.pause import pause
 from omni_app.storage.snapshots import SnapshotRecord
 
@@ -480,9 +481,7 @@ class Drainer:
         for start in range(0, len(admissions), BATCH_LINES):
             batch = admissions[start : start + BATCH_LINES]
             async with self._database.session() as session:
-                attempts = await ledger.attempts_of(
-                    session, moments={one.request_id: one.created_at for one in batch}
-                )
+                attempts = await ledger.attempts_of(session, moments={one.request_id: one.created_at for one in batch})
             await self._insert([one.unfinished(attempts.get(one.request_id, ())) for one in batch])
 
     def _abandoned(self) -> dict[str, list[Path]]:
@@ -631,6 +630,8 @@ def _pair(admissions: dict[str, Admission], facts: Iterable[Fact]) -> None:
 
 def _is_poison(error: Exception) -> bool:
     """Whether the row is at fault, so that no later try can help: not the database, its schema or its rights."""
+    if is_made_meanwhile(error):
+        return False
     if isinstance(error, ProgrammingError):
         return getattr(error.orig, "sqlstate", None) is None
     if isinstance(error, DBAPIError):

@@ -6,27 +6,32 @@ What there is to close is read from the database, not from the code: a table tha
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
+from sqlalchemy import insert
 from sqlmodel import SQLModel
 
 from omni_app.storage import accounts
 from omni_app.storage.database import Database, upgrade
+from omni_app.storage.partitions import BY_MONTH, PARTITIONS, make_months, parts
+from omni_app.storage.tables import utc_now
 from tests.servers.postgres import Postgres
-from tests.storage.filling import fill_every_table
+from tests.storage.filling import fill_every_table, row_of
 
 PASSWORD = "seven lamps on a quiet harbour"
 ROLES = ("anon", "authenticated")
+LATER = timedelta(days=70)
 TABLES = """
     SELECT relname, relrowsecurity FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') ORDER BY relname
 """
 OTHERS = """
     SELECT relkind::text, relname FROM pg_class
-    WHERE relnamespace = 'public'::regnamespace AND relkind NOT IN ('r', 'p', 'i', 't')
+    WHERE relnamespace = 'public'::regnamespace AND relkind NOT IN ('r', 'p', 'i', 'I', 't')
     UNION ALL SELECT 'function', proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
     UNION ALL SELECT 'policy', polname FROM pg_policy
 """
@@ -40,7 +45,8 @@ class Project:
 
     url: str
     tables: dict[str, bool]
-    """Table -> whether row level security is on."""
+    """Table or partition -> whether row level security is on."""
+    partitions: set[str]
 
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(self.url, autocommit=True)
@@ -70,16 +76,25 @@ async def project(postgres: Postgres) -> AsyncIterator[Project]:
             upgrade(url)
             await fill(url)
             with psycopg.connect(url) as connection:
-                yield Project(url, dict(connection.execute(TABLES).fetchall()))
+                partitions = {name for (name,) in connection.execute(PARTITIONS).fetchall()}
+                yield Project(url, dict(connection.execute(TABLES).fetchall()), partitions)
         finally:
             postgres.drop(name)
 
 
 async def fill(url: str) -> None:
+    """A row everywhere, in partitions that the migration made and in those that a server makes later."""
     database = Database(url)
+    await make_months(database, now=utc_now() + LATER)
     async with database.session() as session:
         person = await accounts.sign_up(session, email="a@example.com", password=PASSWORD, org_name="A")
-        await fill_every_table(session, {"org_id": person.org_id, "user_id": person.user_id})
+        given = {"org_id": person.org_id, "user_id": person.user_id}
+        await fill_every_table(session, given)
+        for table in BY_MONTH:
+            rows = SQLModel.metadata.tables[str(table.__tablename__)]
+            for part in await parts(session, rows.name):
+                at = {"created_at": part.starts_at or utc_now() - LATER}
+                await session.execute(insert(rows).values(row_of(rows, given | at)))
         await session.commit()
     await database.close()
 
@@ -95,7 +110,8 @@ def attempt(connection: psycopg.Connection[tuple[object, ...]], role: str, state
 
 
 def test_every_table_of_the_database_is_known_to_the_code_and_has_row_level_security(project: Project) -> None:
-    assert project.tables.keys() == set(SQLModel.metadata.tables) | {"alembic_version"}
+    assert project.tables.keys() - project.partitions == set(SQLModel.metadata.tables) | {"alembic_version"}
+    assert {one.rpartition("_")[2] for one in project.partitions} > {"default"}, "and months"
     assert all(project.tables.values()), [name for name, secured in project.tables.items() if not secured]
 
 
