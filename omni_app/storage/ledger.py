@@ -24,9 +24,10 @@ from sqlmodel import col
 from omni_app.records import record
 from omni_app.routing.types import KeyKind
 from omni_app.storage.bulk import insert_new
+from omni_app.storage.request_ids import row_of
 from omni_app.storage.rollups import add_to_rollups
 from omni_app.storage.snapshots import SnapshotRecord
-from omni_app.storage.tables import LOG_OF_REQUEST, AttemptRow, RequestRow, RoutingLog, SnapshotRow
+from omni_app.storage.tables import LOG_OF_REQUEST, AttemptRow, RequestRow, RoutingLog, SnapshotRow, UsageRollup
 
 UNKNOWN_OUTCOME = "unknown_outcome"
 """Error code of a request that was admitted by a process that died before it could say how it ended."""
@@ -204,10 +205,10 @@ async def recent_requests(
     """Newest first, at most `limit`; `after` is the last request id of the page before."""
     query = _newest(org_id, mode)
     if after:
-        mark = select(RequestRow).where(col(RequestRow.org_id) == org_id, col(RequestRow.request_id) == after)
-        last = (await session.scalars(mark)).first()
-        if last is None:
+        mark = await row_of(session, select(RequestRow).where(col(RequestRow.org_id) == org_id), after)
+        if mark is None:
             return []
+        (last,) = mark
         older = col(RequestRow.created_at) < last.created_at
         same = and_(col(RequestRow.created_at) == last.created_at, col(RequestRow.request_id) < after)
         query = query.where(or_(older, same))
@@ -216,12 +217,8 @@ async def recent_requests(
 
 async def request_detail(session: AsyncSession, *, org_id: UUID, request_id: str) -> RequestDetail | None:
     """One request of this org; None when there is none, or it is another org's."""
-    query = (
-        select(RequestRow, RoutingLog)
-        .outerjoin(RoutingLog, LOG_OF_REQUEST)
-        .where(col(RequestRow.org_id) == org_id, col(RequestRow.request_id) == request_id)
-    )
-    found = (await session.execute(query)).first()
+    query = select(RequestRow, RoutingLog).outerjoin(RoutingLog, LOG_OF_REQUEST).where(col(RequestRow.org_id) == org_id)
+    found = await row_of(session, query, request_id)
     if found is None:
         return None
     row, routing = found
@@ -276,6 +273,7 @@ async def first_request_after(
 
 
 async def default_mode(session: AsyncSession, *, org_id: UUID) -> KeyKind:
-    """What pages open on: live as soon as there are live rows, else test."""
-    live = _newest(org_id, "live").limit(1)
-    return "live" if (await session.scalars(live)).first() is not None else "test"
+    """What pages open on: live as soon as there are live rows, else test. Their sums say so, whatever the month."""
+    cell = UsageRollup
+    sums = select(col(cell.key_kind)).where(col(cell.org_id) == org_id, col(cell.key_kind) == "live").limit(1)
+    return "live" if (await session.scalars(sums)).first() is not None else "test"

@@ -5,7 +5,7 @@ A page is found by the place of its first or last row (instant and id), so it st
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -15,16 +15,10 @@ from sqlmodel import col
 
 from omni_app.routing.types import KeyKind
 from omni_app.storage.ledger import RequestRecord
+from omni_app.storage.request_ids import ID_LENGTH, made_between, row_of
 from omni_app.storage.tables import IN_SESSION, TROUBLED, RequestRow, in_words
 
 Outcome = Literal["", "answered", "rescued", "failed"]
-ID_LENGTH = 36
-"""`req_` and 32 hex digits."""
-TIME_DIGITS = 12
-"""So many of them are the milliseconds since 1970 at which the id was made."""
-BODY_TAKES_AT_MOST = timedelta(hours=1)
-"""An id is made when the request's head is read, the row's instant when its body was: far above any timeout."""
-CLOCK_STEPS_BACK = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +90,8 @@ async def _read(
 async def _mark(session: AsyncSession, org_id: UUID, request_id: str) -> RequestRow | None:
     if not request_id:
         return None
-    query = select(RequestRow).where(col(RequestRow.org_id) == org_id, col(RequestRow.request_id) == request_id)
-    return (await session.scalars(query)).first()
+    found = await row_of(session, select(RequestRow).where(col(RequestRow.org_id) == org_id), request_id)
+    return None if found is None else found[0]
 
 
 # The first bound stands alone so that an index on the time begins there.
@@ -159,17 +153,6 @@ def _of_prefix(prefix: str) -> list[ColumnElement[bool]]:
     made = made_between(prefix)
     within = [col(RequestRow.created_at) >= made[0], col(RequestRow.created_at) < made[1]] if made else []
     return [*within, col(RequestRow.request_id).startswith(prefix, autoescape=True)]
-
-
-def made_between(prefix: str) -> tuple[datetime, datetime] | None:
-    """When a request whose id begins so can have been recorded; None when the beginning tells nothing."""
-    digits = prefix.removeprefix("req_")[:TIME_DIGITS]
-    try:
-        first, last = (int(digits.ljust(TIME_DIGITS, fill), 16) for fill in "0f")
-        start, end = (datetime.fromtimestamp(value / 1000, UTC) for value in (first, last))
-        return start - CLOCK_STEPS_BACK, end + BODY_TAKES_AT_MOST
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _record(row: RequestRow) -> RequestRecord:

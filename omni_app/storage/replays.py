@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.routing.types import KeyKind
+from omni_app.storage.request_ids import row_of
 from omni_app.storage.tables import LOG_OF_REQUEST, RequestRow, RoutingLog
 
 AT_A_TIME = 100
@@ -78,7 +79,7 @@ async def last_decisions(
 
 async def kept_decision(session: AsyncSession, *, org_id: UUID, request_id: str) -> KeptDecision | None:
     """One request's; None when the org has no such request."""
-    row = (await session.execute(_query(org_id).where(col(RequestRow.request_id) == request_id))).first()
+    row = await row_of(session, _query(org_id), request_id)
     return None if row is None else KeptDecision(*row)
 
 

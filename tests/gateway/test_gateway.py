@@ -1,7 +1,9 @@
 """The story of a request, over providers that play a part."""
 
 import asyncio
+import itertools
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,18 @@ async def test_when_the_first_provider_fails_the_next_one_answers(tmp_path: Path
     assert [attempt.outcome for attempt in answer.attempts] == ["server_error", "ok"]
     assert answer.rescued
     assert records(tmp_path)[0].rescued
+
+
+async def test_every_line_of_a_request_has_its_one_moment(tmp_path: Path) -> None:
+    """On Postgres it is part of each unique key: another one would make two rows of a line that is read twice."""
+    served = gateway(tmp_path, ScriptedProvider("alpha", [DOWN]), ScriptedProvider("beta"))
+    ticks = itertools.count()
+    served.now = lambda: datetime(2026, 3, 31, 23, 59, tzinfo=UTC) + timedelta(minutes=next(ticks))
+    await served.chat(CALLER, HELLO)
+    lines = [one for one in facts(tmp_path) if not isinstance(one, SnapshotRecord)]
+    assert [type(one) for one in lines] == [Admission, AttemptRecord, AttemptRecord, RequestRecord]
+    assert isinstance(lines[0], Admission)
+    assert {one.created_at for one in (*lines, lines[0].unfinished())} == {lines[0].created_at}
 
 
 async def test_only_the_prompt_of_a_session_is_kept_by_its_provider(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from sqlmodel import col
 
 from omni_app.storage import agent_sessions, ledger, partitions, replays
 from omni_app.storage.database import Database, _alembic_config, sync_url
+from omni_app.storage.log_pages import LogFilter, log_page
 from omni_app.storage.partitions import AHEAD, BY_MONTH, drop_months, make_months, months_from, next_month, parts
 from omni_app.storage.retention import REQUESTS_KEPT, ROUTING_LOGS_KEPT, Retention
 from omni_app.storage.spool import Drainer, Spool
@@ -341,11 +342,14 @@ COPIES = """
 """
 COPIED = {
     "id": "gen_random_uuid()",
-    "request_id": "'req_' || lpad(to_hex(n), 32, '0')",
+    "request_id": "'req_' || CASE WHEN n % 2 = 0 THEN lpad(to_hex((extract(epoch FROM one.created_at) * 1000)::bigint "
+    "+ n * 1200000::bigint), 12, '0') || lpad(to_hex(n), 20, '0') ELSE lpad(to_hex(n), 32, '0') END",
     "created_at": "one.created_at + n * interval '20 minutes'",
     "session_id": "'s' || n % 3000",
 }
-REQUEST = f"req_{ROWS // 2:032x}"
+AT_MS = int(MONTH.timestamp() * 1000) + ROWS // 2 * 1_200_000
+REQUEST, ANOTHER = f"req_{AT_MS:012x}{ROWS // 2:020x}", f"req_{ROWS // 2 + 1:032x}"
+"""One whose id tells its moment, as the gateway makes them, and its neighbour, whose does not."""
 OF_REQUEST = "2025_09"
 EMPTY = "SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r' AND reltuples <= 0"
 EXECUTED = "(ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)"
@@ -392,19 +396,21 @@ async def scans_of(database: Database, work: Callable[[AsyncSession], Awaitable[
 async def test_look_ups_go_by_indexes_and_as_soon_as_the_moment_is_known_to_its_month_alone(
     long_ledger: Database,
 ) -> None:
-    by_id = [
-        await scans_of(long_ledger, work)
-        for work in (
-            lambda session: ledger.request_detail(session, org_id=ORG, request_id=REQUEST),
-            lambda session: replays.kept_decision(session, org_id=ORG, request_id=REQUEST),
-        )
+    found = [
+        lambda session: ledger.request_detail(session, org_id=ORG, request_id=REQUEST),
+        lambda session: replays.kept_decision(session, org_id=ORG, request_id=REQUEST),
+        lambda session: log_page(session, org_id=ORG, wanted=LogFilter("live"), limit=1, after=REQUEST),
     ]
-    for scans in by_id:
-        by_index = [one for one in scans if "Index" in one and "requests_pkey" in one]
-        assert len(by_index) >= 14, scans
-        assert {one.split()[0] for one in scans} == {"Index"}, scans
-        assert [one for one in scans if " on attempts" in one and OF_REQUEST not in one] == []
-    assert any(f" on attempts_{OF_REQUEST}" in one for one in by_id[0]), by_id[0]
+    for scans in [await scans_of(long_ledger, work) for work in found[:2]]:
+        assert {one.split()[0] for one in scans} == {"Index"} and all(OF_REQUEST in one for one in scans), scans
+    (mark, *_) = await scans_of(long_ledger, found[2])
+    assert "requests_pkey" in mark and OF_REQUEST in mark, mark
+    elsewhere = await scans_of(
+        long_ledger, lambda session: ledger.request_detail(session, org_id=ORG, request_id=ANOTHER)
+    )
+    by_index = [one for one in elsewhere if one.startswith("Index") and "requests_pkey" in one]
+    assert len(by_index) >= 14, "an id that tells another time than its row is looked for in every month"
+    assert any(f" on attempts_{OF_REQUEST}" in one for one in elsewhere), elsewhere
     newest = await scans_of(
         long_ledger, lambda session: ledger.recent_requests(session, org_id=ORG, mode="live", limit=50)
     )
