@@ -4,7 +4,7 @@ PYTHON_ENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate train lock conformance chaos scale soak security fuzz invariants first-token bench bench-start bench-growth bench-pages bench-drain bench-retention docs diagrams audit clean
+.PHONY: help install install-dev run dev test e2e screenshots format catalog catalog-check evaluate train lock conformance chaos scale soak security fuzz invariants first-token bench bench-start bench-growth bench-pages bench-drain bench-retention bench-months docs diagrams audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,8 +76,11 @@ bench-pages: install-dev ## Query times of the pages over many ledger rows (ROWS
 bench-drain: install-dev ## Rows a second from the spool into SQLite and Postgres (ARGS="--requests 20000")
 	@$(PYTHON_ENV) -m bench.drain $(ARGS)
 
-bench-retention: install-dev ## What deleting old rows costs who writes beside it, on Postgres (ARGS="--rows 40000")
+bench-retention: install-dev ## What letting old rows go costs who writes beside it, in pieces and by months, on Postgres (ARGS="--rows 40000")
 	@$(PYTHON_ENV) -m bench.retention $(ARGS)
+
+bench-months: install-dev ## What partitions by month cost those who read, on Postgres (ARGS="--rows 300000")
+	@$(PYTHON_ENV) -m bench.months $(ARGS)
 
 catalog: install ## Build the packaged registry from its sources
 	@$(PYTHON_ENV) -m omni_app.registry.build

@@ -1,7 +1,8 @@
 """What letting go of old rows costs those who write beside it: `make bench-retention` (ROWS=40000), on Postgres.
 
-Old requests, attempts and routing logs are there; the hourly round deletes them in its pieces while a drainer's batches
-go on. Printed are how long a piece's transaction took, and the batches' times alone and beside it.
+Old requests, attempts and routing logs are there; the hourly round lets them go while a drainer's batches go on: in
+pieces from the default partitions, then, with the same rows in a month of their own, the month whole. Printed are how
+long such a transaction took, and the batches' times alone and beside it.
 """
 
 import argparse
@@ -17,12 +18,15 @@ from sqlalchemy import event
 from bench.drain import NOON, ORGS, requests
 from omni_app.storage import ledger
 from omni_app.storage.database import Database, upgrade
+from omni_app.storage.partitions import make_months
 from omni_app.storage.retention import AT_ONCE, REQUESTS_KEPT, Retention
 from omni_app.storage.tables import Org
 from tests.servers.postgres import running_postgres
 
 BATCH = 300
-AGE = REQUESTS_KEPT + timedelta(days=2)
+AGE = REQUESTS_KEPT + timedelta(days=31)
+"""Its month is over."""
+PIECES = ("DELETE FROM requests", "DELETE FROM attempts", "DELETE FROM routing_logs")
 
 
 async def fill(database: Database, count: int) -> None:
@@ -62,10 +66,12 @@ def told(name: str, times: Sequence[float]) -> None:
     print(f"{name:42}{len(times):5} times, median {median(times):7.1f} ms, most {ordered[-1]:7.1f} ms", flush=True)
 
 
-async def play(url: str, count: int) -> None:
+async def play(url: str, count: int, *, by_month: bool) -> None:
     """Batches alone, then beside the deletion."""
     await asyncio.to_thread(upgrade, url)
     database = Database(url, patience_s=None)
+    if by_month:
+        await make_months(database, now=NOON - AGE)
     await fill(database, count)
     stop = asyncio.Event()
     alone = asyncio.create_task(write_until(database, stop, "a"))
@@ -76,7 +82,7 @@ async def play(url: str, count: int) -> None:
     begun: list[float] = []
 
     def begins(_conn: object, _cursor: object, statement: str, *_more: object) -> None:
-        if statement.startswith("DELETE"):
+        if statement.startswith("DROP TABLE" if by_month else PIECES):
             begun.append(time.perf_counter())
 
     def ends(_conn: object) -> None:
@@ -93,7 +99,7 @@ async def play(url: str, count: int) -> None:
     took_s = time.perf_counter() - began_s
     stop.set()
     told("the same, beside the deletion", await beside)
-    told(f"a piece of at most {AT_ONCE:,} rows", pieces)
+    told("a month of one table" if by_month else f"a piece of at most {AT_ONCE:,} rows", pieces)
     print(f"{3 * count:,} rows are gone in {took_s:.1f} s")
     await deleting.close()
     await database.close()
@@ -105,7 +111,8 @@ def main() -> None:
     command.add_argument("--rows", type=int, default=40_000, help="requests; attempts and routing logs come with them")
     count = command.parse_args().rows
     with running_postgres() as server:
-        asyncio.run(play(server.create("retention"), count))
+        for by_month in (False, True):
+            asyncio.run(play(server.create(f"retention_{by_month}".lower()), count, by_month=by_month))
 
 
 if __name__ == "__main__":

@@ -402,7 +402,8 @@ async def test_look_ups_go_by_indexes_and_as_soon_as_the_moment_is_known_to_its_
         lambda session: log_page(session, org_id=ORG, wanted=LogFilter("live"), limit=1, after=REQUEST),
     ]
     for scans in [await scans_of(long_ledger, work) for work in found[:2]]:
-        assert {one.split()[0] for one in scans} == {"Index"} and all(OF_REQUEST in one for one in scans), scans
+        assert {one.split()[0] for one in scans} == {"Index"}, scans
+        assert all(OF_REQUEST in one or " on routing_logs" in one for one in scans), "those are of few months"
     (mark, *_) = await scans_of(long_ledger, found[2])
     assert "requests_pkey" in mark and OF_REQUEST in mark, mark
     elsewhere = await scans_of(
