@@ -124,7 +124,8 @@ def main() -> None:
     with running_postgres() as server:
         whole = asyncio.run(measured(server.create("whole"), count, by_month=False))
         months = asyncio.run(measured(server.create("months"), count, by_month=True))
-    print(options.add_argument("--rows", type=int, default=300_000, help="requests; the rest comes with them"))
+    print(f"ms, the shortest of {RUNS} runs; {count:,} requests over {MONTHS} months")
+    print(f"{'':42}{'in one piece':>14}{'by month':>10}")
     for name, one in whole.items():
         print(f"{name:42}{one:14.1f}{months[name]:10.1f}")
 

@@ -26,6 +26,7 @@ from omni_app.storage import ledger, reports
 from omni_app.storage.bulk import insert_new
 from omni_app.storage.database import Database, is_sqlite, upgrade
 from omni_app.storage.ledger import RequestRecord, request_values
+from omni_app.storage.partitions import make_months
 from omni_app.storage.rollups import SUMS, latency_cells, start_of, usage_cells
 from omni_app.storage.tables import LatencyRollup, RequestRow, UsageRollup
 from omni_app.ui.view import View
@@ -146,6 +147,7 @@ async def over(url: str, count: int, *, generated: bool = False) -> dict[str, tu
     """Fills a fresh database with so many rows, or their roll-ups, and measures."""
     await asyncio.to_thread(upgrade, url)
     database = Database(url, patience_s=None)
+    await make_months(database, now=NOW - SPAN)
     if generated:
         await generate(database, count)
     else:
