@@ -27,6 +27,8 @@ from omni_app.storage.retention import REQUESTS_KEPT, ROUTING_LOGS_KEPT, Retenti
 from omni_app.storage.spool import Drainer, Spool
 from omni_app.storage.tables import Org, RequestRow, UsageRollup
 from omni_app.verify.ledger import verify_ledger
+from tests.servers.pgbouncer import pooled
+from tests.servers.postgres import Postgres
 from tests.storage.facts import NOON, ORG, admission, attempt, record
 from tests.storage.plans import plan_of
 
@@ -103,11 +105,14 @@ def test_months_are_those_of_utc_and_meet_each_other(
     assert months[0][0] <= now < months[0][1] == next_month(now)
 
 
+@pytest.mark.parametrize("way", ["direct", "pooler"])
 async def test_many_processes_that_look_ahead_make_each_month_once(
-    postgres_url: str, caplog: pytest.LogCaptureFixture
+    postgres: Postgres, postgres_name: str, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with AsyncExitStack() as stack:
-        workers = [Database(postgres_url) for _ in range(8)]
+        direct = postgres.url(postgres_name)
+        url = direct if way == "direct" else stack.enter_context(pooled(postgres, postgres_name))
+        workers = [Database(url) for _ in range(8)]
         for one in workers:
             stack.push_async_callback(one.close)
         was = await names_of(workers[0])
