@@ -24,7 +24,7 @@ from sqlmodel import col
 from omni_app.records import record
 from omni_app.routing.types import KeyKind
 from omni_app.storage.bulk import insert_new
-from omni_app.storage.request_ids import row_of
+from omni_app.storage.by_id import row_of
 from omni_app.storage.rollups import add_to_rollups
 from omni_app.storage.snapshots import SnapshotRecord
 from omni_app.storage.tables import LOG_OF_REQUEST, AttemptRow, RequestRow, RoutingLog, SnapshotRow, UsageRollup

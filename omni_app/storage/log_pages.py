@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.routing.types import KeyKind
+from omni_app.storage.by_id import ID_LENGTH, made_between, row_of
 from omni_app.storage.ledger import RequestRecord
-from omni_app.storage.request_ids import ID_LENGTH, made_between, row_of
 from omni_app.storage.tables import IN_SESSION, TROUBLED, RequestRow, in_words
 
 Outcome = Literal["", "answered", "rescued", "failed"]

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.routing.types import KeyKind
-from omni_app.storage.request_ids import row_of
+from omni_app.storage.by_id import row_of
 from omni_app.storage.tables import LOG_OF_REQUEST, RequestRow, RoutingLog
 
 AT_A_TIME = 100

@@ -11,9 +11,9 @@ from omni_app.api.query import instant
 from omni_app.errors import InvalidRequest
 from omni_app.gateway.types import EMBEDDING_TASK
 from omni_app.routing.types import KeyKind
+from omni_app.storage.by_id import ID_LENGTH
 from omni_app.storage.keys import ApiKey
 from omni_app.storage.log_pages import LogFilter, Outcome
-from omni_app.storage.request_ids import ID_LENGTH
 from omni_app.ui import text
 from omni_app.ui.components.basics import Row
 

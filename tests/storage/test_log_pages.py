@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import event, text
 
 from omni_app.storage import ledger
+from omni_app.storage.by_id import made_between
 from omni_app.storage.database import Database
 from omni_app.storage.ledger import RequestRecord
 from omni_app.storage.log_pages import LogFilter, LogPage, log_page
-from omni_app.storage.request_ids import made_between
 from tests.storage.facts import KEY, NOON, ORG, record
 from tests.storage.plans import plan_of
 

@@ -15,9 +15,9 @@ from omni_app.registry.store import registries_at
 from omni_app.routing.types import Decision, Deployment
 from omni_app.storage import keys, ledger
 from omni_app.storage.accounts import Identity
+from omni_app.storage.by_id import ID_LENGTH
 from omni_app.storage.ledger import RequestDetail, RequestRecord
 from omni_app.storage.prompts import KeptExchange, read_prompt
-from omni_app.storage.request_ids import ID_LENGTH
 from omni_app.ui import text
 from omni_app.ui.again import body_of, command, request_of, why_not
 from omni_app.ui.asking import ask, caller_of

@@ -11,8 +11,8 @@ from omni_app.errors import Unavailable
 from omni_app.routing.types import KeyKind
 from omni_app.storage import keys, ledger
 from omni_app.storage.accounts import Identity
+from omni_app.storage.by_id import ID_LENGTH
 from omni_app.storage.log_pages import LogFilter, LogPage, log_page
-from omni_app.storage.request_ids import ID_LENGTH
 from omni_app.ui import log_view
 from omni_app.ui.components.basics import (
     DocumentLink,

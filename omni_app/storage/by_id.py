@@ -1,4 +1,4 @@
-"""What a request's id tells, and the row that it names."""
+"""The row that a request's id names, and what the id tells of where it is."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
