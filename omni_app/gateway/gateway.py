@@ -176,8 +176,7 @@ class Gateway:
         started_s = self.clock()
         story = await self._story(caller, request, request_id, started_s=started_s)
         with InFlight(self, story, started_s):
-            if caller.budgets:
-                await self._reserve(story)
+            await self._reserve(story)
             whole = await self._walk(story, started_s).run(self._chain(story))
         return self._served(story, whole, started_s)
 
@@ -211,8 +210,7 @@ class Gateway:
 
     async def _story(self, caller: Caller, request: ChatRequest, request_id: str, *, started_s: float) -> Story:
         created_at = self.now()
-        session = await self.recall(caller, request) if request.session_id else None
-        decision = self.decide(caller, request, session=session)
+        decision = self.decide(caller, request, session=await self.recall(caller, request))
         story = Story(
             request_id=request_id or new_request_id(),
             caller=caller,
@@ -225,7 +223,7 @@ class Gateway:
             routing_us=round((self.clock() - started_s) * 1_000_000),
         )
         self._note_snapshot(decision)
-        if self.limits.token_max or caller.token_limit:
+        if self.limits.token_max or caller.token_limit:  # nearly nobody has one
             story.tokens = await self._rates.hold_tokens(caller, decision)
         return story
 
@@ -236,7 +234,10 @@ class Gateway:
             task.cancel()
 
     def _failed(self, story: Story, error: BaseException, started_s: float, task: asyncio.Task[Any]) -> None:
-        """Whatever keeps the request from its answer is recorded before it goes on its way."""
+        """Whatever keeps the request from its answer is recorded before it goes on its way.
+
+        Raises `Unavailable` in place of the cancellation of a request that `cut_off` has ended.
+        """
         if isinstance(error, OmniError):
             self._finish(story, story.failed(error.code, latency_ms=self._elapsed_ms(started_s)))
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):

@@ -122,14 +122,12 @@ class Story:
         )
 
     def _overruns(self) -> tuple[str, ...]:
-        over = [attempt for attempt in self.attempts if attempt.overrun]
-        return (
-            tuple(
+        return tuple(
+            [
                 f"{one.model} counts ${usd_text(one.overrun)} more than the request may cost; that is not charged"
-                for one in over
-            )
-            if over
-            else ()
+                for one in self.attempts
+                if one.overrun
+            ]
         )
 
     def admission(self) -> Admission:
