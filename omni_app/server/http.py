@@ -62,6 +62,7 @@ class Unreadable(Exception):
 
 
 HEAD_TOO_LARGE = f"the request's head is larger than {MOST_HEAD_BYTES} bytes or has more than {MOST_HEADERS} headers"
+NO_REQUEST = "this is no request in HTTP/1.1"
 TARGET_TOO_LONG = f"the request's path is longer than {MOST_TARGET_BYTES} bytes"
 
 
@@ -181,8 +182,7 @@ class HttpConnection(asyncio.Protocol):
                 self._host.gone(self)
                 self._host.to_websocket(self.transport, self._head())
         except httptools.HttpParserError as error:
-            why = error.__context__
-            self._reject(why if isinstance(why, Unreadable) else Unreadable(400, "this is no request in HTTP/1.1"))
+            self._reject(reason(error))
         except Unreadable as why:
             self._reject(why)
 
@@ -562,6 +562,13 @@ def rejection(why: Unreadable) -> bytes:
     head = f"content-type: application/json\r\nx-request-id: {request_id}\r\nx-content-type-options: nosniff\r\n"
     head += f"cache-control: no-store\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
     return STATUS_LINES[why.status] + head.encode() + body
+
+
+def reason(error: httptools.HttpParserError) -> Unreadable:
+    """What one of the parser's calls raised, or that it could make nothing of what came."""
+    found = error.__context__
+    # Without its traceback: that would keep what came in memory, in a ring, until the collector looks for rings.
+    return found.with_traceback(None) if isinstance(found, Unreadable) else Unreadable(400, NO_REQUEST)
 
 
 def whole_post(data: bytes) -> str:
