@@ -33,9 +33,9 @@ class SocketLimits:
 
     at_once: int = 200
     new_per_s: float = 5.0
-    new_at_once: int = 100
-    all_messages_per_s: float = 100.0
-    all_messages_at_once: int = 500
+    new_at_once: int = 30
+    all_messages_per_s: float = 60.0
+    all_messages_at_once: int = 300
     messages_per_s: float = 30.0
     messages_at_once: int = 100
     message_chars: int = 200_000
