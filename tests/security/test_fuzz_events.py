@@ -6,7 +6,8 @@ Whoever sends it is signed in, or not; nothing of it is an unhandled error. `mak
 import asyncio
 import json
 from collections.abc import Iterator
-from itertools import islice
+from ipaddress import ip_address
+from itertools import count, islice
 from typing import Any
 
 import pytest
@@ -30,7 +31,8 @@ HANDLERS = {
 HYDRATE = {"name": "reflex___state____state.hydrate", "router_data": {"pathname": "/"}}
 FAILED = ("Traceback", " failed: ", "Unknown receive error", "never retrieved")
 """What an error that nobody handled leaves in the log."""
-PEER = ("203.0.113.1", "203.0.113.2")
+PEERS = (str(ip_address("10.0.0.0") + number) for number in count())
+"""Each socket is of an address of its own: how much one may say is another test's."""
 LETTERS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | LETTERS,
@@ -68,7 +70,7 @@ async def sent(product: Product, events: list[dict[str, Any]], *, token: str, co
     left = iter(events)
     while some := list(islice(left, SocketLimits().messages_at_once - 10)):
         async with (
-            opened(product.address, token, cookie=cookie, peer=PEER[bool(cookie)]) as socket,
+            opened(product.address, token, cookie=cookie, peer=next(PEERS)) as socket,
             asyncio.timeout(60),
         ):
             await greeted(socket)

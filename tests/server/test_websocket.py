@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from omni_app.server import websocket
 from tests.security.raw_client import say
-from tests.security.websocket_client import MORE, TEXT, opened
+from tests.security.websocket_client import MORE, TEXT, Socket, opened
 from tests.servers.asgi import serving
 
 
@@ -52,6 +52,20 @@ async def address(echo: Echo) -> AsyncIterator[str]:
         yield base_url
 
 
+async def heard(echo: Echo, count: int) -> None:
+    """Returns when the app has so many messages."""
+    async with asyncio.timeout(5):
+        while len(echo.heard) < count:  # noqa: ASYNC110 a list has no event
+            await asyncio.sleep(0.01)
+
+
+async def floods(socket: Socket, *, final: bool) -> None:
+    """A megabyte, in whole messages or in one that never ends."""
+    for number in range(100):
+        await socket.send("a" * 10_000, opcode=MORE if number and not final else TEXT, final=final)
+        await asyncio.sleep(0.01)
+
+
 async def test_messages_are_parsed_as_they_are_taken_and_none_is_lost(echo: Echo, address: str) -> None:
     said = [f"{number} " + "a" * 500 for number in range(300)]
     async with opened(address, "a") as socket:
@@ -60,9 +74,7 @@ async def test_messages_are_parsed_as_they_are_taken_and_none_is_lost(echo: Echo
         await asyncio.sleep(0.2)
         assert echo.heard == said[:1]
         echo.go_on.set()
-        async with asyncio.timeout(5):
-            while len(echo.heard) < len(said):
-                await asyncio.sleep(0.01)
+        await heard(echo, len(said))
     assert echo.heard == said
 
 
@@ -72,9 +84,7 @@ async def test_a_message_in_pieces_is_one(echo: Echo, address: str) -> None:
         await socket.send("ab", opcode=TEXT, final=False)
         await socket.send("cd", opcode=MORE, final=False)
         await socket.send("ef", opcode=MORE)
-        async with asyncio.timeout(5):
-            while not echo.heard:
-                await asyncio.sleep(0.01)
+        await heard(echo, 1)
     assert echo.heard == ["abcdef"]
 
 
@@ -87,11 +97,7 @@ async def test_who_sends_too_much_is_cut_off(
     echo.go_on.set()
     async with opened(address, "a") as socket:
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            async with asyncio.timeout(5):
-                for number in range(100):
-                    await socket.send("a" * 10_000, opcode=MORE if number and not final else TEXT, final=final)
-                    await asyncio.sleep(0.01)
-                await socket.until_closed()
+            await asyncio.wait_for(floods(socket, final=final), 5)
     assert len(echo.heard) <= 10
 
 
