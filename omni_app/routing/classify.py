@@ -5,8 +5,9 @@ opening and the close of the last user message count most, its middle, the syste
 Every marker adds its weight, in hundredths of a nat, to the task it speaks for; the softmax of the sums is the
 probability. Whole numbers, so that no sum depends on the order of addition.
 
-Time is bounded: whatever the input, at most `HEAD + TAIL` characters of the request are read. Nothing in a text can
-steer a choice but through task, sub-task and difficulty: asking for the dearest model changes nothing.
+Time is bounded: whatever the input, at most `HEAD + TAIL` characters of the request are read, and most of what is
+looked for is looked for at its ends (decision 61). Nothing in a text can steer a choice but through task, sub-task and
+difficulty: asking for the dearest model changes nothing.
 """
 
 import re
@@ -214,7 +215,7 @@ def look_at_words(conversation: Conversation, seen: Sightings) -> None:
     if len(request) > ZONE:
         close = max(ZONE, len(request) - ZONE)
         seen.look(request[close:], CLOSE)
-        seen.look(request[ZONE : min(4 * ZONE, close)], MIDDLE)
+        seen.look(request[ZONE : min(3 * ZONE, close)], MIDDLE)
     if conversation.earlier and len(request) < SHORT_TURN:
         seen.look(conversation.earlier[:ZONE], EARLIER)
     if conversation.system:
@@ -225,17 +226,17 @@ def look_at_structure(shape: Shape, seen: Sightings) -> None:
     """Looks for code, formulas and transcripts of agents."""
     request = shape.text
     seen.add("stack_trace", FULL * has_stack_trace(shape))
-    if MARKUP.search(request) is None:
+    seen.add("code_fence", FULL * ("```" in request))
+    if "\\" in request or "$" in request:
+        seen.add("latex", FULL * count(LATEX, request, most=2))
+    if MARKUP.search(shape.ends) is None:
         seen.add("code_lines", FULL * code_lines(shape, most=5))
         return
-    seen.add("code_fence", FULL * ("```" in request))
-    if "\\" in shape.signs or "$" in shape.signs:
-        seen.add("latex", FULL * count(LATEX, request, most=2))
     if seen["latex"] < 2 * FULL:
         seen.add("code_lines", FULL * code_lines(shape, most=5))
         seen.add("code_signs", FULL * shape.holds(CODE_SIGNS, most=3))
     if seen["code_lines"] + seen["code_fence"] < 2 * FULL:
-        seen.add("formulas", FULL * count(FORMULA, request, most=3))
+        seen.add("formulas", FULL * count(FORMULA, shape.ends, most=3))
     labels = line_labels(shape)
     seen.add("agent_lines", FULL * agent_lines(shape, labels, most=2))
     seen.add("language_lines", FULL * (len(LANGUAGES.intersection(labels)) >= 2))

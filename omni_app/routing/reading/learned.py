@@ -9,16 +9,14 @@ The seven weights of a word are kept in one integer, `LANE_BITS` bits each, so t
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from itertools import chain, pairwise
+from collections.abc import Mapping
+from itertools import pairwise
 from operator import add
 from pathlib import Path
-from typing import cast
 
 from omni_app.routing.reading.words import QUESTION_MARKS
 from omni_app.routing.types import Task
 
-SHAPES = ("#length", "#lines")
 ZONE = 280
 """Characters of the opening and of the close that are read."""
 WORD_LETTERS = 12
@@ -48,23 +46,16 @@ FILE = Path(__file__).with_name("learned_words.json")
 
 def features(request: str) -> set[str]:
     """What the model reads of a request: its words, neighbouring pairs, first words, and a few marks of its shape."""
-    opening, close = zones(request)
-    found = {*marks(request, opening), *opening, *close}
+    length, lines = len(request).bit_length(), request.count("\n").bit_length()
+    opening = tokens(request[:ZONE])
+    close = tokens(request[max(ZONE, len(request) - ZONE) :])
+    found = {f"#length {min(13, length)}", f"#lines {min(4, lines)}", *opening, *close}
+    found.update([f"^{word}" for word in opening[:FIRST_WORDS]])
     for words in (opening, close):
         found.update(map(" ".join, pairwise(words)))
+    if request.rstrip()[-1:] in QUESTION_MARKS:
+        found.add("#asks")
     return found
-
-
-def zones(request: str) -> tuple[list[str], list[str]]:
-    """The words of the opening and of the close."""
-    return tokens(request[:ZONE]), tokens(request[max(ZONE, len(request) - ZONE) :])
-
-
-def marks(request: str, opening: Sequence[str]) -> list[str]:
-    """A request's shape and its first words."""
-    length, lines = len(request).bit_length(), request.count("\n").bit_length()
-    found = [f"#length {min(13, length)}", f"#lines {min(4, lines)}", *[f"^{word}" for word in opening[:FIRST_WORDS]]]
-    return [*found, "#asks"] if request.rstrip()[-1:] in QUESTION_MARKS else found
 
 
 def tokens(zone: str) -> list[str]:
@@ -87,32 +78,15 @@ class LearnedWords:
 
     def __init__(self, weights: Mapping[str, tuple[int, ...]]) -> None:
         """`weights`: feature -> hundredths of a nat per task, in the order of `Task`."""
-        self._packed = [pack(lanes) for lanes in weights.values()]
-        self._alone: dict[str, int] = {}
-        self._pairs: dict[str, dict[str, int]] = {}
-        for place, feature in enumerate(weights):
-            first, space, second = feature.partition(" ")
-            if space and not first.startswith(SHAPES):
-                self._pairs.setdefault(first, {})[second] = place
-            else:
-                self._alone[feature] = place
+        alone_first = sorted(weights, key=lambda feature: " " in feature)  # what is looked up together lies together
+        self._packed = {feature: pack(weights[feature]) for feature in alone_first}
 
     def lean(self, request: str) -> dict[Task, int]:
         """Hundredths of a nat that the words of a request add to each task."""
-        known = self._known(request)
-        total, bias = sum(map(self._packed.__getitem__, known)), BIAS * len(known)
+        known = [packed for packed in map(self._packed.get, features(request)) if packed is not None]
+        total, bias = sum(known), BIAS * len(known)
         count = max(len(known), FULL_SAY)
         return {task: ((total >> shift & LANE) - bias) * FULL_SAY // count for task, shift in SHIFTS}
-
-    def _known(self, request: str) -> set[int]:
-        """The places of the `features` of a request that have weights. Pairs are looked up without being joined."""
-        opening, close = zones(request)
-        known = set(map(self._alone.get, chain(marks(request, opening), opening, close)))
-        for words in (opening, close):
-            met = zip(map(self._pairs.get, words), words[1:], strict=False)
-            known.update([after[word] for after, word in met if after and word in after])
-        known.discard(None)
-        return cast("set[int]", known)
 
 
 SHIFTS = tuple((task, LANE_BITS * place) for place, task in enumerate(Task))

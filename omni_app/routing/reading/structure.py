@@ -24,6 +24,8 @@ def with_signs(*pieces: str) -> Mapping[str, str]:
     return {piece: signs_of(piece) for piece in pieces}
 
 
+HEAD, TAIL = 1000, 500
+"""Characters of the opening and of the close by which the shape of a text is told; decision 61."""
 MOST_LINES = 150
 """Lines looked at one by one."""
 
@@ -107,21 +109,22 @@ AGENT_TAGS = with_signs(
 
 
 class Shape:
-    """A text with what is looked at again and again: its signs, and its lines as far as they are looked at."""
+    """A text with what its shape is told by: its ends, the signs in them, and their lines."""
 
-    __slots__ = ("lines", "signs", "text")
+    __slots__ = ("ends", "lines", "signs", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.signs = signs_of(text)
-        self.lines = text.split("\n", MOST_LINES)
+        self.ends = text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}\n{text[-TAIL:]}"
+        self.signs = signs_of(self.ends)
+        self.lines = self.ends.split("\n", MOST_LINES)
         """Up to `MOST_LINES`, and the rest as one more."""
 
     def holds(self, pieces: Mapping[str, str], *, most: int) -> int:
-        """How many of the pieces (`with_signs`) stand in the text, counted no further than `most`."""
+        """How many of the pieces (`with_signs`) stand in the ends, counted no further than `most`."""
         found = 0
         for piece, signs in pieces.items():
-            if signs in self.signs and piece in self.text:
+            if signs in self.signs and piece in self.ends:
                 found += 1
                 if found == most:
                     break
@@ -154,7 +157,7 @@ def is_code_line(line: str) -> bool:
 
 def has_stack_trace(shape: Shape) -> bool:
     """Whether the text quotes an error of a compiler or a program."""
-    text, signs = shape.text, shape.signs
+    text, signs = shape.ends, shape.signs
     return (
         shape.holds(STACK_TRACE_WORDS, most=1) > 0
         or (":" in signs and any(text.startswith(start) or f"\n{start}" in text for start in STACK_TRACE_STARTS))
@@ -178,7 +181,7 @@ def _begins_line(text: str, place: int) -> bool:
 def line_labels(shape: Shape) -> list[str]:
     """What stands before the colon that a line begins with, in lower case: `thought`, `french`, `subject`."""
     heads = [line[:LABEL] for line in shape.lines[:MOST_LINES]]
-    if "：" in shape.text:
+    if "：" in shape.ends:
         heads = [head.replace("：", ":") for head in heads]
     return [head.partition(":")[0].strip(" \t*#[]").lower() for head in heads if ":" in head]
 
