@@ -5,14 +5,9 @@ from tests.storage.conftest import (
     database_url,
     migrated_sqlite,
     postgres,
-    postgres_database,
     postgres_name,
     postgres_url,
-    sqlite_database,
     sqlite_url,
 )
 
-__all__ = [
-    "database", "database_url", "migrated_sqlite", "postgres", "postgres_database", "postgres_name", "postgres_url",
-    "sqlite_database", "sqlite_url",
-]  # fmt: skip
+__all__ = ["database", "database_url", "migrated_sqlite", "postgres", "postgres_name", "postgres_url", "sqlite_url"]

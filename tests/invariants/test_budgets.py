@@ -64,7 +64,7 @@ async def test_reserving_settling_and_giving_back_comes_to_what_was_spent(
     with TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copyfile(migrated_sqlite, folder / "omni.db")
-        database = Database(f"sqlite:///{folder / 'omni.db'}")
+        database = Database(f"sqlite:///{folder / 'omni.db'}", patience_s=None)
         budgets, spool = Budgets(database, now=lambda: NOON), Spool(folder / "spool")
         callers = [await limited(database, plan) for plan in plans]
         costs = [await spend(budgets, spool, caller, plan) for caller, plan in zip(callers, plans, strict=True)]

@@ -103,7 +103,7 @@ async def test_an_old_request_costs_the_same_at_its_stored_prices_whatever_chang
     with TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copyfile(migrated_sqlite, folder / "omni.db")
-        database = Database(f"sqlite:///{folder / 'omni.db'}")
+        database = Database(f"sqlite:///{folder / 'omni.db'}", patience_s=None)
         on = stage(folder / "spool", registries[0])
         async with database.session() as session:
             for registry in registries:

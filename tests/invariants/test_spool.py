@@ -76,7 +76,7 @@ async def test_reading_a_spool_again_changes_nothing(migrated_sqlite: Path, live
     with TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copyfile(migrated_sqlite, folder / "omni.db")
-        database = Database(f"sqlite:///{folder / 'omni.db'}")
+        database = Database(f"sqlite:///{folder / 'omni.db'}", patience_s=None)
         async with database.session() as session:
             await budgets.set_budget(session, org_id=ORG, key_id=KEY, period="month", limit=10**15, now=NOON)
             await session.commit()

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from omni_app.storage.database import Database, upgrade
+from omni_app.storage.database import PATIENCE_S, Database, upgrade
 from tests.servers.postgres import Postgres, PostgresMissing, running_postgres
 
 MIGRATED = "migrated"
@@ -69,9 +69,10 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    """The product's database over `database_url`."""
-    database = Database(database_url)
+async def database(database_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    """The product's database over `database_url`; ten thousand cases of an invariant may take as long as they take."""
+    invariant = request.node.get_closest_marker("invariants") is not None
+    database = Database(database_url, patience_s=None if invariant else PATIENCE_S)
     yield database
     await database.close()
 
