@@ -369,6 +369,8 @@ and chooses; the others have nothing like it.
 ## Streams of a provider that takes its time
 
 20 ms to the first of 100 tokens, then one each 2 ms: what is added to asking the provider directly.
+The first byte is timed. The others hand on the provider's first event, which has no text yet; the product begins its
+answer with the first word, 2 ms later here: until then another model can take over.
 
 {slow}
 

@@ -49,8 +49,9 @@ added once for all of them."""
 QUICK_S, SLOW_S = 1.0, 3.0
 """A batch that took less is followed by a larger one, one that took more by a smaller one."""
 SYNC_S = 0.05
-GATHER_S = 0.02
-"""The drainer waits this long at the least after the first new line, so that a burst becomes one batch, and"""
+GATHER_S = 0.1
+"""The drainer waits this long at the least after the first new line, so that a burst becomes one batch, and a batch
+seldom meets a stream's first token, and"""
 GATHER_CEILING_S = 0.25
 """this long at the most, so that its last batch took a small part (`BUSY`) of the time: what a transaction costs beside
 its rows, some milliseconds, is paid four times a second and not fifty."""
