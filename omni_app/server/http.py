@@ -312,7 +312,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _refuse(self, refusal: bytes, headers: Mapping[bytes, bytes], *, keep_alive: bool) -> None:
         """A short body is awaited; with a long one, or at a client's wish, the connection ends."""
-        length = headers.get(b"content-length", b"")
+        length = headers.get(b"content-length", b"" if b"transfer-encoding" in headers else b"0")
         if keep_alive and length.isdigit() and int(length) <= AWAITED_BYTES:
             self._refusal = refusal
             return
@@ -499,7 +499,7 @@ class Exchange:
         if self._gone:
             return
         if message["type"] == "http.response.start" and not self._begun:
-            self._begin(message["status"], message["headers"])
+            self._begin(message["status"], message.get("headers", []))
             return
         if message["type"] != "http.response.body" or not self._begun or self._ended:
             raise RuntimeError(f"{message['type']} out of order")

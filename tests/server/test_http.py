@@ -271,8 +271,8 @@ async def test_while_it_is_overloaded_a_request_costs_the_app_nothing_and_the_co
         writer.write(post)
         with pytest.raises(TimeoutError):  # a short body is awaited first: what follows is the next request
             await asyncio.wait_for(reader.readexactly(1), 0.1)
-        writer.write(b"abc" + post + b"abc")
-        assert await reader.readexactly(2 * len(REFUSED)) == 2 * REFUSED
+        writer.write(b"abc" + post + b"abc" + GET)
+        assert await reader.readexactly(3 * len(REFUSED)) == 3 * REFUSED
         app.overloaded = False
         writer.write(post + b"abc")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
