@@ -8,38 +8,7 @@ from types import FrameType
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from omni_app.server.door import Door
-from omni_app.server.websocket import MOST_MESSAGE_BYTES
-
-BACKLOG = 2_048
-STARTS_S = 60
-"""A worker that does not serve by then is taken for broken."""
-
-
-def config_of(arguments: argparse.Namespace) -> uvicorn.Config:
-    """uvicorn's settings. What the app does about stopping in time is its own (`Services.own_process`)."""
-    return uvicorn.Config(
-        arguments.app,
-        factory=True,
-        interface="asgi3",
-        host=arguments.host,
-        port=arguments.port,
-        workers=arguments.workers or 1,
-        loop="uvloop",
-        http=Door(arguments.connections),  # type: ignore[arg-type]  # a factory is all that it is used for
-        ws="websockets-sansio",
-        ws_max_size=MOST_MESSAGE_BYTES,
-        ws_per_message_deflate=False,
-        ws_ping_interval=None,
-        lifespan="on",
-        proxy_headers=False,
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=arguments.grace,
-        timeout_worker_healthcheck=STARTS_S,
-    )
+from omni_app.server.config import config_of
 
 
 def heed_quietly() -> None:
@@ -65,7 +34,15 @@ def run(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--connections", type=int, default=10_000, help="of one worker, at once")
     parser.add_argument("--grace", type=float, help="seconds for what is in flight when a signal comes; none: no end")
     arguments = parser.parse_args(words)
-    config = config_of(arguments)
+    config = config_of(
+        arguments.app,
+        factory=True,
+        host=arguments.host,
+        port=arguments.port,
+        workers=arguments.workers or 1,
+        connections=arguments.connections,
+        grace_s=arguments.grace,
+    )
     heed_quietly()
     if arguments.workers:
         Multiprocess(config, sockets=[config.bind_socket()]).run()

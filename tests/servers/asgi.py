@@ -7,8 +7,7 @@ from typing import Any
 
 import uvicorn
 
-from omni_app.server.door import Door
-from omni_app.server.websocket import MOST_MESSAGE_BYTES
+from omni_app.server.config import config_of
 from tests.product import free_port
 
 START_DEADLINE_S = 10
@@ -26,22 +25,7 @@ class InTheTest(uvicorn.Server):
 async def serving(app: Any, *, port: int = 0) -> AsyncIterator[str]:
     """Gives the base URL of the served app; `port` 0 takes a free one."""
     port = port or free_port()
-    config = uvicorn.Config(
-        app,
-        host="127.0.0.1",
-        port=port,
-        interface="asgi3",
-        http=Door(MOST_CONNECTIONS),  # type: ignore[arg-type]
-        ws="websockets-sansio",
-        ws_max_size=MOST_MESSAGE_BYTES,
-        ws_per_message_deflate=False,
-        ws_ping_interval=None,
-        proxy_headers=False,
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=1,
-    )
+    config = config_of(app, host="127.0.0.1", port=port, connections=MOST_CONNECTIONS, grace_s=1)
     server = InTheTest(config)
     task = asyncio.create_task(server.serve())
     try:
