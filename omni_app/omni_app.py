@@ -53,6 +53,11 @@ class ApiFirst:
         """Whether requests to the API are refused; sockets are few."""
         return api.crowded()
 
+    def let_in(self, scope: Scope) -> None:
+        """Told of what is on its way."""
+        if scope["type"] == "http":
+            api.let_in(scope)
+
     def refusal(self, scope: Scope) -> bytes:
         """Of the API its own, of a socket the gate's."""
         return api.refusal(scope) if scope["type"] == "http" else self._gate.refusal(scope)

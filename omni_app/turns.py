@@ -30,11 +30,16 @@ class Turns:
     clock: Callable[[], float] = time.monotonic
     call_soon: Callable[[Callable[[], None]], object] | None = None
     pace_s: float = FIRST_PACE_S
-    """What one turn takes."""
+    """How long one turn takes to come: a round's time, by its turns."""
+    cost_s: float = FIRST_PACE_S
+    """How long one turn takes. The rest of a round is for what takes no turns: refusals, bytes, timers. Were that
+    counted too, a worker that refuses much would give the few that it serves ever fewer turns."""
     _answers: deque[Place] = field(default_factory=deque)
     _requests: deque[Place] = field(default_factory=deque)
     _round_s: float | None = None
     """When this round began; None while nobody wants a turn."""
+    _given_s: float | None = None
+    """When the first of this round's turns was taken, where they were given to a line."""
     _taken: int = 0
     """Turns in this round."""
 
@@ -43,10 +48,11 @@ class Turns:
         """How many are in line."""
         return len(self._answers) + len(self._requests)
 
-    @property
-    def wait_s(self) -> float:
-        """How long a request that comes now would be in line."""
-        return self.waiting * self.pace_s
+    def wait_s(self, coming: int = 0) -> float:
+        """How long a request that comes now, behind `coming` others, would be kept by the line: each one in it takes a
+        turn to begin and one for its answer.
+        """
+        return (len(self._answers) + 2 * (len(self._requests) + coming)) * self.pace_s
 
     async def to_answer(self) -> None:
         """A turn for a piece of an answer. Returns when it has come."""
@@ -61,8 +67,8 @@ class Turns:
     def _free(self) -> bool:
         """Whether nobody is in line and the round is young."""
         if self._round_s is None:
-            self._round_s, self._taken = self.clock(), 1
-            self._next_round()
+            self._round_s, self._given_s, self._taken = self.clock(), None, 1
+            self._soon(self._round)
             return True
         if self._answers or self._requests or self.clock() - self._round_s >= SLICE_S:
             return False
@@ -74,16 +80,24 @@ class Turns:
         line.append(place)
         return place
 
-    def _next_round(self) -> None:
-        (self.call_soon or asyncio.get_running_loop().call_soon)(self._round)
+    def _soon(self, callback: Callable[[], None]) -> None:
+        (self.call_soon or asyncio.get_running_loop().call_soon)(callback)
+
+    def _give(self) -> None:
+        """Those who have got a turn go on from here, one after the other."""
+        self._given_s = self.clock()
 
     def _round(self) -> None:
         """The loop got round: as many of the line have their turn as fit into a slice."""
         now_s = self.clock()
         if self._round_s is not None and self._taken:
             self.pace_s += ((now_s - self._round_s) / self._taken - self.pace_s) * WEIGHT
-        self._round_s, self._taken = now_s, 0
-        room = max(1, int(SLICE_S / self.pace_s))
+            if self._given_s is not None:
+                self.cost_s += ((now_s - self._given_s) / self._taken - self.cost_s) * WEIGHT
+        self._round_s, self._given_s, self._taken = now_s, None, 0
+        room = max(1, int(SLICE_S / self.cost_s))
+        if self.waiting:
+            self._soon(self._give)
         for line in (self._answers, self._requests):
             while line and self._taken < room:
                 place = line.popleft()
@@ -91,6 +105,6 @@ class Turns:
                     place.set_result(None)
                     self._taken += 1
         if self._taken:
-            self._next_round()
+            self._soon(self._round)
         else:
             self._round_s = None

@@ -21,10 +21,12 @@ class Rounds:
         self.due.append(callback)
 
     async def come(self, *, took_s: float) -> None:
-        """One round ends after this time, the next begins."""
-        self.now_s += took_s
+        """One round ends after this time, all of it its turns', and the next begins."""
         due, self.due = self.due, []
-        for callback in due:
+        for callback in due[:-1]:
+            callback()
+        self.now_s += took_s
+        for callback in due[-1:]:
             callback()
         await settle()
 
@@ -42,7 +44,7 @@ def rounds() -> Rounds:
 
 @pytest.fixture
 def turns(rounds: Rounds) -> Turns:
-    return Turns(clock=lambda: rounds.now_s, call_soon=rounds.call_soon, pace_s=SLICE_S)
+    return Turns(clock=lambda: rounds.now_s, call_soon=rounds.call_soon, pace_s=SLICE_S, cost_s=SLICE_S)
 
 
 async def queued(turns: Turns, order: list[str], *names: str) -> list[asyncio.Task[None]]:
@@ -101,7 +103,7 @@ async def test_answers_come_before_requests_that_came_earlier(turns: Turns, roun
 
 
 async def test_a_round_holds_as_many_turns_as_fit_into_the_slice(turns: Turns, rounds: Rounds) -> None:
-    turns.pace_s = SLICE_S / 8
+    turns.cost_s = SLICE_S / 8
     order: list[str] = []
     await queued(turns, order, "first")
     rounds.now_s += 2 * SLICE_S
@@ -118,7 +120,8 @@ async def test_the_pace_follows_what_turns_take(turns: Turns, rounds: Rounds) ->
     for _ in range(400):
         await rounds.come(took_s=0.020)
     assert turns.pace_s == pytest.approx(0.020, rel=0.1)
-    assert turns.wait_s == pytest.approx(turns.waiting * 0.020, rel=0.1)
+    assert turns.wait_s() == pytest.approx(turns.waiting * 2 * 0.020, rel=0.1), "a turn to begin, one for the answer"
+    assert turns.wait_s(10) == pytest.approx((turns.waiting + 10) * 2 * 0.020, rel=0.1)
     for task in tasks:
         task.cancel()
 

@@ -149,6 +149,10 @@ class Envelope:
             self._refused, scope["omni_request_id"].encode(), _lines(headers), body,
         )  # fmt: skip
 
+    def let_in(self, scope: Scope) -> None:
+        """A request is on its way here."""
+        self._app.let_in(scope)
+
     def crowded(self) -> bool:
         """Whether programs' requests are refused now."""
         return self._app.full

@@ -36,6 +36,7 @@ SILENCE_S = 5.0
 REFUSAL = Unavailable(
     f"too many requests at once: try again in {RETRY_AFTER_S} s", headers={"Retry-After": str(RETRY_AFTER_S)}
 )
+COMING = "omni_coming"
 Headers = list[tuple[bytes, bytes]]
 HEADERS = ((b"content-type", b"application/json"), (b"retry-after", str(RETRY_AFTER_S).encode()))
 
@@ -73,6 +74,8 @@ class LoadShedding:
         self._turns = turns
         self._most_in_flight = most_in_flight
         self._told_s = -SILENCE_S
+        self._coming = 0
+        """Let in by their heads, and not here yet."""
         self.in_flight = 0
         self.refused = 0
         """Since the process began."""
@@ -86,6 +89,8 @@ class LoadShedding:
             await send({"type": "http.response.start", "status": REFUSAL.status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
             return
+        if scope.pop(COMING, False):
+            self._coming -= 1
         held = weight(scope)
         scope["omni_came_s"] = time.monotonic()
         self.in_flight += held
@@ -104,7 +109,14 @@ class LoadShedding:
     @property
     def full(self) -> bool:
         """Whether the worker has as much as it can do in time."""
-        return self.in_flight >= self._most_in_flight or self._turns.wait_s > LONGEST_WAIT_S
+        held = self.in_flight + self._coming >= self._most_in_flight
+        return held or self._turns.wait_s(self._coming) > LONGEST_WAIT_S
+
+    def let_in(self, scope: Scope) -> None:
+        """Counts a request until it runs: many may come in one round, before the first of them stands in line."""
+        if guards(scope["path"]):
+            scope[COMING] = True
+            self._coming += 1
 
     def refuses(self, scope: Scope) -> bool:
         """Whether this request would be refused now; of it no more than the head has to have come."""

@@ -26,6 +26,8 @@ class Guarded(Protocol):
 
     def refusal(self, scope: Scope) -> bytes: ...
 
+    def let_in(self, scope: Scope) -> None: ...
+
 
 class Watch:
     """The layer. What a route is called stands in `routes`, never in a caller's path."""
@@ -66,6 +68,10 @@ class Watch:
             seen.request_id, seen.status = scope["omni_request_id"], 503
             self._observer.answered(seen)
         return refusal
+
+    def let_in(self, scope: Scope) -> None:
+        """A request is on its way here."""
+        self._app.let_in(scope)
 
     def _route(self, path: str) -> str:
         found = self._plain.get(path)

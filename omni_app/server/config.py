@@ -7,7 +7,9 @@ import uvicorn
 from omni_app.server.door import Door
 from omni_app.server.websocket import MOST_MESSAGE_BYTES
 
-BACKLOG = 2_048
+BACKLOG = 65_535
+"""Connections that wait to be taken; the kernel's own limit is lower (`net.core.somaxconn`). One that finds no room
+tries again after a second, and its caller thinks that the server is slow."""
 STARTS_S = 60
 """A worker that does not serve by then is taken for broken."""
 

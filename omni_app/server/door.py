@@ -63,6 +63,7 @@ class Door:
     def serve(self, exchange: Exchange) -> None:
         """Runs the app for a request, as a task that uvicorn waits for when it stops."""
         assert self._config is not None  # noqa: S101 whoever has a connection has called
+        self._refusals.let_in(exchange.scope)
         app = cast(ASGIApp, self._config.loaded_app)
         task = asyncio.get_running_loop().create_task(exchange.run(app))
         self._state.tasks.add(task)

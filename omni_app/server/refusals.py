@@ -16,6 +16,10 @@ class Refusals(Protocol):
         """A whole answer in HTTP/1.1, after which its connection goes on; empty to let the request in."""
         ...
 
+    def let_in(self, scope: Scope) -> None:
+        """Told of each request that the app is going to be called for."""
+        ...
+
 
 class EverybodyIsLetIn:
     """Of an app without refusals."""
@@ -26,3 +30,6 @@ class EverybodyIsLetIn:
     def refusal(self, scope: Scope) -> bytes:
         del scope
         return b""
+
+    def let_in(self, scope: Scope) -> None:
+        del scope

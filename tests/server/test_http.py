@@ -46,6 +46,9 @@ class App:
     def crowded(self) -> bool:
         return self.overloaded
 
+    def let_in(self, scope: Scope) -> None:
+        return
+
     def refusal(self, scope: Scope) -> bytes:
         return REFUSED if self.overloaded and scope["path"] != "/health" else b""
 

@@ -28,6 +28,9 @@ class Echo:
     def crowded(self) -> bool:
         return False
 
+    def let_in(self, scope: Scope) -> None:
+        return
+
     def refusal(self, scope: Scope) -> bytes:
         return self.refused if scope["type"] == "websocket" else b""
 
