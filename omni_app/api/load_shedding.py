@@ -84,13 +84,13 @@ class LoadShedding:
         if scope["type"] != "http" or not guards(scope["path"]):
             await self._app(scope, receive, send)
             return
+        if scope.pop(COMING, False):
+            self._coming -= 1
         if self.full:
             headers, body = self.refuse(scope)
             await send({"type": "http.response.start", "status": REFUSAL.status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
             return
-        if scope.pop(COMING, False):
-            self._coming -= 1
         held = weight(scope)
         scope["omni_came_s"] = time.monotonic()
         self.in_flight += held
