@@ -10,7 +10,7 @@ from typing import Any
 import jiter
 from starlette.requests import Request
 
-from omni_app.api.json_values import MOST_PIECES, ValueCount
+from omni_app.api.json_values import MOST_PIECES, MOST_STRINGS, ValueCount
 from omni_app.deadline import Deadline
 from omni_app.errors import BodyTooLarge, InvalidRequest
 
@@ -87,7 +87,7 @@ def too_large(max_bytes: int) -> BodyTooLarge:
 
 def too_many_values() -> InvalidRequest:
     """The refusal of a body with more values than any request has; the rest of it is not read."""
-    message = f"the body has too many values: more than {MOST_PIECES} strings and separators"
+    message = f"the body has too many values: over {MOST_STRINGS} strings, or {MOST_PIECES} with the separators"
     return InvalidRequest(message, headers={"Connection": "close"})
 
 

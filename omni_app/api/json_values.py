@@ -7,6 +7,8 @@ import re
 
 MOST_PIECES = 60_000
 """Strings, and separators between them, of one body. Stated: 2,000 messages, the most there may be, have 20,000."""
+MOST_STRINGS = 30_000
+"""Of them. They are told from their quotes alone, which takes a tenth of the time."""
 DENSE_BYTES = 40
 """Where a separator or a quote comes every so many bytes or oftener, they are looked at; prose has one in 80."""
 LOOK_BYTES = 16_384
@@ -18,10 +20,13 @@ STRING = re.compile(rb'"[^"]*+"')
 class ValueCount:
     """Of one body. Pieces of it go in one after the other; nothing is kept of them but what the counting needs."""
 
-    __slots__ = ("_bytes", "_fresh", "_held", "_in_string", "_quick", "_quotes", "_separators", "_unread")
+    __slots__ = ("_bytes", "_fresh", "_held", "_in_string", "_quick", "_quotes", "_separators",
+                 "_strings", "_unread")  # fmt: skip
 
     def __init__(self) -> None:
         self._bytes = self._quick = self._quotes = self._separators = 0
+        self._strings = 0.0
+        """Where an escape is cut in two by the pieces, one half too many or too few."""
         self._fresh: list[bytes] = []
         """Pieces of the body that were not looked at yet."""
         self._unread: list[bytes] = []
@@ -38,11 +43,16 @@ class ValueCount:
         self._fresh.append(part)
         if self._bytes <= MOST_PIECES:
             return False  # a shorter body cannot hold them
-        self._quick += sum(_separators(one) + one.count(b'"') for one in self._fresh)
+        for one in self._fresh:
+            quotes = one.count(b'"')
+            self._quick += _separators(one) + quotes
+            self._strings += (quotes - _escaped(one)) / 2
         self._unread += self._fresh
         self._fresh.clear()
         if self._quick <= max(MOST_PIECES, self._bytes // DENSE_BYTES):
             return False
+        if self._strings > MOST_STRINGS:
+            return True
         unread, self._unread = self._unread, []
         return any(self._beyond(one) for one in unread)
 
@@ -66,6 +76,11 @@ class ValueCount:
         outside, quote, _ = STRING.sub(b"", plain).partition(b'"')
         self._in_string = self._in_string or bool(quote)
         self._separators += _separators(outside)
+
+
+def _escaped(text: bytes) -> int:
+    """Quotes that end no string."""
+    return text.replace(rb"\\", b"").count(rb"\"") if b"\\" in text else 0
 
 
 def _separators(text: bytes) -> int:

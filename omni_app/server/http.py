@@ -38,6 +38,8 @@ PIECE_BYTES = 32_768
 """What is parsed at a time: only between two pieces it is seen what a body has around it."""
 PER_BYTE = 16
 """What may come around each byte of a body in chunks, beside the bytes of a head: the smallest chunk has six."""
+DISCARDS_S = 0.02
+"""Between two looks at what a peer goes on to send when its answer is out: reading is work too."""
 HIGH_WATER = 262_144
 """Bytes of a body that nobody has read yet; then the peer waits."""
 AWAITED_BYTES = 65_536
@@ -160,10 +162,16 @@ class HttpConnection(asyncio.Protocol):
         self._in_line.clear()
 
     def data_received(self, data: bytes) -> None:
-        if len(data) <= PIECE_BYTES:
+        if self._phase is Phase.FAREWELL:
+            self.pause_reading()
+            self._loop.call_later(DISCARDS_S, self.resume_reading)
+        elif len(data) <= PIECE_BYTES:
             if not (self._host.crowded() and self._refused_unread(data)):
                 self._read(data)
-            return
+        else:
+            self._read_in_pieces(data)
+
+    def _read_in_pieces(self, data: bytes) -> None:
         for start in range(0, len(data), PIECE_BYTES):
             self._read(data[start : start + PIECE_BYTES])
 
@@ -449,6 +457,7 @@ class Exchange:
     def lose(self) -> None:
         """The peer is gone."""
         self._gone = True
+        self._body.clear()
         self._tell()
 
     def _tell(self) -> None:
@@ -550,6 +559,7 @@ class Exchange:
 
     def _end(self) -> None:
         self._ended = True
+        self._body.clear()  # what nobody has read is not kept for whoever still holds this
         self._tell()
         self._connection.answered(self)
 

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 POLICY_VIOLATION: Final = 1008
 FAREWELL_S = 1.0
+SILENCE_S = 5.0
+"""Between two lines of the log about sockets that are refused."""
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 GONE: Message = {"type": "websocket.disconnect", "code": POLICY_VIOLATION}
 
@@ -33,8 +35,8 @@ class SocketLimits:
 
     at_once: int = 200
     new_per_s: float = 5.0
-    new_at_once: int = 30
-    all_messages_per_s: float = 60.0
+    new_at_once: int = 20
+    all_messages_per_s: float = 50.0
     all_messages_at_once: int = 300
     messages_per_s: float = 30.0
     messages_at_once: int = 100
@@ -114,6 +116,7 @@ class SocketGate:
         self._handlers = handlers
         self._limits = limits
         self._lines: dict[str, Line] = {}
+        self._told_s = -SILENCE_S
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
@@ -135,9 +138,11 @@ class SocketGate:
         return FORBIDDEN if self._crowded(self._line(self._address(scope))) else b""
 
     def _crowded(self, line: Line) -> bool:
-        crowded = line.open >= self._limits.at_once or not line.new.holds(1, now_s=_now_s())
-        if crowded:
-            log.warning("a socket was refused: too many of one address")
+        now_s = _now_s()
+        crowded = line.open >= self._limits.at_once or not line.new.holds(1, now_s=now_s)
+        if crowded and now_s - self._told_s >= SILENCE_S:
+            self._told_s = now_s
+            log.warning("sockets are refused: too many of one address")
         return crowded
 
     def _address(self, scope: Scope) -> str:
