@@ -295,6 +295,7 @@ class HttpConnection(asyncio.Protocol):
     def _upgrade(self, scope: Scope) -> None:
         """The connection is to speak websocket from the end of this head on, unless the app says no."""
         if refusal := self._host.refusal(scope):
+            self._phase = Phase.ANSWER  # a socket's request has no body
             self.transport.write(refusal)
             self._close()
         else:
