@@ -48,10 +48,7 @@ class ApiFirst:
         self._pages = pages
         self._gate = gate
         self.refusals = self
-
-    def crowded(self) -> bool:
-        """Whether requests to the API are refused; sockets are few."""
-        return api.crowded()
+        self.crowded = api.crowded
 
     def let_in(self, scope: Scope) -> None:
         """Told of what is on its way."""

@@ -4,8 +4,6 @@ It serves alone (`omni_app.asgi`) or in front of the web app (`omni_app.omni_app
 route (`Doorkeeper.admit` in each endpoint), never on the path's text.
 """
 
-from collections.abc import Iterable
-
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
@@ -32,7 +30,7 @@ from omni_app.api import (
 )
 from omni_app.api.dispatch import Dispatch
 from omni_app.api.idempotency import Idempotency
-from omni_app.api.load_shedding import LoadShedding
+from omni_app.api.load_shedding import BODIES, BODY, MARK, LoadShedding, headers_of
 from omni_app.api.noted import noting_refusals
 from omni_app.api.responses import on_http_error, on_omni_error, on_unexpected_error
 from omni_app.api.watch import Watch
@@ -99,10 +97,6 @@ def create_api(services: Services) -> Watch:
     return Watch(Envelope(shedding, services.settings), services.observer, routes)
 
 
-def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
-
-
 class Envelope:
     """Gives the request its id, and every answer its id, security and CORS headers.
 
@@ -115,7 +109,9 @@ class Envelope:
         self._cors_origin = settings.cors_origin.encode()
         transport = transport_security(settings).items()
         self._always = (*ALWAYS, *((name.encode(), value.encode()) for name, value in transport))
-        self._refused = REFUSED + _lines(self._always)
+        self._refusals = {path: self._whole(body) for path, body in BODIES.items()}
+        self._refusal = self._whole(BODY)
+        self.crowded = app.full
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -144,18 +140,17 @@ class Envelope:
         if self._cors_origin or not self._app.refuses(scope):
             return b""
         scope["omni_request_id"] = new_request_id()
-        headers, body = self._app.refuse(scope)
-        return b"%bx-request-id: %b\r\n%b\r\n%b" % (
-            self._refused, scope["omni_request_id"].encode(), _lines(headers), body,
-        )  # fmt: skip
+        self._app.note_refusal()
+        return self._refusals.get(scope["path"], self._refusal).replace(MARK, scope["omni_request_id"].encode())
+
+    def _whole(self, body: bytes) -> bytes:
+        """A refusal with this body as it goes over the wire, but for its id."""
+        pairs = [(b"x-request-id", MARK), *self._always, *headers_of(body)]
+        return REFUSED + b"".join([b"%b: %b\r\n" % pair for pair in pairs]) + b"\r\n" + body
 
     def let_in(self, scope: Scope) -> None:
         """A request is on its way here."""
         self._app.let_in(scope)
-
-    def crowded(self) -> bool:
-        """Whether programs' requests are refused now."""
-        return self._app.full
 
     def _cors(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         """The allow-origin headers when the caller's origin is exactly the configured one; never credentials."""

@@ -20,6 +20,7 @@ from omni_app.api.responses import error_body
 from omni_app.errors import OmniError, Unavailable
 from omni_app.observe import families as of
 from omni_app.observe.metrics import Sample
+from omni_app.request_ids import new_request_id
 from omni_app.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -54,16 +55,23 @@ def weight(scope: Scope) -> int:
     return 1
 
 
-def _around_the_id(shape: Callable[[OmniError, Request], dict[str, Any]]) -> tuple[bytes, bytes]:
-    """The refusal's body in one of the error shapes: what comes before the request's id, and what after it."""
-    mark = "req_0"
-    body = orjson.dumps(shape(REFUSAL, Request({"type": "http", "omni_request_id": mark})))
-    before, _, after = body.partition(mark.encode())
-    return before, after
+MARK = new_request_id().encode()
+"""Stands in refusals that are made beforehand, where each one's own id will be: all are of one length."""
 
 
-BODY = _around_the_id(error_body)
-ANTHROPIC_BODY = _around_the_id(anthropic_error)
+def _marked(shape: Callable[[OmniError, Request], dict[str, Any]]) -> bytes:
+    """The refusal's body in one of the error shapes, with `MARK` for its id."""
+    return orjson.dumps(shape(REFUSAL, Request({"type": "http", "omni_request_id": MARK.decode()})))
+
+
+BODIES = {"/v1/messages": _marked(anthropic_error)}
+BODY = _marked(error_body)
+"""On every other path."""
+
+
+def headers_of(body: bytes) -> Headers:
+    """Of a refusal with this body."""
+    return [*HEADERS, (b"content-length", b"%d" % len(body))]
 
 
 class LoadShedding:
@@ -86,9 +94,10 @@ class LoadShedding:
             return
         if scope.pop(COMING, False):
             self._coming -= 1
-        if self.full:
-            headers, body = self.refuse(scope)
-            await send({"type": "http.response.start", "status": REFUSAL.status, "headers": headers})
+        if self.full():
+            self.note_refusal()
+            body = BODIES.get(scope["path"], BODY).replace(MARK, scope["omni_request_id"].encode())
+            await send({"type": "http.response.start", "status": REFUSAL.status, "headers": headers_of(body)})
             await send({"type": "http.response.body", "body": body})
             return
         held = weight(scope)
@@ -106,7 +115,6 @@ class LoadShedding:
         yield of.WAITING, (), self._turns.waiting
         yield of.SHED, (), self.refused
 
-    @property
     def full(self) -> bool:
         """Whether the worker has as much as it can do in time."""
         held = self.in_flight + self._coming >= self._most_in_flight
@@ -120,15 +128,12 @@ class LoadShedding:
 
     def refuses(self, scope: Scope) -> bool:
         """Whether this request would be refused now; of it no more than the head has to have come."""
-        return self.full and guards(scope["path"])
+        return self.full() and guards(scope["path"])
 
-    def refuse(self, scope: Scope) -> tuple[Headers, bytes]:
-        """The refusal. Made beforehand: under overload most requests end here, at the cost of the others."""
+    def note_refusal(self) -> None:
+        """One more. What it says was made beforehand: under overload most requests end so, at the others' cost."""
         self.refused += 1
         self._tell()
-        before, after = ANTHROPIC_BODY if scope["path"] == "/v1/messages" else BODY
-        body = before + scope["omni_request_id"].encode() + after
-        return [*HEADERS, (b"content-length", b"%d" % len(body))], body
 
     def _tell(self) -> None:
         now_s = time.monotonic()

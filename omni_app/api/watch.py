@@ -4,7 +4,7 @@ The status is what the envelope below leaves in the scope: so only one layer sta
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from starlette.routing import Route
@@ -22,7 +22,8 @@ class Guarded(Protocol):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
-    def crowded(self) -> bool: ...
+    @property
+    def crowded(self) -> Callable[[], bool]: ...
 
     def refusal(self, scope: Scope) -> bytes: ...
 
@@ -35,6 +36,8 @@ class Watch:
     def __init__(self, app: Guarded, observer: Observer, routes: Sequence[Route]) -> None:
         self._app = app
         self._observer = observer
+        self.crowded = app.crowded
+        """Whether some requests are refused now (`omni_app.server.refusals`)."""
         paths = {route.path for route in routes}
         self._plain = {path: path for path in paths if "{" not in path}
         self._prefixes = [(path.partition("{")[0], path) for path in sorted(paths) if "{" in path]
@@ -55,10 +58,6 @@ class Watch:
             seen.status = scope.get("omni_status", 0)
             seen.duration_s = time.perf_counter() - began_s
             self._observer.answered(seen)
-
-    def crowded(self) -> bool:
-        """Whether some requests are refused now (`omni_app.server.refusals`)."""
-        return self._app.crowded()
 
     def refusal(self, scope: Scope) -> bytes:
         """A whole answer for who is refused by his head alone, else nothing."""

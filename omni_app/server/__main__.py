@@ -10,10 +10,9 @@ from uvicorn.supervisors import Multiprocess
 
 from omni_app.server.config import config_of
 
-DOORS = 8
+DOORS = 32
 """Copies of the listening socket. In one round of the loop uvloop takes one connection from each: with a single one a
-worker whose rounds take 5 ms takes 200 connections a second, and the kernel turns the others away (measured). With many
-one round is long when many come."""
+worker whose rounds take 5 ms takes 200 connections a second, and the kernel turns the others away (measured)."""
 
 
 def heed_quietly() -> None:

@@ -1,6 +1,7 @@
 """What the connections of one worker share: the app, how many they may be, and a look at the slow ones."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -29,6 +30,8 @@ class Door:
     _state: ServerState = field(default_factory=ServerState)
     _app_state: dict[str, Any] = field(default_factory=dict)
     _refusals: Refusals = field(default_factory=EverybodyIsLetIn)
+    crowded: Callable[[], bool] = EverybodyIsLetIn().crowded
+    """Whether the app refuses some requests now. Asked with everything that comes: so it is the app's own method."""
 
     def __call__(
         self,
@@ -42,6 +45,7 @@ class Door:
         if self._config is None:
             self._config, self._state, self._app_state = config, server_state, app_state
             self._refusals = getattr(config.loaded_app, "refusals", self._refusals)
+            self.crowded = self._refusals.crowded
             self.address = config.host, config.port
             self._look(loop)
         return HttpConnection(self, loop)
@@ -68,10 +72,6 @@ class Door:
         task = asyncio.get_running_loop().create_task(exchange.run(app))
         self._state.tasks.add(task)
         task.add_done_callback(self._state.tasks.discard)
-
-    def crowded(self) -> bool:
-        """Whether the app refuses some requests now."""
-        return self._refusals.crowded()
 
     def refusal(self, scope: Scope) -> bytes:
         """What the app says of a request by its head alone; empty when it wants to hear it."""

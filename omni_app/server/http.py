@@ -8,7 +8,7 @@ way of every request, and because a request that comes while the worker is overl
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Protocol, cast
@@ -103,8 +103,9 @@ class Host(Protocol):
     def serve(self, exchange: "Exchange") -> None:
         """Runs the app for a request."""
 
-    def crowded(self) -> bool:
-        """Whether some requests are refused now."""
+    @property
+    def crowded(self) -> Callable[[], bool]:
+        """Tells whether some requests are refused now."""
 
     def refusal(self, scope: Scope) -> bytes:
         """A whole answer to a request that the app is spared; empty for one that it gets."""

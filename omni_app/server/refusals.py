@@ -1,5 +1,6 @@
 """What an app may say of a request by its head alone: `app.refusals`, where it has one."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from starlette.types import Scope
@@ -8,8 +9,9 @@ from starlette.types import Scope
 class Refusals(Protocol):
     """Asked before anything is made of a request."""
 
-    def crowded(self) -> bool:
-        """Whether some requests are refused now: then it is worth asking. Costs next to nothing."""
+    @property
+    def crowded(self) -> Callable[[], bool]:
+        """Tells whether some requests are refused now: then it is worth asking. Costs next to nothing."""
         ...
 
     def refusal(self, scope: Scope) -> bytes:
