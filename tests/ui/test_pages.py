@@ -53,15 +53,16 @@ EMPTY_SLOT = 'api_key=\\\\""'
 
 
 def record(org_id: UUID, number: int, **changes: Any) -> RequestRecord:
-    """A request of that org, `number` seconds ago."""
+    """A request of that org, `number` seconds ago. Its id tells the moment, as the gateway's do."""
+    created_at = utc_now() - timedelta(seconds=number)
     values: dict[str, Any] = {
-        "request_id": f"req_{uuid4().hex}",
+        "request_id": f"req_{int(created_at.timestamp() * 1000):012x}{uuid4().hex[:20]}",
         "org_id": org_id,
         "key_id": uuid4(),
         "key_kind": "live",
         "endpoint": "chat",
         "task": "chat",
-        "created_at": utc_now() - timedelta(seconds=number),
+        "created_at": created_at,
         "model": "openai/gpt-x",
         "provider": "openai",
         "cost": 123_456_789 + number,
