@@ -1,8 +1,8 @@
 """The ledger's large tables by month, on Postgres: a month is made before it begins, and dropped when it is over.
 
-Letting a month go deletes no row. What has no month of its own lies in a table's default partition, or in what the
-table held before it was divided (migration 0024): from there rows are deleted in pieces, as they are on SQLite, where a
-table is one. What differs between the two is here; the reasons are in docs/decisions/0059-partitions-by-month.md.
+What has no month of its own lies in a table's default partition, or in what the table held before it was divided
+(migration 0024). On SQLite a table is one. What differs between the two is here; the reasons are in
+docs/decisions/0059-partitions-by-month.md.
 """
 
 import logging
@@ -55,15 +55,14 @@ class Part:
     starts_at: datetime | None
     ends_at: datetime | None
 
-    @property
-    def is_month(self) -> bool:
-        return self.starts_at is not None
+    def begins_before(self, moment: datetime) -> bool:
+        return self.starts_at is None or self.starts_at < moment
 
     def meets(self, start: datetime, end: datetime) -> bool:
         """Whether rows of that range may lie in it because of its bounds."""
         if self.ends_at is None:
             return False
-        return start < self.ends_at and (self.starts_at is None or self.starts_at < end)
+        return start < self.ends_at and self.begins_before(end)
 
 
 def next_month(instant: datetime) -> datetime:
@@ -105,14 +104,17 @@ async def drop_months(database: Database, of: type[SQLModel], *, before: datetim
             log.info("%s was over and is dropped", one)
 
 
-async def undivided(database: Database, of: type[SQLModel]) -> Sequence[Table]:
-    """Where rows lie that are of no month of its own, and go in pieces: on SQLite the table itself."""
+async def reached(database: Database, of: type[SQLModel], *, before: datetime) -> Sequence[Table]:
+    """Where rows of before this moment may lie: on SQLite the table itself, on Postgres partitions that begin earlier.
+
+    Rows go from there in pieces, each at its time; a month that is over has none left and is dropped.
+    """
     rows = cast(Table, of.__table__)  # type: ignore[attr-defined]
     if is_sqlite(database.url) or of not in BY_MONTH:
         return [rows]
     async with database.session() as session:
         found = await parts(session, rows.name)
-    return [rows.to_metadata(MetaData(), name=one.name) for one in found if not one.is_month]
+    return [rows.to_metadata(MetaData(), name=one.name) for one in found if one.begins_before(before)]
 
 
 async def parts(session: AsyncSession, parent: str) -> Sequence[Part]:

@@ -1,8 +1,8 @@
 """How long things are kept, and the task that lets them go.
 
 Requests and their attempts 13 months, routing logs and the states they need 30 days, kept prompts and idempotent
-answers until their own end, the data of a deleted org for a week. On Postgres the rows of a month go together, when the
-last of them is over; all others in small pieces, so that nobody waits for it.
+answers until their own end, the data of a deleted org for a week. Rows go in small pieces, so that nobody waits for it;
+on Postgres a month that is over as a whole goes at once, with its room.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from sqlmodel import SQLModel, col
 
 from omni_app.storage import idempotency, prompts
 from omni_app.storage.database import DATABASE_ERRORS, Database
-from omni_app.storage.partitions import drop_months, make_months, undivided
+from omni_app.storage.partitions import drop_months, make_months, reached
 from omni_app.storage.pause import pause
 from omni_app.storage.tables import AttemptRow, Org, RequestRow, RoutingLog, SnapshotRow, utc_now
 
@@ -60,7 +60,7 @@ class Retention:
             await session.commit()
         for table, kept in KEPT:
             await drop_months(self._database, table, before=now - kept)
-            for rows in await undivided(self._database, table):
+            for rows in await reached(self._database, table, before=now - kept):
                 await self._delete_old(rows, before=now - kept)
         for org_id in await self._orgs_to_purge(now=now):
             await self._purge(org_id)

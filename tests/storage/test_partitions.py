@@ -218,31 +218,45 @@ async def test_a_row_whose_month_is_made_before_its_eyes_is_tried_again_and_not_
     assert not (tmp_path / "rejected").exists()
 
 
-async def test_a_month_goes_whole_when_all_of_it_is_over_and_no_row_of_it_is_deleted(
-    postgres_database: Database,
-) -> None:
+async def test_a_row_goes_at_its_time_and_a_month_when_all_of_it_is_over(postgres_database: Database) -> None:
     await with_org(postgres_database)
     for ahead in range(6):
         await make_months(postgres_database, now=MONTH + timedelta(days=31 * ahead))
     begins = [start for start, _ in months_from(MONTH)]
     await write(postgres_database, *(start + timedelta(days=day) for start in begins for day in (0, 27)))
-    said: list[str] = []
-    event.listen(postgres_database.engine.sync_engine, "before_cursor_execute", lambda *args: said.append(args[2]))
     moment = timedelta(microseconds=1)
-    for now, requests, logs in (
-        (begins[1] + ROUTING_LOGS_KEPT - moment, 8, 8),
-        (begins[1] + ROUTING_LOGS_KEPT, 8, 6),
-        (begins[1] + REQUESTS_KEPT - moment, 8, 0),
-        (begins[1] + REQUESTS_KEPT, 6, 0),
-        (begins[3] + REQUESTS_KEPT, 2, 0),
+    for now, requests, logs, march_requests, march_logs in (
+        (begins[0] + ROUTING_LOGS_KEPT, 8, 8, True, True),
+        (begins[0] + ROUTING_LOGS_KEPT + moment, 8, 7, True, True),
+        (begins[1] + ROUTING_LOGS_KEPT - moment, 8, 6, True, True),
+        (begins[1] + ROUTING_LOGS_KEPT, 8, 6, True, False),
+        (begins[0] + REQUESTS_KEPT, 8, 0, True, False),
+        (begins[0] + REQUESTS_KEPT + moment, 7, 0, True, False),
+        (begins[1] + REQUESTS_KEPT - moment, 6, 0, True, False),
+        (begins[1] + REQUESTS_KEPT, 6, 0, False, False),
     ):
         await Retention(postgres_database).clean(now=now)
         counts = [await held(postgres_database, one) for one in ("requests", "attempts", "routing_logs")]
         assert counts == [requests, requests, logs], now
-    assert "requests_2025_03" not in await names_of(postgres_database)
+        assert ("requests_2025_03" in await names_of(postgres_database)) == march_requests
+        assert ("attempts_2025_03" in await names_of(postgres_database, "attempts")) == march_requests
+        assert ("routing_logs_2025_03" in await names_of(postgres_database, "routing_logs")) == march_logs
+
+
+async def test_a_month_that_nobody_let_go_of_in_time_goes_without_deleting_its_rows(
+    postgres_database: Database,
+) -> None:
+    await with_org(postgres_database)
+    for ahead in range(4):
+        await make_months(postgres_database, now=MONTH + timedelta(days=31 * ahead))
+    begins = [start for start, _ in months_from(MONTH)]
+    await write(postgres_database, *(start + timedelta(days=day) for start in begins for day in (0, 27)))
+    said: list[str] = []
+    event.listen(postgres_database.engine.sync_engine, "before_cursor_execute", lambda *args: said.append(args[2]))
+    await Retention(postgres_database).clean(now=begins[3] + REQUESTS_KEPT)
+    assert [await held(postgres_database, one) for one in ("requests", "attempts")] == [2, 2]
     touched = {one.split()[2] for one in said if one.startswith("DELETE FROM")}
-    assert touched & {"requests", "attempts", "routing_logs"} == set()
-    assert {one.rpartition("_")[2] for one in touched if one.startswith("requests")} == {"default"}
+    assert {one for one in touched if one.startswith("requests")} == {"requests_default"}, "and none of a later month"
 
 
 async def test_a_month_with_too_many_rows_in_the_default_partition_stays_there_and_goes_in_pieces(
