@@ -265,15 +265,17 @@ async def streamed(
     headers: dict[str, str] = {}
 
     async def events() -> AsyncGenerator[bytes, None]:
+        opening = b""
         async with aclosing(services.gateway.stream(caller, asked, request_id=writer.request_id)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Opened):
                     headers.update(opened_headers(piece))
-                    yield writer.opened(piece.deployment)
-                elif isinstance(piece, Answer):
-                    yield writer.ended(piece)
-                else:
-                    yield b"".join(map(writer.delta, piece))
+                    opening = writer.opened(piece.deployment)
+                    continue
+                yield opening + (
+                    writer.ended(piece) if isinstance(piece, Answer) else b"".join(map(writer.delta, piece))
+                )
+                opening = b""
 
     stream = EventStream(
         events(),

@@ -180,15 +180,17 @@ async def streamed(services: Services, caller: Caller, asked: ChatRequest, reque
     headers: dict[str, str] = {}
 
     async def events() -> AsyncGenerator[bytes, None]:
+        opening = b""
         async with aclosing(services.gateway.stream(caller, asked, request_id=writer.message_id)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Opened):
                     headers.update(opened_headers(piece))
-                    yield writer.opened(piece.deployment.id)
-                elif isinstance(piece, Answer):
-                    yield writer.ended(piece)
-                else:
-                    yield b"".join(map(writer.delta, piece))
+                    opening = writer.opened(piece.deployment.id)
+                    continue
+                yield opening + (
+                    writer.ended(piece) if isinstance(piece, Answer) else b"".join(map(writer.delta, piece))
+                )
+                opening = b""
 
     stream = EventStream(
         events(),

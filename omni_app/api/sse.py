@@ -1,4 +1,4 @@
-"""Server-sent events: one task makes them, one sends them, and the client going away ends both.
+"""Server-sent events: one task makes and sends them, one listens, and the client going away ends both.
 
 The first event is waited for before the status is sent, so that an early error is a plain HTTP error. Only when it
 takes longer than `KEEP_ALIVE_S` the answer begins without it, with comments that keep the connection open.
@@ -16,64 +16,16 @@ from omni_app.errors import OmniError
 
 KEEP_ALIVE_S = 5.0
 KEEP_ALIVE = b": keep-alive\n\n"
-QUEUED_EVENTS = 64
-"""A client that reads slowly holds the provider back after this many events."""
 HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no"))
 
 Events = AsyncGenerator[bytes, None]
 
 
-class Line:
-    """The events between the task that makes them and the one that sends them.
-
-    What is there when the sender looks goes out in one piece: each piece costs the server more than an event costs us.
-    Nothing is held back for it.
-    """
-
-    __slots__ = ("_news", "_room", "ended", "error", "events")
-
-    def __init__(self) -> None:
-        self.events: list[bytes] = []
-        self.ended = False
-        self.error: OmniError | None = None
-        """What broke it off, when it has ended."""
-        self._news = asyncio.Event()
-        self._room = asyncio.Event()
-
-    async def fill(self, events: Events) -> None:
-        """Puts every event in the line, as fast as they are taken."""
-        try:
-            async with aclosing(events) as made:
-                async for one in made:
-                    self.events.append(one)
-                    self._news.set()
-                    if len(self.events) >= QUEUED_EVENTS:
-                        self._room.clear()
-                        await self._room.wait()
-        except OmniError as error:
-            self.error = error
-        self.ended = True
-        self._news.set()
-
-    async def filled(self, within_s: float) -> None:
-        """Returns when there is an event to take, at the end, or when the time is over."""
-        if not self.events and not self.ended:
-            self._news.clear()
-            with suppress(TimeoutError), Deadline(within_s):
-                await self._news.wait()
-
-    def take(self) -> bytes:
-        """All that is there."""
-        taken = b"".join(self.events)
-        self.events.clear()
-        self._room.set()
-        return taken
-
-
 class EventStream(Response):
     """An answer made of `events`, each of them whole bytes. `on_error` writes the last event of one that broke.
 
-    `headers_of` gives the headers when the first event is there (who answers is known only then).
+    `headers_of` gives the headers when the first event is there (who answers is known only then). The task that makes
+    the events hands each to the server itself: without a queue, a client that reads slowly holds the provider back.
     """
 
     def __init__(
@@ -88,47 +40,82 @@ class EventStream(Response):
         self._on_error = on_error
         self._headers_of = headers_of
         self._keep_alive_s = keep_alive_s
-        self._line = Line()
-        self._producer: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._producer: asyncio.Task[None]
+        self._known = asyncio.Event()
+        """How it begins: with an event, with its end, or with an error."""
+        self._begun: asyncio.Future[Send] = self._loop.create_future()
+        self._sent_s = 0.0
+        self._error: OmniError | None = None
         self.background = None
 
     async def opened(self) -> "EventStream":
         """Itself, once the first event is there or has kept waiting too long. Raises an error that comes first."""
-        self._producer = asyncio.create_task(self._line.fill(self._events))
+        self._producer = asyncio.create_task(self._produce())
         try:
-            await self._line.filled(self._keep_alive_s)
+            with suppress(TimeoutError), Deadline(self._keep_alive_s):
+                await self._known.wait()
         except asyncio.CancelledError:
             self._producer.cancel()
             raise
-        if self._line.error is not None and not self._line.events:
-            await self._producer
-            raise self._line.error
+        if self._producer.done():
+            self._producer.result()
+        if self._error is not None:
+            raise self._error
         return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sender = asyncio.create_task(self._send(scope, send))
         listener = asyncio.create_task(_gone(receive))
         try:
-            await asyncio.wait({sender, listener}, return_when=asyncio.FIRST_COMPLETED)
-            if sender.done():
-                sender.result()
+            await self._begin(send)
+            if await self._over(listener, send):
+                self._producer.result()
+                scope["omni_broken"] = self._error is not None
+                last = self._on_error(self._error) if self._error is not None else b""
+                await send({"type": "http.response.body", "body": last})
         finally:
-            for task in (sender, listener, self._producer):
-                if task is not None and not task.done():
+            for task in (listener, self._producer):
+                if not task.done():
                     task.cancel()
                     with suppress(asyncio.CancelledError):
                         await task
 
-    async def _send(self, scope: Scope, send: Send) -> None:
+    async def _produce(self) -> None:
+        """Every event, as it comes, from when the answer has begun on."""
+        try:
+            async with aclosing(self._events) as made:
+                async for one in made:
+                    self._known.set()
+                    await self._tell(one, send=self._begun.result() if self._begun.done() else await self._begun)
+        except OmniError as error:
+            self._error = error
+        finally:
+            self._known.set()
+
+    async def _begin(self, send: Send) -> None:
         headers = [*HEADERS, *((name.encode(), value.encode()) for name, value in self._headers_of().items())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        line = self._line
-        while line.events or not line.ended:
-            await send({"type": "http.response.body", "body": line.take() or KEEP_ALIVE, "more_body": True})
-            await line.filled(self._keep_alive_s)
-        scope["omni_broken"] = line.error is not None
-        last = self._on_error(line.error) if line.error is not None else b""
-        await send({"type": "http.response.body", "body": last})
+        if not self._known.is_set():
+            await self._tell(KEEP_ALIVE, send=send)
+        self._begun.set_result(send)
+
+    async def _tell(self, piece: bytes, *, send: Send) -> None:
+        self._sent_s = self._loop.time()
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def _over(self, listener: asyncio.Task[None], send: Send) -> bool:
+        """Whether all events have been sent; False when the client has gone away."""
+        while True:
+            silent_s = self._loop.time() - self._sent_s
+            done, _ = await asyncio.wait(
+                (self._producer, listener),
+                timeout=max(0.0, self._keep_alive_s - silent_s),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if done:
+                return self._producer in done
+            if self._loop.time() - self._sent_s >= self._keep_alive_s:
+                await self._tell(KEEP_ALIVE, send=send)
 
 
 async def _gone(receive: Receive) -> None:

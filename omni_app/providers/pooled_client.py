@@ -76,6 +76,9 @@ class Exchange:
         "_parser",
         "_pieces",
         "_rest",
+        "_strikes_s",
+        "_timer",
+        "_until_s",
         "_waiter",
         "_waiting_bytes",
         "_whole",
@@ -88,6 +91,9 @@ class Exchange:
         self._loop = loop
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
+        self._until_s = 0.0  # how long the waiter waits
+        self._timer: asyncio.TimerHandle | None = None
+        self._strikes_s = 0.0
         self._fault: ProviderFault | None = None
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -195,6 +201,9 @@ class Exchange:
                 await self._news(until_s)
 
     def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._connection.end_exchange(keep=self._keeps and self.is_whole)
 
     def _taken(self) -> bytes:
@@ -222,14 +231,31 @@ class Exchange:
         self._connection.drop()
 
     async def _news(self, until_s: float) -> None:
-        """Returns when something has come. Raises `TimeoutError`."""
-        waiter = self._waiter = self._loop.create_future()
-        timer = self._loop.call_at(until_s, _expire, waiter)
+        """Returns when something has come. Raises `TimeoutError`.
+
+        A timer that strikes early sets itself anew: a long stream needs one a minute, not one for each piece.
+        """
+        self._until_s = until_s
+        if self._timer is None or until_s < self._strikes_s:
+            self._set_timer()
+        self._waiter = self._loop.create_future()
         try:
-            await waiter
+            await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._strikes_s = self._until_s
+        self._timer = self._loop.call_at(self._until_s, self._strike)
+
+    def _strike(self) -> None:
+        self._timer = None
+        if self._loop.time() < self._until_s:
+            self._set_timer()
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -300,11 +326,6 @@ class Connection(asyncio.Protocol):
         if self._paused and self.is_open:
             self._paused = False
             self._transport.resume_reading()
-
-
-def _expire(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_exception(TimeoutError())
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from omni_app.api.app import create_api
-from omni_app.api.sse import QUEUED_EVENTS, EventStream, Line
+from omni_app.api.sse import EventStream
 from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.storage import ledger
 from tests.api.conftest import HELLO, Running, run, settings_for
@@ -163,32 +163,60 @@ async def test_a_slow_first_piece_is_bridged_by_comments() -> None:
     assert b"".join(sent).endswith(b"data: late\n\n")
 
 
-async def test_events_that_are_ready_go_out_together_and_none_is_held_back_for_another() -> None:
+async def forever() -> Any:
+    await asyncio.sleep(10)
+
+
+async def test_no_event_is_held_back_for_another() -> None:
     sent: list[bytes] = []
     came = asyncio.Event()
 
     async def events() -> AsyncGenerator[bytes, None]:
+        yield b"a"
+        await came.wait()
+        yield b"b"
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+        if message.get("body") == b"a":
+            came.set()  # only now: whoever waited for more would wait for ever
+
+    answer = EventStream(events(), on_error=lambda error: b"", headers_of=dict)
+    async with asyncio.timeout(5):
+        await (await answer.opened())({"type": "http"}, forever, send)
+    assert sent == [b"", b"a", b"b", b""]
+
+
+async def test_a_stream_opens_and_its_first_words_follow_in_one_piece(product: Running) -> None:
+    for path in ("/v1/chat/completions", "/v1/messages"):
+        product.services.providers["sandbox"] = ScriptedStream("one ", "two ")
+        async with product.client.stream("POST", path, json={**CODE, "max_tokens": 9, "stream": True}) as answer:
+            (first, *_), headers = [one async for one in answer.aiter_raw()], answer.headers
+        assert b"one " in first, "who answers is told with what he says first"
+        assert headers["x-omni-model"]
+
+
+async def test_a_long_silence_in_between_is_bridged_as_well_and_a_short_one_is_not() -> None:
+    sent: list[bytes] = []
+
+    async def events() -> AsyncGenerator[bytes, None]:
         for one in (b"a", b"b", b"c"):
             yield one
-        await came.wait()
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
         yield b"d"
 
     async def send(message: Any) -> None:
         sent.append(message.get("body", b""))
-        if message.get("body") == b"abc":
-            came.set()  # only now: whoever waited for more would wait for ever
 
-    async def receive() -> Any:
-        await asyncio.sleep(10)
-
-    answer = EventStream(events(), on_error=lambda error: b"", headers_of=dict)
-    async with asyncio.timeout(5):
-        await (await answer.opened())({"type": "http"}, receive, send)
-    assert sent == [b"", b"abc", b"d", b""]
+    answer = EventStream(events(), on_error=lambda error: b"", headers_of=dict, keep_alive_s=0.25)
+    await (await answer.opened())({"type": "http"}, forever, send)
+    assert sent == [b"", b"a", b"b", b"c", b": keep-alive\n\n", b"d", b""]
 
 
 async def test_a_reader_that_stands_still_stops_the_events() -> None:
     made = 0
+    reads = asyncio.Event()
 
     async def events() -> AsyncGenerator[bytes, None]:
         nonlocal made
@@ -196,16 +224,27 @@ async def test_a_reader_that_stands_still_stops_the_events() -> None:
             made += 1
             yield b"x"
 
-    line = Line()
-    filling = asyncio.create_task(line.fill(events()))
-    for taken in range(1, 4):
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert made == taken * QUEUED_EVENTS
-        assert line.take() == b"x" * QUEUED_EVENTS
-    filling.cancel()
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            await reads.wait()
+
+    answer = EventStream(events(), on_error=lambda error: b"", headers_of=dict)
+    sending = asyncio.create_task((await answer.opened())({"type": "http"}, forever, send))
+    await asyncio.sleep(0.05)
+    assert made == 1
+    sending.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await filling
+        await sending
+
+
+async def test_an_error_that_nobody_expects_before_the_first_event_is_raised_at_once() -> None:
+    async def events() -> AsyncGenerator[bytes, None]:
+        raise ZeroDivisionError
+        yield b""
+
+    with pytest.raises(ZeroDivisionError):
+        async with asyncio.timeout(2):
+            await EventStream(events(), on_error=lambda error: b"", headers_of=dict).opened()
 
 
 async def test_fifty_streams_at_once_are_whole_and_counted(product: Running) -> None:
