@@ -5,6 +5,7 @@ Read by both doors (the `/auth` routes and the pages), so it lives below them.
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from omni_app.settings import Settings
 
@@ -13,6 +14,11 @@ SESSION_MAX_AGE_S = 7 * 24 * 3600
 LOOPBACK_NAMES = ("127.0.0.1", "localhost")
 SUBSCRIBER_BITS = 64
 """What an IPv6 provider gives one customer at the least (RFC 6177)."""
+LONGEST_ADDRESS = 45
+"""Characters: IPv6 around IPv4, written out."""
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def allowed_origins(settings: Settings) -> tuple[str, ...]:
@@ -73,29 +79,40 @@ def client_address(peer: str, forwarded_for: Sequence[str], settings: Settings) 
     address = peer
     while hops and _is_trusted(address, settings.trusted_proxies):
         address = hops.pop()
-    return _subscriber(address if _is_address(address) else peer)
+    parsed = _parsed(address) or _parsed(peer)
+    return peer if parsed is None else _subscriber(parsed)
 
 
-def _subscriber(address: str) -> str:
-    """One name for all addresses that one line is given: an IPv4 address, or the first 64 bits of an IPv6 one."""
-    if not _is_address(address):
-        return address
-    parsed = ipaddress.ip_address(address)
-    if parsed.version == 4:
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, SUBSCRIBER_BITS), strict=False))
+def _parsed(text: str) -> Address | None:
+    return _read(text) if len(text) <= LONGEST_ADDRESS else None
 
 
-def _is_address(text: str) -> bool:
+# Remembered: sockets are refused by their address, and reading one took longer than all the rest of a refusal.
+
+
+@lru_cache(maxsize=1_024)
+def _read(text: str) -> Address | None:
     try:
-        ipaddress.ip_address(text)
+        return ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
+
+
+@lru_cache(maxsize=1_024)
+def _subscriber(address: Address) -> str:
+    """One name for all addresses that one line is given: an IPv4 address, or the first 64 bits of an IPv6 one."""
+    if address.version == 4:
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, SUBSCRIBER_BITS), strict=False))
+
+
+@lru_cache(maxsize=16)
+def _networks(trusted_proxies: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(one.strip(), strict=False) for one in trusted_proxies.split(",") if one.strip())
 
 
 def _is_trusted(address: str, trusted_proxies: str) -> bool:
-    networks = [ipaddress.ip_network(one.strip(), strict=False) for one in trusted_proxies.split(",") if one.strip()]
-    return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in _networks(trusted_proxies))

@@ -10,7 +10,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from omni_app.server.http import Exchange, Headers, HttpConnection
-from omni_app.server.refusals import EverybodyIsLetIn, Refusals
+from omni_app.server.refusals import LET_IN, EverybodyIsLetIn, Refusals
 from omni_app.server.websocket import WebSocketConnection
 
 LOOKS_S = 0.5
@@ -80,7 +80,7 @@ class Door:
     def to_websocket(self, transport: asyncio.Transport, head: bytes) -> None:
         """From here on the connection speaks websocket."""
         assert self._config is not None  # noqa: S101 whoever has a connection has called
-        socket = WebSocketConnection(self._config, self._state, self._app_state)
+        socket = WebSocketConnection(self._config, self._state, {**self._app_state, LET_IN: True})
         socket.connection_made(transport)
         transport.set_protocol(socket)
         socket.data_received(head)

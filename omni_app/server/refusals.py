@@ -1,9 +1,12 @@
 """What an app may say of a request by its head alone: `app.refusals`, where it has one."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from starlette.types import Scope
+
+LET_IN: Final = "let_in"
+"""In a websocket's `state`: its app has been asked by its head alone, and did not refuse it."""
 
 
 class Refusals(Protocol):
@@ -15,7 +18,10 @@ class Refusals(Protocol):
         ...
 
     def refusal(self, scope: Scope) -> bytes:
-        """A whole answer in HTTP/1.1, after which its connection goes on; empty to let the request in."""
+        """A whole answer in HTTP/1.1, after which its connection goes on; empty to let the request in.
+
+        Asked once of each websocket, whose connection ends with the answer.
+        """
         ...
 
     def let_in(self, scope: Scope) -> None:

@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from omni_app.origin import client_address
+from omni_app.server.refusals import LET_IN
 from omni_app.settings import Settings
 from omni_app.ui.socket_words import understood
 
@@ -123,10 +124,9 @@ class SocketGate:
             await self._app(scope, receive, send)
             return
         line = self._line(self._address(scope))
-        if self._crowded(line):
+        if line.open >= self._limits.at_once or not (LET_IN in scope.get("state", ()) or self._let_in(line)):
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
-        line.new.take(1, now_s=_now_s())
         line.open += 1
         try:
             await self._serve(line, scope, receive, send)
@@ -135,15 +135,17 @@ class SocketGate:
 
     def refusal(self, scope: Scope) -> bytes:
         """What is answered to a socket of one address too many, for next to nothing (`omni_app.server.refusals`)."""
-        return FORBIDDEN if self._crowded(self._line(self._address(scope))) else b""
+        return b"" if self._let_in(self._line(self._address(scope))) else FORBIDDEN
 
-    def _crowded(self, line: Line) -> bool:
+    def _let_in(self, line: Line) -> bool:
+        """Whether one more may come. It counts from here on: many come before the first of them is served."""
         now_s = _now_s()
-        crowded = line.open >= self._limits.at_once or not line.new.holds(1, now_s=now_s)
-        if crowded and now_s - self._told_s >= SILENCE_S:
+        if line.open < self._limits.at_once and line.new.holds(1, now_s=now_s):
+            return line.new.take(1, now_s=now_s)
+        if now_s - self._told_s >= SILENCE_S:
             self._told_s = now_s
             log.warning("sockets are refused: too many of one address")
-        return crowded
+        return False
 
     def _address(self, scope: Scope) -> str:
         peer = (scope.get("client") or ("",))[0]

@@ -8,6 +8,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from omni_app.server import websocket
+from omni_app.server.refusals import LET_IN
 from tests.security.raw_client import say
 from tests.security.websocket_client import MORE, TEXT, Socket, opened
 from tests.servers.asgi import serving
@@ -20,6 +21,8 @@ class Echo:
     heard: list[str] = field(default_factory=list)
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     refused: bytes = b""
+    asked: int = 0
+    states: list[dict[str, object]] = field(default_factory=list)
 
     @property
     def refusals(self) -> "Echo":
@@ -32,11 +35,13 @@ class Echo:
         return
 
     def refusal(self, scope: Scope) -> bytes:
+        self.asked += scope["type"] == "websocket"
         return self.refused if scope["type"] == "websocket" else b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
             return
+        self.states.append(scope["state"])
         await receive()
         await send({"type": "websocket.accept"})
         while (message := await receive())["type"] == "websocket.receive":
@@ -110,3 +115,9 @@ async def test_a_socket_can_be_refused_by_its_head(echo: Echo, address: str) -> 
     heard = await say(address, head + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", within_s=5)
     assert heard.data == echo.refused
     assert heard.closed
+
+
+async def test_an_app_is_asked_of_a_socket_once_and_told_that_it_was(echo: Echo, address: str) -> None:
+    async with opened(address, "a") as socket:
+        assert (socket.status, echo.asked) == (101, 1)
+    assert [LET_IN in state for state in echo.states] == [True]

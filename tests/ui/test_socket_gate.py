@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from omni_app.server.refusals import LET_IN
 from omni_app.settings import Settings
 from omni_app.ui.socket_gate import POLICY_VIOLATION, SocketGate, SocketLimits
 from omni_app.ui.socket_words import understood
@@ -40,6 +41,7 @@ class Client:
 
     says: Sequence[Message]
     address: str = "192.0.2.1"
+    state: dict[str, bool] = field(default_factory=dict)
     sent: list[Message] = field(default_factory=list)
     leaves: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -55,7 +57,11 @@ class Client:
         async def send(message: Message) -> None:
             self.sent.append(message)
 
-        await gate({"type": "websocket", "client": (self.address, "1"), "headers": []}, receive, send)
+        await gate({**self.scope, "state": self.state}, receive, send)
+
+    @property
+    def scope(self) -> Scope:
+        return {"type": "websocket", "client": (self.address, "1"), "headers": []}
 
     @property
     def refused(self) -> bool:
@@ -159,3 +165,30 @@ async def test_an_address_opens_so_many_sockets_one_after_the_other_and_no_more(
         await client.connect(gate)
         told.append(client.refused)
     assert told == [False, False, False, True, True]
+
+
+async def test_of_sockets_that_come_in_one_moment_no_more_are_let_in_than_one_after_the_other() -> None:
+    app = App()
+    gate = gate_of(app, new_at_once=3, new_per_s=0.0)
+    clients = [Client([], state={LET_IN: True}) for _ in range(5)]
+    let_in = [client for client in clients if not gate.refusal(client.scope)]
+    assert let_in == clients[:3]
+    tasks = [asyncio.create_task(client.connect(gate)) for client in let_in]
+    await asyncio.sleep(0)
+    assert app.open == 3
+    for client in let_in:
+        client.leaves.set()
+    await asyncio.gather(*tasks)
+    assert not any(client.refused for client in let_in)
+
+
+async def test_who_was_let_in_by_the_head_is_refused_all_the_same_when_there_are_too_many_by_then() -> None:
+    gate = gate_of(App(), at_once=1)
+    clients = [Client([], state={LET_IN: True}) for _ in range(2)]
+    assert not any(gate.refusal(client.scope) for client in clients)
+    tasks = [asyncio.create_task(client.connect(gate)) for client in clients]
+    await asyncio.sleep(0)
+    for client in clients:
+        client.leaves.set()
+    await asyncio.gather(*tasks)
+    assert [client.refused for client in clients] == [False, True]
