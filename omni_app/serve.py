@@ -73,9 +73,19 @@ def check_port(host: str, port: int) -> None:
             ) from None
 
 
+def prepare_data_dir(folder: Path) -> None:
+    """Makes it when it is not there. Raises `StartError` when that cannot be, or nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StartError(f"OMNI_DATA_DIR={folder} cannot be made ({error.strerror}).") from None
+    if not os.access(folder, os.W_OK | os.X_OK):  # asked for and not tried: a full disk is no reason not to start
+        raise StartError(f"OMNI_DATA_DIR={folder} cannot be written to.")
+
+
 def prepare_database(settings: Settings) -> None:
     """Makes this process the only one on its SQLite, and migrates outside production. Raises `StartError`."""
-    settings.omni_data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    prepare_data_dir(settings.omni_data_dir)
     try:
         database.hold_sqlite_lock(settings.database)
     except database.DatabaseError as error:
@@ -87,7 +97,7 @@ def prepare_database(settings: Settings) -> None:
 def migrate(settings: Settings) -> None:
     """Backs an SQLite file up and brings the schema to this version's. Raises `StartError` for a newer schema."""
     say("Migrating the database …")
-    settings.omni_data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    prepare_data_dir(settings.omni_data_dir)
     try:
         database.backup_before_upgrade(settings.database, settings.omni_data_dir)
         database.upgrade(settings.database)

@@ -192,6 +192,10 @@ class Settings(BaseSettings):
                 for name in ("omni_secret_key", "omni_key_pepper", "public_url", "database_url")
                 if not self._is_set(name)
             ]
+            if "omni_data_dir" not in self.model_fields_set:
+                problems.append(
+                    "OMNI_DATA_DIR is required when OMNI_ENV=production: a volume that outlives the process"
+                )
         problems += [
             f"{name.upper()} is too short: at least 32 characters"
             for name in (

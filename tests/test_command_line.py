@@ -89,6 +89,16 @@ def test_migrate_is_production_s_own_step(tmp_path: Path) -> None:
     assert omni(tmp_path, "keys", "list", **production).returncode == 0
 
 
+@pytest.mark.parametrize("words", [("migrate",), ("serve", "--api-workers", "1")])
+def test_without_a_folder_for_its_data_nothing_starts_and_a_line_says_so(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (folder := tmp_path / "data").write_text("no folder")
+    done = omni(folder, *words, PORT=str(free_port()))
+    assert done.returncode == 1
+    assert done.stderr == f"omni_app: OMNI_DATA_DIR={folder} cannot be made (File exists).\n"
+
+
 def test_a_wrong_environment_ends_with_2_and_a_line_each(tmp_path: Path) -> None:
     done = omni(tmp_path, "keys", "list", SUPABASE_URL="https://x.example", PORT="8001", SMTP_URL="smtp://x")
     assert done.returncode == 2

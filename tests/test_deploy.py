@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from omni_app.serve import LAST_STEPS_S, WEB_SOURCES
-from omni_app.settings import Settings
+from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings
+from omni_app.version import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -51,6 +52,25 @@ def images() -> list[str]:
 def test_every_variable_that_is_set_is_a_setting() -> None:
     assert len(stated_variables()) > 10
     assert {name.lower() for name in stated_variables()} <= Settings.model_fields.keys()
+
+
+def test_compose_hands_on_the_key_of_every_provider() -> None:
+    environment = COMPOSE["services"]["app"]["environment"]
+    keys = {name: value for name, value in environment.items() if name in PROVIDER_KEY_VARIABLES.values()}
+    assert keys == {name: f"${{{name}:-}}" for name in PROVIDER_KEY_VARIABLES.values()}
+
+
+def test_what_needs_a_volume_in_production_has_it_where_the_data_is() -> None:
+    (folder,) = re.findall(r"^ENV .*OMNI_DATA_DIR=(\S+)", DOCKERFILE, re.MULTILINE)
+    mounts = [COMPOSE["services"][name]["volumes"][0].partition(":")[2] for name in OURS]
+    mounts += [FLY["mounts"][0]["destination"]]
+    mounts += [one["volumeMounts"][0]["mountPath"] for one in (*POD["initContainers"], *POD["containers"])]
+    assert set(mounts) == {folder} and f"VOLUME {folder}" in DOCKERFILE
+    assert f"OMNI_DATA_DIR=/var/lib/{unit()['StateDirectory'][0]}" in unit()["Environment"]
+
+
+def test_the_manifests_are_of_this_version() -> None:
+    assert {one["image"].rpartition(":")[2] for one in (*POD["initContainers"], *POD["containers"])} == {VERSION}
 
 
 def test_every_image_has_a_version() -> None:

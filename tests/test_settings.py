@@ -74,7 +74,13 @@ def test_a_wrong_value_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, n
 
 def test_production_asks_for_its_secrets_and_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = problems(monkeypatch, OMNI_ENV="production")
-    assert [line.split()[0] for line in lines] == ["OMNI_SECRET_KEY", "OMNI_KEY_PEPPER", "PUBLIC_URL", "DATABASE_URL"]
+    assert [line.split()[0] for line in lines] == [
+        "OMNI_SECRET_KEY",
+        "OMNI_KEY_PEPPER",
+        "PUBLIC_URL",
+        "DATABASE_URL",
+        "OMNI_DATA_DIR",
+    ]
 
 
 @pytest.mark.parametrize(

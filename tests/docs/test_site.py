@@ -18,7 +18,7 @@ from docsite.reference import reference
 from omni_app.api.openapi import document
 from tests.system import chromium
 
-FIGURES = ROOT / "docs/GUARANTEES.md"
+FIGURES, BENCHMARKS = ROOT / "docs/GUARANTEES.md", ROOT / "docs/benchmarks.md"
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,23 @@ def test_each_figure_of_the_guarantees_stands_on_the_page_that_is_named() -> Non
     for figure, page in rows:
         words = " ".join((ROOT / "docs" / page).read_text().split())
         assert figure in words, f"docs/GUARANTEES.md says what docs/{page} does not say (any more): {figure}"
+
+
+def test_what_is_measured_without_a_promise_stands_on_the_page_that_is_named() -> None:
+    measured = FIGURES.read_text().partition("## Measured")[2].partition("## Does not hold")[0]
+    rows = re.findall(r"^\| .+?\? \| (.+) \| \[\w+\]\(([\w.]+)#?[\w-]*\) \|$", measured, re.MULTILINE)
+    assert len(rows) == 4
+    for figures, page in rows:
+        text = (ROOT / "docs" / page).read_text()
+        missing = [
+            one for one in re.findall(r"\d[\d.,]*\d", figures) if not re.search(rf"(?<!\d){re.escape(one)}(?!\d)", text)
+        ]
+        assert missing == [], f"docs/GUARANTEES.md says what docs/{page} does not say (any more)"
+    one, two = (
+        int(cpu.replace(",", ""))
+        for cpu in re.findall(r"Postgres, \d workers? \| [^|]+\| [^|]+\| [^|]+\| ([\d,]+) \|", BENCHMARKS.read_text())
+    )
+    assert two <= 1.1 * one, "docs/GUARANTEES.md says of a second worker what docs/benchmarks.md does not (any more)"
 
 
 @contextmanager
