@@ -13,8 +13,8 @@ check() {
   echo "== $name: $((SECONDS - start)) s"
 }
 
-# Two halves side by side, one for each core that any machine has: real processes and browsers here, all else there.
-LONG="tests/e2e tests/faults tests/providers tests/security"
+# Two halves side by side, one for each core that any machine has: real processes, browsers and pages here, all else there.
+LONG="tests/e2e tests/faults tests/providers tests/security tests/ui"
 
 all_tests() {
   local log status=0 long
