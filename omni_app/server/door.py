@@ -10,6 +10,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from omni_app.server.http import Exchange, Headers, HttpConnection
+from omni_app.server.newcomers import Newcomers
 from omni_app.server.refusals import LET_IN, EverybodyIsLetIn, Refusals
 from omni_app.server.websocket import WebSocketConnection
 
@@ -26,6 +27,7 @@ class Door:
 
     most_connections: int
     address: tuple[str, int] | None = None
+    newcomers: Newcomers = field(default_factory=Newcomers)
     _config: Config | None = None
     _state: ServerState = field(default_factory=ServerState)
     _app_state: dict[str, Any] = field(default_factory=dict)

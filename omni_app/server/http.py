@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
+from functools import partial
 from http import HTTPStatus
 from typing import Protocol, cast
 from urllib.parse import unquote
@@ -19,6 +20,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Scope
 
 from omni_app.request_ids import new_request_id
+from omni_app.server.newcomers import Newcomers
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +97,10 @@ class Host(Protocol):
     @property
     def default_headers(self) -> Headers: ...
 
+    @property
+    def newcomers(self) -> Newcomers:
+        """Where a connection's first words wait for their turn."""
+
     def come(self, connection: "HttpConnection") -> bool:
         """Takes note of a connection; False when there are too many."""
 
@@ -117,8 +123,8 @@ class Host(Protocol):
 class HttpConnection(asyncio.Protocol):
     """One connection: parses what comes and has one request after the other served."""
 
-    __slots__ = ("_around_bytes", "_headers", "_host", "_in_line", "_incoming", "_leaving", "_loop", "_parser",
-                 "_paused", "_peer", "_phase", "_refusal", "_serving", "_since_s", "_target", "_upgrades",
+    __slots__ = ("_around_bytes", "_headers", "_host", "_in_line", "_incoming", "_leaving", "_loop", "_new",
+                 "_parser", "_paused", "_peer", "_phase", "_refusal", "_serving", "_since_s", "_target", "_upgrades",
                  "_writable", "transport")  # fmt: skip
 
     transport: asyncio.Transport
@@ -140,6 +146,8 @@ class HttpConnection(asyncio.Protocol):
         self._refusal = b""
         """What is answered once the body has come, without the app."""
         self._upgrades = self._leaving = self._paused = False
+        self._new = True
+        """Nothing has come yet."""
         self._writable: asyncio.Event | None = None
         """Set when the peer takes more again; None while it does."""
         self._peer: tuple[str, int] | None = None
@@ -163,6 +171,19 @@ class HttpConnection(asyncio.Protocol):
         self._in_line.clear()
 
     def data_received(self, data: bytes) -> None:
+        if self._new:
+            self._new = False
+            if not self._host.newcomers.go_on(partial(self._hear_first, data)):
+                self.pause_reading()
+        else:
+            self._hear(data)
+
+    def _hear_first(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            self.resume_reading()
+            self._hear(data)
+
+    def _hear(self, data: bytes) -> None:
         if self._phase is Phase.FAREWELL:
             self.pause_reading()
             self._loop.call_later(DISCARDS_S, self.resume_reading)
