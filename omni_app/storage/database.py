@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BACKUPS_KEPT = 5
+KEPT_OF_SQLITE = 2
+"""Connections that stay open: the drainer's, and one for whoever reads. Each has a thread and a cache of 2 MB."""
 BUSY_TIMEOUT_MS = 5_000
 PATIENCE_S = 10.0
 PING_S = 2.0
@@ -301,8 +303,9 @@ def _engine(url: str, pool_size: int) -> AsyncEngine:
                 "connect_timeout": CONNECT_TIMEOUT_S,
             },
         )
-    pool = NullPool if ":memory:" not in url else None
-    engine = create_async_engine(async_url(url), json_serializer=_json_text, poolclass=pool)
+    kept = min(KEPT_OF_SQLITE, pool_size)
+    pool = {"pool_size": kept, "max_overflow": pool_size - kept, "pool_timeout": POOL_TIMEOUT_S}
+    engine = create_async_engine(async_url(url), json_serializer=_json_text, **({} if ":memory:" in url else pool))
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     return engine
 

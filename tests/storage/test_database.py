@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
@@ -20,6 +20,7 @@ from omni_app.errors import Unavailable
 from omni_app.storage import meta
 from omni_app.storage.database import (
     BACKUPS_KEPT,
+    KEPT_OF_SQLITE,
     OLDEST_CODE,
     PING_S,
     Database,
@@ -267,3 +268,23 @@ async def test_a_meta_value_is_empty_until_written_and_grows_with_every_bump(dat
             await meta.bump(session, "version")
             await session.commit()
             assert await meta.read_meta(session, "version") == expected
+
+
+async def test_an_sqlite_connection_is_used_again_and_no_more_are_kept_than_a_few(sqlite_database: Database) -> None:
+    opened, closed = [], []
+    engine = sqlite_database.engine.sync_engine
+    event.listen(engine, "connect", lambda *args: opened.append(args))
+    event.listen(engine, "close", lambda *args: closed.append(args))
+    for _ in range(20):
+        async with sqlite_database.session() as session:
+            assert await session.scalar(text("SELECT 1")) == 1
+    assert len(opened) <= 1
+
+    async def reads() -> None:
+        async with sqlite_database.session() as session:
+            await session.scalar(text("SELECT 1"))
+            await asyncio.sleep(0.05)
+
+    await asyncio.gather(*(reads() for _ in range(10)))
+    assert len(opened) >= 9
+    assert len(opened) - len(closed) <= KEPT_OF_SQLITE

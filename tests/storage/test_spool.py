@@ -273,10 +273,10 @@ async def test_requests_are_taken_while_the_database_is_away_and_drained_when_it
 async def test_rows_wait_for_an_sqlite_that_is_full_and_it_is_told(spool: Spool, sqlite_database: Database) -> None:
     pages = 0
 
-    def limit(connection: Any, _record: Any) -> None:
+    def limit(connection: Any, *_: Any) -> None:
         connection.cursor().execute(f"PRAGMA max_page_count={pages}")  # 0 = as it is; never below the file's length
 
-    event.listen(sqlite_database.engine.sync_engine, "connect", limit)
+    event.listen(sqlite_database.engine.sync_engine, "checkout", limit)
     drainer = Drainer(spool, sqlite_database)
     names = {f"req_{number}" for number in range(500)}
     pages = 1
