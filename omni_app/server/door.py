@@ -9,7 +9,8 @@ from starlette.types import ASGIApp, Scope
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from omni_app.server.http import Exchange, Headers, HttpConnection
+from omni_app.server.exchange import Exchange, Headers
+from omni_app.server.http import HttpConnection
 from omni_app.server.newcomers import Newcomers
 from omni_app.server.refusals import LET_IN, EverybodyIsLetIn, Refusals
 from omni_app.server.websocket import WebSocketConnection

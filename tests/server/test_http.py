@@ -11,7 +11,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from omni_app.server import http
-from omni_app.server.http import HIGH_WATER, MOST_HEAD_BYTES, MOST_HEADERS, MOST_IN_LINE, MOST_TARGET_BYTES
+from omni_app.server.exchange import HIGH_WATER
+from omni_app.server.http import MOST_HEAD_BYTES, MOST_HEADERS, MOST_IN_LINE, MOST_TARGET_BYTES
 from tests.security.raw_client import Heard, connected, say
 from tests.servers.asgi import serving
 
