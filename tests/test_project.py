@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from omni_app.settings import Settings
+from omni_app.version import VERSION
 from tests.conftest import NetworkInTest
 from tests.locks import ROOT, locked
 
@@ -335,3 +336,8 @@ def test_the_migrations_are_one_line() -> None:
         found[names["revision"]] = names["down_revision"]
         assert path.name.startswith(f"{names['revision']}_"), path.name
     assert sorted(found.values()) == sorted(({"None"} | found.keys()) - {max(found)})
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    heading = rf"^## \[{re.escape(VERSION)}\] - \d{{4}}-\d\d-\d\d$"
+    assert re.search(heading, (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)

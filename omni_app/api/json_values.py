@@ -20,11 +20,13 @@ STRING = re.compile(rb'"[^"]*+"')
 class ValueCount:
     """Of one body. Pieces of it go in one after the other; nothing is kept of them but what the counting needs."""
 
-    __slots__ = ("_bytes", "_fresh", "_held", "_in_string", "_quick", "_quotes", "_separators",
-                 "_strings", "_unread")  # fmt: skip
+    __slots__ = ("_all_quotes", "_all_separators", "_bytes", "_fresh", "_held", "_in_string", "_quotes",
+                 "_separators", "_strings", "_unread")  # fmt: skip
 
     def __init__(self) -> None:
-        self._bytes = self._quick = self._quotes = self._separators = 0
+        self._bytes = self._quotes = self._separators = 0
+        self._all_quotes = self._all_separators = 0
+        """In strings too."""
         self._strings = 0.0
         """Where an escape is cut in two by the pieces, one half too many or too few."""
         self._fresh: list[bytes] = []
@@ -45,14 +47,17 @@ class ValueCount:
             return False  # a shorter body cannot hold them
         for one in self._fresh:
             quotes = one.count(b'"')
-            self._quick += _separators(one) + quotes
+            self._all_quotes += quotes
+            self._all_separators += _separators(one)
             self._strings += (quotes - _escaped(one)) / 2
         self._unread += self._fresh
         self._fresh.clear()
-        if self._quick <= max(MOST_PIECES, self._bytes // DENSE_BYTES):
+        if self._all_separators + self._all_quotes <= max(MOST_PIECES, self._bytes // DENSE_BYTES):
             return False
         if self._strings > MOST_STRINGS:
             return True
+        if self._all_separators + self._strings <= MOST_PIECES:
+            return False
         unread, self._unread = self._unread, []
         return any(self._beyond(one) for one in unread)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -138,7 +139,10 @@ async def play(folder: Path, arguments: argparse.Namespace) -> bool:
     let_in_us, refused_us = await asyncio.to_thread(layer_us)
     say(f"the layer adds {let_in_us:.1f} us to a request, and refuses one in {refused_us:.1f} us")
     async with rigged(folder, delay_s=PROVIDER_S) as rig:
-        await rig.start()
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[:1])
+        await rig.start()  # on one core: provider and callers would be on machines of their own
+        os.sched_setaffinity(0, cores[1:] or cores)
         secret = (await rig.asks(1))[0].secret
         await loaded(plan(rig, secret, [Step(0, CALM_S, RAMP[0])]))  # warm
         peak = await peak_goodput(rig, secret)
