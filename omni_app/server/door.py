@@ -10,7 +10,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from omni_app.server.exchange import Exchange, Headers
-from omni_app.server.http import HttpConnection
+from omni_app.server.http import PIECE_BYTES, HttpConnection
 from omni_app.server.newcomers import Newcomers
 from omni_app.server.refusals import LET_IN, EverybodyIsLetIn, Refusals
 from omni_app.server.websocket import WebSocketConnection
@@ -29,6 +29,8 @@ class Door:
     most_connections: int
     address: tuple[str, int] | None = None
     newcomers: Newcomers = field(default_factory=Newcomers)
+    room: memoryview = field(init=False)
+    """One for all: what is read is taken out at once."""
     _config: Config | None = None
     _state: ServerState = field(default_factory=ServerState)
     _app_state: dict[str, Any] = field(default_factory=dict)
@@ -42,7 +44,7 @@ class Door:
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> asyncio.Protocol:
+    ) -> asyncio.BaseProtocol:
         """As uvicorn calls it for each connection that is taken."""
         loop = _loop or asyncio.get_running_loop()
         if self._config is None:
@@ -50,6 +52,7 @@ class Door:
             self._refusals = getattr(config.loaded_app, "refusals", self._refusals)
             self.crowded = self._refusals.crowded
             self.address = config.host, config.port
+            self.room = memoryview(bytearray(PIECE_BYTES))
             self._look(loop)
         return HttpConnection(self, loop)
 

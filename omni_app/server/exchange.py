@@ -12,7 +12,7 @@ from omni_app.request_ids import new_request_id
 
 log = logging.getLogger(__name__)
 
-HIGH_WATER = 262_144
+HIGH_WATER = 65_536
 """Bytes of a body that nobody has read yet; then the peer waits."""
 
 DISCONNECT: Message = {"type": "http.disconnect"}

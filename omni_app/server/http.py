@@ -32,11 +32,14 @@ FAREWELL_S = 2.0
 """How long a connection that ends is read on, so that a reset does not overtake the last answer; and how long one that
 asks nothing stays open while the process ends."""
 PIECE_BYTES = 32_768
-"""What is parsed at a time: only between two pieces it is seen what a body has around it."""
+"""What is read and parsed at a time: only between two pieces it is seen what a body has around it, and nobody who sends
+much has more than a few of them in a round of the loop."""
 PER_BYTE = 16
 """What may come around each byte of a body in chunks, beside the bytes of a head: the smallest chunk has six."""
-DISCARDS_S = 0.02
-"""Between two looks at what a peer goes on to send when its answer is out: reading is work too."""
+DISCARDS_S, DISCARDED_BYTES = 0.02, 262_144
+"""Of what a peer goes on to send when its answer is out so much is read, and then nothing for a while: reading is work
+too.
+"""
 AWAITED_BYTES = 65_536
 """Of a refused request's body: it is awaited, so that the connection can go on."""
 
@@ -77,6 +80,10 @@ class Host(Protocol):
     def default_headers(self) -> Headers: ...
 
     @property
+    def room(self) -> memoryview:
+        """Where the next bytes of any connection are written: `PIECE_BYTES`."""
+
+    @property
     def newcomers(self) -> Newcomers:
         """Where a connection's first words wait for their turn."""
 
@@ -99,12 +106,12 @@ class Host(Protocol):
         """Hands a connection on to who speaks websocket."""
 
 
-class HttpConnection(asyncio.Protocol):
+class HttpConnection(asyncio.BufferedProtocol):
     """One connection: parses what comes and has one request after the other served."""
 
-    __slots__ = ("_around_bytes", "_headers", "_host", "_in_line", "_incoming", "_leaving", "_loop", "_new",
-                 "_parser", "_paused", "_peer", "_phase", "_refusal", "_serving", "_since_s", "_target", "_upgrades",
-                 "_writable", "transport")  # fmt: skip
+    __slots__ = ("_around_bytes", "_discarded_bytes", "_headers", "_host", "_in_line", "_incoming", "_leaving",
+                 "_loop", "_new", "_parser", "_paused", "_peer", "_phase", "_refusal", "_serving", "_since_s",
+                 "_target", "_upgrades", "_writable", "transport")  # fmt: skip
 
     transport: asyncio.Transport
 
@@ -114,6 +121,7 @@ class HttpConnection(asyncio.Protocol):
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._phase, self._since_s = Phase.IDLE, loop.time()
         self._headers: Headers = []
+        self._discarded_bytes = 0
         self._around_bytes = 0
         """Of the head so far, or of what stands between the pieces of a body: sizes, extensions, trailers."""
         self._target = b""
@@ -149,7 +157,11 @@ class HttpConnection(asyncio.Protocol):
                 exchange.lose()
         self._in_line.clear()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._host.room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(self._host.room[:nbytes])
         if self._new:
             self._new = False
             if not self._host.newcomers.go_on(partial(self._hear_first, data)):
@@ -164,17 +176,16 @@ class HttpConnection(asyncio.Protocol):
 
     def _hear(self, data: bytes) -> None:
         if self._phase is Phase.FAREWELL:
+            self._discard(len(data))
+        elif not (self._host.crowded() and self._refused_unread(data)):
+            self._read(data)
+
+    def _discard(self, size: int) -> None:
+        self._discarded_bytes += size
+        if self._discarded_bytes >= DISCARDED_BYTES:
+            self._discarded_bytes = 0
             self.pause_reading()
             self._loop.call_later(DISCARDS_S, self.resume_reading)
-        elif len(data) <= PIECE_BYTES:
-            if not (self._host.crowded() and self._refused_unread(data)):
-                self._read(data)
-        else:
-            self._read_in_pieces(data)
-
-    def _read_in_pieces(self, data: bytes) -> None:
-        for start in range(0, len(data), PIECE_BYTES):
-            self._read(data[start : start + PIECE_BYTES])
 
     def _read(self, data: bytes) -> None:
         if self._parser is None:

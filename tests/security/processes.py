@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import quantiles
 
 import httpx
 
@@ -84,8 +83,8 @@ async def watched(product: Product) -> AsyncIterator[Highest]:
     watching.cancel()
 
 
-async def healthy_p99_ms(product: Product, *, for_s: float) -> float:
-    """A client that asks one thing after the other, 50 times a second at most: its p99."""
+async def healthy_ms(product: Product, *, for_s: float) -> list[float]:
+    """A client that asks one thing after the other, 50 times a second at most: what each answer took."""
     took_ms, end_s = [], time.perf_counter() + for_s
     headers = {"X-API-Key": product.key}
     body = {"messages": [{"role": "user", "content": "Hello! How are you today?"}]}
@@ -95,4 +94,4 @@ async def healthy_p99_ms(product: Product, *, for_s: float) -> float:
             (await client.post("/v1/chat", json=body)).raise_for_status()
             took_ms.append((time.perf_counter() - began_s) * 1_000)
             await asyncio.sleep(0.02)
-    return quantiles(took_ms, n=100)[98]
+    return took_ms

@@ -36,6 +36,7 @@ class App:
     scopes: list[Scope] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     pieces: int = 0
+    largest: int = 0
     left: asyncio.Event = field(default_factory=asyncio.Event)
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     overloaded: bool = False
@@ -61,16 +62,17 @@ class App:
         await does(scope, receive, send)
 
     async def _read_and_tell(self, scope: Scope, receive: Receive, send: Send) -> None:
-        came = b""
+        came = bytearray()
         while (message := await receive())["type"] == "http.request":
             self.pieces += 1
+            self.largest = max(self.largest, len(message["body"]))
             came += message["body"]
             if not message["more_body"]:
                 break
         else:
             self.left.set()
             return
-        self.bodies.append(came)
+        self.bodies.append(bytes(came))
         told = json.dumps([scope["method"], scope["path"], len(came)]).encode()
         await send(start(200, (b"content-length", str(len(told)).encode())))
         await send(body(told))
@@ -170,7 +172,7 @@ async def test_who_asks_first_is_told_to_go_on_when_the_body_is_read(address: st
 
 
 async def test_a_large_body_waits_for_whoever_reads_it(app: App, address: str) -> None:
-    size = 160 * HIGH_WATER  # beyond what the kernel holds
+    size = 40 * 2**20  # beyond what the kernel holds
     head = b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
     async with connected(address) as (reader, writer):
         writer.write(head + b"a" * size)
@@ -180,6 +182,13 @@ async def test_a_large_body_waits_for_whoever_reads_it(app: App, address: str) -
         app.go_on.set()
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
     assert len(app.bodies[0]) == size
+
+
+async def test_who_sends_much_at_once_has_a_few_pieces_of_it_in_each_round(app: App, address: str) -> None:
+    size = 4 * 2**20
+    heard = await answered(address, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + b"a" * size)
+    assert heard.statuses == [200] and len(app.bodies[0]) == size
+    assert app.largest <= HIGH_WATER + http.PIECE_BYTES
 
 
 async def test_an_answer_of_unknown_length_goes_in_chunks_or_to_the_end_of_the_connection(address: str) -> None:
