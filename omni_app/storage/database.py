@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from omni_app.errors import Unavailable
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BACKUPS_KEPT = 5
+LAST_ONES_BACK_S = 1.0
 KEPT_OF_SQLITE = 2
 """Connections that stay open: the drainer's, and one for whoever reads. Each has a thread and a cache of 2 MB."""
 BUSY_TIMEOUT_MS = 5_000
@@ -156,9 +157,14 @@ class Database:
         return schema_verdict(found)
 
     async def close(self) -> None:
-        """Closes every connection."""
+        """Closes every connection, once whoever was cut off has given his back."""
         for probe in self._probes:
             await probe.close()
+        pool = self.engine.pool
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_ONES_BACK_S):
+                while isinstance(pool, QueuePool) and pool.checkedout():  # noqa: ASYNC110 a pool tells nobody
+                    await asyncio.sleep(0.01)
         await self.engine.dispose()
 
 
@@ -307,7 +313,31 @@ def _engine(url: str, pool_size: int) -> AsyncEngine:
     pool = {"pool_size": kept, "max_overflow": pool_size - kept, "pool_timeout": POOL_TIMEOUT_S}
     engine = create_async_engine(async_url(url), json_serializer=_json_text, **({} if ":memory:" in url else pool))
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    _follow_the_file(engine)
     return engine
+
+
+def _follow_the_file(engine: AsyncEngine) -> None:
+    """A connection to a file that was moved away, or that another took the place of, is not used again."""
+    path = engine.url.database or ""
+
+    def remember(_connection: Any, record: Any) -> None:
+        record.info["file"] = _identity(path)
+
+    def check(_connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info["file"] != _identity(path):
+            raise DisconnectionError("the database's file is another one")
+
+    event.listen(engine.sync_engine, "connect", remember)
+    event.listen(engine.sync_engine, "checkout", check)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 on the way of every session
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

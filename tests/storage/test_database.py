@@ -20,6 +20,7 @@ from omni_app.errors import Unavailable
 from omni_app.storage import meta
 from omni_app.storage.database import (
     BACKUPS_KEPT,
+    DATABASE_ERRORS,
     KEPT_OF_SQLITE,
     OLDEST_CODE,
     PING_S,
@@ -288,3 +289,25 @@ async def test_an_sqlite_connection_is_used_again_and_no_more_are_kept_than_a_fe
     await asyncio.gather(*(reads() for _ in range(10)))
     assert len(opened) >= 9
     assert len(opened) - len(closed) <= KEPT_OF_SQLITE
+
+
+async def test_a_file_that_another_takes_the_place_of_is_noticed(tmp_path: Path) -> None:
+    database, path = Database(f"sqlite:///{tmp_path / 'omni.db'}"), tmp_path / "omni.db"
+    for place, names in ((path, ["one"]), (tmp_path / "other.db", ["one", "two"])):
+        with closing(sqlite3.connect(place)) as connection:
+            for name in names:
+                connection.execute(f"CREATE TABLE {name} (id INTEGER)")
+
+    async def tables() -> int:
+        async with database.session() as session:
+            return await session.scalar(text("SELECT count(*) FROM sqlite_master")) or 0
+
+    assert await tables() == 1
+    path.rename(tmp_path / "away.db")
+    path.mkdir()
+    with pytest.raises(DATABASE_ERRORS):
+        await tables()
+    path.rmdir()
+    (tmp_path / "other.db").rename(path)
+    assert await tables() == 2
+    await database.close()
