@@ -94,7 +94,7 @@ def failures(text: str) -> Iterator[str]:
 
 
 @pytest.mark.fuzz
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(0 if fuzzing() else 120)
 @pytest.mark.parametrize("signed_in", [True, False], ids=["signed in", "a stranger"])
 async def test_no_event_is_an_unhandled_error(product_process: Product, signed_in: bool) -> None:  # noqa: FBT001
     assert len(HANDLERS) > 60
