@@ -148,3 +148,8 @@ class Unavailable(OmniError):
 
     code = "unavailable"
     status = 503
+
+
+def stopping() -> Unavailable:
+    """The process ends, and takes along what is in flight."""
+    return Unavailable("the server is stopping; try again", headers={"Retry-After": "5"})

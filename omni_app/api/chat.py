@@ -1,8 +1,7 @@
 """`POST /v1/chat` and `POST /v1/agent-step`, plain and streamed."""
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -14,15 +13,15 @@ from omni_app.api.auth import Doorkeeper
 from omni_app.api.chat_schema import AGENT_STEP_FIELDS, CHAT_FIELDS, parse_chat
 from omni_app.api.json_body import read_json_object
 from omni_app.api.responses import error_body, json_response, money, request_id
-from omni_app.api.sse import EventStream, event
-from omni_app.errors import InvalidRequest
-from omni_app.gateway.rate_limits import rate_limit_headers
-from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest, Opened
-from omni_app.limits.base import Verdict
+from omni_app.api.sse import event
+from omni_app.api.streams import streamed
+from omni_app.errors import InvalidRequest, OmniError
+from omni_app.gateway.rate_limits import token_headers
+from omni_app.gateway.types import Answer, Attempt, Caller, ChatRequest
 from omni_app.money import usd_text
-from omni_app.providers.base import Delta
+from omni_app.providers.base import Delta, Deltas
 from omni_app.routing.staying import Staying
-from omni_app.routing.types import Task
+from omni_app.routing.types import Deployment, Task
 from omni_app.services import Services
 
 MAX_TIMEOUT_MS = 3_600_000
@@ -44,7 +43,7 @@ def routes(services: Services) -> list[Route]:
     async def answer(request: Request, *, endpoint: str) -> Response:
         caller, chat_request = await read(request, endpoint=endpoint)
         if chat_request.stream:
-            return await streamed(services, caller, chat_request, request)
+            return await streamed(services, caller, chat_request, request, EventWriter(request, chat_request))
         found = await services.gateway.chat(caller, chat_request, request_id=request_id(request))
         return json_response(answer_body(found) | step_body(chat_request, found), headers=answer_headers(found))
 
@@ -78,34 +77,28 @@ def session_body(staying: Staying | None) -> dict[str, Any] | None:
     }
 
 
-async def streamed(services: Services, caller: Caller, chat_request: ChatRequest, request: Request) -> Response:
-    """The answer as events: `delta {text | tool_call}` as they come, `done` with the whole answer, or `error`."""
-    headers: dict[str, str] = {}
+@dataclass(slots=True)
+class EventWriter:
+    """Events `delta {text | tool_call}` as they come, `done` with the whole answer, or `error`."""
 
-    async def events() -> AsyncGenerator[bytes, None]:
-        pieces = services.gateway.stream(caller, chat_request, request_id=request_id(request))
-        async with aclosing(pieces):
-            async for piece in pieces:
-                if isinstance(piece, Opened):
-                    headers.update(opened_headers(piece))
-                elif isinstance(piece, Answer):
-                    yield event("done", orjson.dumps(answer_body(piece) | step_body(chat_request, piece)))
-                else:
-                    yield b"".join([event("delta", orjson.dumps(delta_body(delta))) for delta in piece])
+    request: Request
+    asked: ChatRequest
 
-    stream = EventStream(
-        events(),
-        on_error=lambda error: event("error", orjson.dumps(error_body(error, request))),
-        headers_of=lambda: headers,
-    )
-    return await stream.opened()
+    def opened(self, deployment: Deployment) -> bytes:
+        """Nothing: `done` says who answered."""
+        return b""
 
+    def deltas(self, deltas: Deltas) -> bytes:
+        """One event each."""
+        return b"".join([event("delta", orjson.dumps(delta_body(delta))) for delta in deltas])
 
-def opened_headers(opened: Opened) -> dict[str, str]:
-    """What is known of a stream when it begins; its cost is in its last event."""
-    return {"x-omni-model": opened.deployment.id, "x-omni-fallbacks": str(opened.fallbacks)} | token_headers(
-        opened.tokens_left
-    )
+    def ended(self, answer: Answer) -> bytes:
+        """What a plain answer would be."""
+        return event("done", orjson.dumps(answer_body(answer) | step_body(self.asked, answer)))
+
+    def broken(self, error: OmniError) -> bytes:
+        """The error shape."""
+        return event("error", orjson.dumps(error_body(error, self.request)))
 
 
 def delta_body(delta: Delta) -> dict[str, Any]:
@@ -183,8 +176,3 @@ def answer_headers(answer: Answer) -> dict[str, str]:
 def billed_headers(answer: Answer) -> dict[str, str]:
     """As `billed_body`."""
     return {} if answer.billed is None else {"x-omni-billed-usd": usd_text(answer.billed)}
-
-
-def token_headers(left: Verdict | None) -> dict[str, str]:
-    """`x-ratelimit-limit-tokens` and so on, as OpenAI names them; nothing without such a limit."""
-    return {} if left is None else rate_limit_headers(left, of="-tokens")

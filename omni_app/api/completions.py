@@ -1,8 +1,7 @@
 """`POST /v1/chat/completions` and `POST /v1/images/generations`: OpenAI's wire format in front of the same gateway."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +11,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from omni_app.api.auth import Doorkeeper
-from omni_app.api.chat import answer_headers, attempt_body, billed_body, deadline_s, opened_headers, session_body
+from omni_app.api.chat import answer_headers, attempt_body, billed_body, deadline_s, session_body
 from omni_app.api.checks import check_choice, check_string, check_whole, wrong
 from omni_app.api.json_body import read_json_object
 from omni_app.api.openai_schema import check_omni, own_options, parse_completions, parse_model
 from omni_app.api.responses import error_body, json_response, money, request_id
-from omni_app.api.sse import EventStream, data_event
+from omni_app.api.sse import data_event
+from omni_app.api.streams import streamed
 from omni_app.errors import OmniError, PromptTooLong, ProviderError
-from omni_app.gateway.types import Answer, Caller, ChatRequest, Opened
-from omni_app.providers.base import Completion, Delta, Usage
+from omni_app.gateway.types import Answer, ChatRequest
+from omni_app.providers.base import Completion, Delta, Deltas, Usage
 from omni_app.routing.types import Deployment, Task
 from omni_app.services import Services
 
@@ -48,7 +48,8 @@ def routes(services: Services) -> list[Route]:
             body, deployments=services.gateway.visible(caller), key_kind=caller.kind, timeout_s=deadline_s(request)
         )
         if asked.request.stream:
-            return await streamed(services, caller, asked.request, request, include_usage=asked.include_usage)
+            writer = ChunkWriter(request, asked.include_usage, asked.request.choices)
+            return await streamed(services, caller, asked.request, request, writer)
         answer = await services.gateway.chat(caller, asked.request, request_id=request_id(request))
         return json_response(completion_body(answer), headers=answer_headers(answer))
 
@@ -192,9 +193,12 @@ def choice_body(index: int, choice: Completion) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class ChunkWriter:
-    """Writes one stream's chunks: all with the same id, the role on the first one of each choice."""
+    """`chat.completion.chunk` events: all with the same id, the role on the first one of each choice.
 
-    request_id: str
+    A broken stream ends with an error event and no `[DONE]`.
+    """
+
+    request: Request
     include_usage: bool
     choices: int = 1
     created: int = field(default_factory=lambda: int(time.time()))
@@ -211,8 +215,11 @@ class ChunkWriter:
         first = {"role": "assistant", "content": "", "refusal": None}
         return b"".join(self._chunk(first, index=index) for index in range(self.choices))
 
-    def delta(self, delta: Delta) -> bytes:
-        """A piece of the answer."""
+    def deltas(self, deltas: Deltas) -> bytes:
+        """One chunk each."""
+        return b"".join(map(self._delta, deltas))
+
+    def _delta(self, delta: Delta) -> bytes:
         if delta.tool_call is None and delta.logprobs is None and delta.choice == 0:
             before, after = self._around
             return before + orjson.dumps(delta.text) + after
@@ -227,6 +234,10 @@ class ChunkWriter:
         ends += self._end(len(choices) - 1, choices[-1], omni=omni_body(answer))
         usage = self._write({"choices": [], "usage": usage_body(answer.usage)}) if self.include_usage else b""
         return ends + usage + DONE
+
+    def broken(self, error: OmniError) -> bytes:
+        """OpenAI's error shape."""
+        return data_event(orjson.dumps(openai_error(error, self.request)))
 
     def _end(self, index: int, choice: Completion, omni: Mapping[str, Any] | None = None) -> bytes:
         last: dict[str, Any] = {"images": [dict(image) for image in choice.images]} if choice.images else {}
@@ -247,7 +258,7 @@ class ChunkWriter:
 
     def _write(self, fields: Mapping[str, Any]) -> bytes:
         chunk = {
-            "id": f"chatcmpl-{self.request_id}",
+            "id": f"chatcmpl-{request_id(self.request)}",
             "object": "chat.completion.chunk",
             "created": self.created,
             "model": self.model,
@@ -255,31 +266,3 @@ class ChunkWriter:
             **fields,
         }
         return data_event(orjson.dumps(chunk))
-
-
-async def streamed(
-    services: Services, caller: Caller, asked: ChatRequest, request: Request, *, include_usage: bool
-) -> Response:
-    """The answer as `chat.completion.chunk` events; a broken stream ends with an error event and no `[DONE]`."""
-    writer = ChunkWriter(request_id(request), include_usage, asked.choices)
-    headers: dict[str, str] = {}
-
-    async def events() -> AsyncGenerator[bytes, None]:
-        opening = b""
-        async with aclosing(services.gateway.stream(caller, asked, request_id=writer.request_id)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Opened):
-                    headers.update(opened_headers(piece))
-                    opening = writer.opened(piece.deployment)
-                    continue
-                yield opening + (
-                    writer.ended(piece) if isinstance(piece, Answer) else b"".join(map(writer.delta, piece))
-                )
-                opening = b""
-
-    stream = EventStream(
-        events(),
-        on_error=lambda error: data_event(orjson.dumps(openai_error(error, request))),
-        headers_of=lambda: headers,
-    )
-    return await stream.opened()

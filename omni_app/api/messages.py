@@ -1,7 +1,6 @@
 """`POST /v1/messages`: Anthropic's wire format in front of the same gateway, for its SDKs and for coding agents."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +10,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from omni_app.api.auth import Doorkeeper
-from omni_app.api.chat import answer_headers, deadline_s, opened_headers
+from omni_app.api.chat import answer_headers, deadline_s
 from omni_app.api.completions import omni_body
 from omni_app.api.json_body import read_json_object
 from omni_app.api.messages_schema import parse_messages
 from omni_app.api.responses import json_response, request_id
-from omni_app.api.sse import EventStream, event
+from omni_app.api.sse import event
+from omni_app.api.streams import streamed
 from omni_app.errors import OmniError, ProviderError
-from omni_app.gateway.types import Answer, Caller, ChatRequest, Opened
+from omni_app.gateway.types import Answer
 from omni_app.providers.anthropic_wire import arguments
-from omni_app.providers.base import Delta, Usage
+from omni_app.providers.base import Delta, Deltas, Usage
+from omni_app.routing.types import Deployment
 from omni_app.services import Services
 
 STOP_REASONS: Mapping[str, str] = {
@@ -52,7 +53,7 @@ def routes(services: Services) -> list[Route]:
         visible = services.gateway.visible(caller)
         asked = parse_messages(body, deployments=visible, key_kind=caller.kind, timeout_s=deadline_s(request))
         if asked.stream:
-            return await streamed(services, caller, asked, request)
+            return await streamed(services, caller, asked, request, EventWriter(request))
         answer = await services.gateway.chat(caller, asked, request_id=request_id(request))
         return json_response(message_body(answer), headers=answer_headers(answer))
 
@@ -119,22 +120,26 @@ def _envelope(message_id: str, model: str) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class EventWriter:
-    """Writes one stream's events: blocks are opened and closed in order, text and each tool call in one of its own."""
+    """Anthropic's events: blocks are opened and closed in order, text and each tool call in one of its own.
 
-    message_id: str
-    model: str = ""
+    A broken stream ends with an `error` event and no `message_stop`.
+    """
+
+    request: Request
     _block: int = -1
     _open: str = ""
     """What the open block is: `text`, `tool_0`, … or nothing."""
 
-    def opened(self, model: str) -> bytes:
+    def opened(self, deployment: Deployment) -> bytes:
         """`message_start`. The tokens are not known yet: they come with `message_delta`."""
-        self.model = model
-        message = _envelope(self.message_id, model) | {"usage": usage_body(Usage(0, 0))}
+        message = _envelope(request_id(self.request), deployment.id) | {"usage": usage_body(Usage(0, 0))}
         return _event({"type": "message_start", "message": message})
 
-    def delta(self, delta: Delta) -> bytes:
-        """A piece of the answer, in its block."""
+    def deltas(self, deltas: Deltas) -> bytes:
+        """Each in its block."""
+        return b"".join(map(self._of, deltas))
+
+    def _of(self, delta: Delta) -> bytes:
         if delta.tool_call is None:
             piece = {"type": "text_delta", "text": delta.text}
             return self._enter("text", {"type": "text", "text": ""}) + self._delta(piece)
@@ -151,6 +156,10 @@ class EventWriter:
         usage, omni = usage_body(answer.usage), omni_body(answer)
         told = _event({"type": "message_delta", "delta": reason, "usage": usage, "omni": omni})
         return self._leave() + told + _event({"type": "message_stop"})
+
+    def broken(self, error: OmniError) -> bytes:
+        """Anthropic's error shape."""
+        return _event(anthropic_error(error, self.request))
 
     def _enter(self, name: str, block: Mapping[str, Any]) -> bytes:
         if self._open == name:
@@ -172,29 +181,3 @@ class EventWriter:
 
 def _event(value: Mapping[str, Any]) -> bytes:
     return event(value["type"], orjson.dumps(value))
-
-
-async def streamed(services: Services, caller: Caller, asked: ChatRequest, request: Request) -> Response:
-    """The answer as Anthropic's events; a broken stream ends with an `error` event and no `message_stop`."""
-    writer = EventWriter(request_id(request))
-    headers: dict[str, str] = {}
-
-    async def events() -> AsyncGenerator[bytes, None]:
-        opening = b""
-        async with aclosing(services.gateway.stream(caller, asked, request_id=writer.message_id)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Opened):
-                    headers.update(opened_headers(piece))
-                    opening = writer.opened(piece.deployment.id)
-                    continue
-                yield opening + (
-                    writer.ended(piece) if isinstance(piece, Answer) else b"".join(map(writer.delta, piece))
-                )
-                opening = b""
-
-    stream = EventStream(
-        events(),
-        on_error=lambda error: _event(anthropic_error(error, request)),
-        headers_of=lambda: headers,
-    )
-    return await stream.opened()

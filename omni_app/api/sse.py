@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from omni_app.deadline import Deadline
-from omni_app.errors import OmniError
+from omni_app.errors import OmniError, stopping
 
 KEEP_ALIVE_S = 5.0
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -89,6 +89,8 @@ class EventStream(Response):
                     await self._tell(one, send=self._begun.result() if self._begun.done() else await self._begun)
         except OmniError as error:
             self._error = error
+        except asyncio.CancelledError:
+            self._error = stopping()  # by the end of the process, while it sent: nobody else lets the client know
         finally:
             self._known.set()
 
@@ -97,7 +99,8 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if not self._known.is_set():
             await self._tell(KEEP_ALIVE, send=send)
-        self._begun.set_result(send)
+        if not self._begun.done():  # a producer that was cancelled took it along
+            self._begun.set_result(send)
 
     async def _tell(self, piece: bytes, *, send: Send) -> None:
         self._sent_s = self._loop.time()

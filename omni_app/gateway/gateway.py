@@ -10,7 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from omni_app.errors import NoEligibleModel, OmniError, PromptTooLong, Unavailable
+from omni_app.errors import NoEligibleModel, OmniError, PromptTooLong, stopping
 from omni_app.gateway.budgets import Budgets
 from omni_app.gateway.deadlines import needed_s
 from omni_app.gateway.embedding import embedding_route, without_window
@@ -243,7 +243,7 @@ class Gateway:
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):
             self._finish(story, story.failed("cancelled", latency_ms=self._elapsed_ms(started_s)))
             if task in self._cut and isinstance(error, asyncio.CancelledError) and not task.uncancel():
-                raise Unavailable("the server is stopping; try again", headers={"Retry-After": "5"}) from None
+                raise stopping() from None
 
     def _let_go(self, story: Story, task: asyncio.Task[Any]) -> None:
         """What was held for a request is settled, however it ended."""

@@ -118,3 +118,8 @@ def rate_limit_headers(verdict: Verdict, *, of: str = "") -> dict[str, str]:
         f"x-ratelimit-reset{of}": str(-int(-verdict.reset_s // 1)),
     }
     return figures | ({} if of else {"x-ratelimit-mode": verdict.mode})
+
+
+def token_headers(left: Verdict | None) -> dict[str, str]:
+    """`x-ratelimit-limit-tokens` and so on, as OpenAI names them; nothing without such a limit."""
+    return {} if left is None else rate_limit_headers(left, of="-tokens")

@@ -114,6 +114,9 @@ class Exchange:
             await app(self.scope, self.receive, self.send)
         except Exception:
             log.exception("a request met an error that nobody expected")
+        except asyncio.CancelledError:
+            self._connection.transport.abort()  # nobody will answer, and the peer may wait for ever
+            raise
         if self._ended or self._gone:
             return
         if self._begun:

@@ -237,6 +237,23 @@ async def test_a_reader_that_stands_still_stops_the_events() -> None:
         await sending
 
 
+async def test_a_reader_that_stands_still_is_told_when_the_process_ends(product: Running) -> None:
+    product.services.providers["sandbox"] = ScriptedStream(*["x" * 100_000] * 400)
+    body, headers = {**CODE, "stream": True}, {"Authorization": f"Bearer {product.key}"}
+    async with (
+        serving(create_api(product.services)) as address,
+        httpx.AsyncClient(base_url=address, headers=headers, timeout=10) as client,
+        client.stream("POST", "/v1/chat", json=body) as answer,
+    ):
+        await asyncio.sleep(0.5)  # it stands still now, with the kernel's buffers full
+        product.services.gateway.cut_off()
+        *deltas, (name, told) = parsed((await answer.aread()).decode())
+    assert 0 < len(deltas) < 400 and {one for one, _ in deltas} == {"delta"}
+    assert (name, told["error"]["code"]) == ("error", "unavailable")
+    (row,) = await rows(product)
+    assert row.error_code == "cancelled" and row.cost > 0
+
+
 async def test_an_error_that_nobody_expects_before_the_first_event_is_raised_at_once() -> None:
     async def events() -> AsyncGenerator[bytes, None]:
         raise ZeroDivisionError

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -104,6 +105,12 @@ class App:
         await send(start())
         await send(body(b"half", more=True))
         raise ValueError("as told")
+
+    async def _cancelled(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await self.go_on.wait()
 
     async def _silent(self, scope: Scope, receive: Receive, send: Send) -> None:
         return
@@ -243,6 +250,10 @@ async def test_without_an_answer_the_client_gets_the_error_shape(
     told = json.loads(heard.data.partition(b"\r\n\r\n")[2])
     assert told["error"] == {"code": "internal_error", "message": "internal error"}
     assert f"x-request-id: {told['request_id']}".encode() in heard.data
+
+
+async def test_who_serves_a_client_and_is_cancelled_does_not_leave_it_waiting(address: str) -> None:
+    assert await answered(address, b"GET /cancelled HTTP/1.1\r\nHost: x\r\n\r\n") == Heard(b"", True, ANY)
 
 
 async def test_half_an_answer_does_not_end_like_a_whole_one(address: str, caplog: pytest.LogCaptureFixture) -> None:
