@@ -32,6 +32,7 @@ window.violations = [];
 document.addEventListener('securitypolicyviolation',
   (one) => window.violations.push(`${one.blockedURI} ${one.violatedDirective}`));
 """
+PATIENCE_S = 10
 COLUMNS = {
     "attempts": ("model", "provider", "outcome", "detail"),
     "requests": ("endpoint", "model", "provider", "premium_model", "error_code", "session_id", "step_id"),
@@ -103,10 +104,12 @@ def in_background(upstream: Upstream) -> Iterator[Upstream]:
             started.set()
             await ended.wait()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
-    started.wait()
-    yield upstream
-    loop.call_soon_threadsafe(ended.set)
-    thread.join()
+    assert started.wait(PATIENCE_S)
+    try:
+        yield upstream
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(PATIENCE_S)
     loop.close()

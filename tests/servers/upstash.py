@@ -86,7 +86,7 @@ class UpstashServer:
         self._redis_port = redis_port
         self._ready = threading.Event()
         self._conversations: set[asyncio.Task[None]] = set()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="upstash")
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="upstash", daemon=True)
 
     def start(self) -> None:
         """Serves from when this returns."""
