@@ -33,8 +33,9 @@ def is_https(settings: Settings) -> bool:
 
 
 def transport_security(settings: Settings) -> dict[str, str]:
-    """On https: browsers come back over TLS alone for a year (RFC 6797). Says nothing for the host's subdomains."""
-    return {"strict-transport-security": "max-age=31536000"} if is_https(settings) else {}
+    """On https: browsers come back over TLS alone for a year, to our host and its subdomains (RFC 6797)."""
+    subdomains = "; includeSubDomains" if settings.hsts_subdomains == "on" else ""
+    return {"strict-transport-security": f"max-age=31536000{subdomains}"} if is_https(settings) else {}
 
 
 def session_cookie(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""Settings: the one typed reader of the environment.
+"""Settings: the one typed reader of the environment, and of the files of `OMNI_SECRETS_DIR`.
 
 An empty variable counts as unset. A half-configured environment is refused with one line per problem
 (`SettingsError`), before anything starts.
@@ -6,6 +6,7 @@ An empty variable counts as unset. A half-configured environment is refused with
 
 import os
 import secrets
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from decimal import Decimal
@@ -16,7 +17,8 @@ from typing import Annotated, Literal
 from urllib.parse import unquote
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSource
 
 PROVIDER_KEY_VARIABLES: Mapping[str, str] = {
     "openai": "OPENAI_API_KEY",
@@ -58,20 +60,42 @@ BaseUrl = Annotated[str, BeforeValidator(_without_slash)]
 
 
 class Settings(BaseSettings):
-    """Every setting, by the name of its environment variable (case-insensitive)."""
+    """Every setting, by the name of its environment variable (case-insensitive).
+
+    What the environment does not say may stand in a file of that name in the folder `OMNI_SECRETS_DIR`, as vaults,
+    Kubernetes and systemd lay secrets out.
+    """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before the files."""
+        del dotenv_settings, file_secret_settings
+        files = SecretsSettingsSource(settings_cls, secrets_dir=os.environ.get("OMNI_SECRETS_DIR") or None)
+        return init_settings, env_settings, files
 
     # Where we are
     omni_env: Literal["development", "production"] = "development"
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     public_url: BaseUrl = ""
+    hsts_subdomains: Literal["on", "off"] = "on"
+    """Whether browsers that saw us on https are told that our host's subdomains speak it too."""
     omni_data_dir: Path = Path("data")
     trusted_proxies: str = ""
     cors_origin: str = ""
 
     # Secrets of ours
+    omni_secrets_dir: Path | None = None
+    """A folder with files named as variables; each holds that variable's value."""
     omni_secret_key: SecretStr = SecretStr("")
     omni_secret_key_other: SecretStr = SecretStr("")
     """The one before or after `OMNI_SECRET_KEY`: what it sealed is opened, nothing is sealed with it."""
@@ -309,8 +333,14 @@ def _stored_secret(path: Path) -> str:
 
 def load_settings() -> Settings:
     """Reads the environment. Raises `SettingsError` with one line per problem."""
+    folder = os.environ.get("OMNI_SECRETS_DIR")
+    if folder and not Path(folder).is_dir():
+        raise SettingsError([f"OMNI_SECRETS_DIR: {folder} is no folder"])
     try:
-        return Settings()
+        with warnings.catch_warnings(action="error", category=UserWarning):  # no file is passed over
+            return Settings()
+    except UnreadableSource as error:
+        raise SettingsError([f"OMNI_SECRETS_DIR: a file cannot be read: {error.__cause__}"]) from None
     except ValidationError as error:
         lines = [_problem(dict(detail)) for detail in error.errors()]
         raise SettingsError([line for text in lines for line in text.splitlines()]) from None

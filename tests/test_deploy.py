@@ -131,6 +131,15 @@ def test_no_secret_is_in_a_file() -> None:
         assert name not in secrets or value.startswith("${"), name
 
 
+def test_secrets_are_mounted_as_files_in_kubernetes() -> None:
+    folder = KUBERNETES["ConfigMap"]["data"]["OMNI_SECRETS_DIR"]
+    (volume,) = [one for one in POD["volumes"] if "projected" in one]
+    assert volume["projected"] == {"defaultMode": 0o440, "sources": [{"secret": {"name": "omni-model-router"}}]}
+    for container in (*POD["initContainers"], *POD["containers"]):
+        assert {"name": volume["name"], "mountPath": folder, "readOnly": True} in container["volumeMounts"]
+        assert [one for one in container["envFrom"] if "secretRef" in one] == []
+
+
 def test_the_image_is_built_from_all_that_the_pages_depend_on() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {name for line in re.findall(r"^COPY (?!--)(.*) \S+$", DOCKERFILE, re.MULTILINE) for name in line.split()}

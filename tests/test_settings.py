@@ -72,6 +72,37 @@ def test_a_wrong_value_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, n
     assert line.startswith(f"{name}: ")
 
 
+def test_a_file_of_the_secrets_folder_says_what_the_environment_does_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    mounted = tmp_path / "..data"  # as Kubernetes mounts a secret
+    mounted.mkdir()
+    for name, value in {"OMNI_SECRET_KEY": "s" * 32 + "\n", "openai_api_key": "sk-file", "PORT": "9001"}.items():
+        (mounted / name).write_text(value)
+        (tmp_path / name).symlink_to(mounted / name)
+    monkeypatch.setenv("OMNI_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("PORT", "9002")
+    settings = load_settings()
+    assert (settings.secret_key, settings.provider_key("openai"), settings.port) == ("s" * 32, "sk-file", 9002)
+
+
+def test_a_file_of_the_secrets_folder_with_a_wrong_value_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "OMNI_KEY_PEPPER").write_text("short")
+    assert problems(monkeypatch, OMNI_SECRETS_DIR=str(tmp_path)) == [
+        "OMNI_KEY_PEPPER is too short: at least 32 characters"
+    ]
+
+
+def test_a_secrets_folder_that_cannot_be_read_stops_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    assert problems(monkeypatch, OMNI_SECRETS_DIR=str(gone)) == [f"OMNI_SECRETS_DIR: {gone} is no folder"]
+    (tmp_path / "OMNI_SECRET_KEY").symlink_to(tmp_path / "OMNI_SECRET_KEY")
+    (line,) = problems(monkeypatch, OMNI_SECRETS_DIR=str(tmp_path))
+    assert line.startswith("OMNI_SECRETS_DIR: ")
+
+
 def test_production_asks_for_its_secrets_and_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = problems(monkeypatch, OMNI_ENV="production")
     assert [line.split()[0] for line in lines] == [

@@ -198,7 +198,7 @@ async def test_every_answer_of_every_route_carries_the_security_headers(tmp_path
             assert {key: answer.headers[key] for key in HEADERS} == HEADERS, name
             assert answer.headers["content-security-policy"].startswith("default-src 'none'; "), name
             assert "frame-ancestors 'none'" in answer.headers["content-security-policy"], name
-            assert answer.headers["strict-transport-security"] == "max-age=31536000", name
+            assert answer.headers["strict-transport-security"] == "max-age=31536000; includeSubDomains", name
             assert "server" not in answer.headers, name
 
 
