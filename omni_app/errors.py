@@ -6,6 +6,7 @@
     ├── InvalidApiKey            401  invalid_api_key
     ├── BudgetExceeded           402  budget_exceeded
     ├── PermissionDenied         403  permission_denied
+    │   └── SecondFactorWanted   403  second_factor_wanted (`omni_app.storage.accounts`)
     ├── NotFound                 404  not_found
     ├── MethodNotAllowed         405  method_not_allowed
     ├── Conflict                 409  conflict

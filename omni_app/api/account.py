@@ -120,7 +120,7 @@ async def log_out(services: Services, request: Request) -> Response:
     refuse_cross_site(request, settings)
     if token := session_token(request, settings):
         async with services.database.reading() as session:
-            who = await accounts.read_session(session, token=token)
+            who = await accounts.read_session(session, token=token, for_self=True)
             await accounts.close_session(session, token=token)
             await session.commit()
         note(services, request, "log_out", who=who)

@@ -59,7 +59,7 @@ def routes(services: Services) -> list[Route]:
 async def _asked(request: Request, services: Services, *, field: str) -> tuple[Identity, Mapping[str, str]]:
     """Who asks, and the one field that they send."""
     refuse_cross_site(request, services.settings)
-    who = await signed_in(request, services)
+    who = await signed_in(request, services, for_self=True)
     body = await read_json_object(request, max_bytes=MAX_BODY_BYTES)
     value = body.get(field)
     if body.keys() != {field} or not isinstance(value, str):
@@ -81,12 +81,13 @@ async def _turn_on(services: Services, who: Identity, code: str) -> list[str]:
 
 
 async def turn_off(services: Services, who: Identity, form: Form) -> Response:
-    """Off again, with the password and a code."""
+    """Off again, with the password and a code; not while a team of theirs asks for it."""
     await check_password(services, who, form)
     if not await may_try_code(services, who.user_id):
         return said("slow_down")
     async with services.database.reading() as session:
         code, sealer = form.get("code", ""), services.factor_sealer
+        await second_factors.refuse_where_asked(session, user_id=who.user_id)
         await second_factors.check(session, user_id=who.user_id, code=code, sealer=sealer)
         await second_factors.turn_off(session, user_id=who.user_id)
         await session.commit()

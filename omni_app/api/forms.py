@@ -124,11 +124,15 @@ def session_token(request: Request, settings: Settings) -> str:
     return request.cookies.get(session_cookie(settings), "")
 
 
-async def signed_in(request: Request, services: Services) -> Identity:
-    """Who the cookie says. Raises `PermissionDenied` (401) without a living session."""
+async def signed_in(request: Request, services: Services, *, for_self: bool = False) -> Identity:
+    """Who the cookie says. Raises `PermissionDenied` (401) without a living session.
+
+    Raises `SecondFactorWanted` when their team asks for a second factor that they lack, unless what they want is
+    `for_self`: about themselves and nothing of the team's.
+    """
     if token := session_token(request, services.settings):
         async with services.database.reading() as session:
-            who = await accounts.read_session(session, token=token)
+            who = await accounts.read_session(session, token=token, for_self=for_self)
         if who is not None:
             return who
     raise PermissionDenied("your session has ended: log in again", status=401)

@@ -13,7 +13,7 @@ from omni_app.api.responses import request_id
 from omni_app.errors import PermissionDenied
 from omni_app.observe.security_log import SecurityEvent
 from omni_app.services import Services
-from omni_app.storage.accounts import Identity
+from omni_app.storage.accounts import Identity, SecondFactorWanted
 
 UNKNOWN, FORBIDDEN = ("session_refused", "no_session"), ("permission_denied", "not_allowed")
 
@@ -50,7 +50,9 @@ def note(
 
 
 def noting_refusals(routes: Iterable[Route], services: Services) -> list[Route]:
-    """The same routes; a request that is not let in is noted: no living session, another site, not an owner."""
+    """The same routes; a request that is not let in is noted: no living session, another site, not an owner,
+    without the second factor that the team asks for.
+    """
     return [
         Route(one.path, _noting(one.endpoint, one.path, services), methods=list(one.methods or ())) for one in routes
     ]
@@ -61,6 +63,9 @@ def _noting(endpoint: Endpoint, path: str, services: Services) -> Endpoint:
     async def noted(request: Request) -> Response:
         try:
             return await endpoint(request)
+        except SecondFactorWanted as refusal:
+            note(services, request, "permission_denied", who=refusal.who, refused=refusal.code, about=path)
+            raise
         except PermissionDenied as refusal:
             event, why = UNKNOWN if refusal.status == 401 else FORBIDDEN
             note(services, request, event, refused=why, about=path)

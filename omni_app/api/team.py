@@ -20,7 +20,7 @@ from omni_app.providers.catalog import base_url_of
 from omni_app.services import Services
 from omni_app.storage import accounts, provider_keys, sessions, teams
 from omni_app.storage.accounts import EmailTaken, Identity, WeakPassword
-from omni_app.storage.second_factors import WrongCode
+from omni_app.storage.second_factors import TeamAsks, WrongCode
 
 SETTINGS = "/settings/"
 Form = Mapping[str, str]
@@ -29,24 +29,30 @@ Work = Callable[[Services, Identity, Form], Awaitable[Response]]
 
 def routes(services: Services) -> list[Route]:
     """Change password or address, log out everywhere, invite, join, delete."""
-    works: Mapping[str, tuple[str, Work]] = {
+    own: Mapping[str, tuple[str, Work]] = {
         "/auth/password": ("password_changed", change_password),
         "/auth/email": ("address_changed", change_email),
         "/auth/logout-everywhere": ("logged_out_everywhere", log_out_everywhere),
+    }
+    works: Mapping[str, tuple[str, Work]] = {
         "/auth/invitations": ("invited", invite),
         "/auth/join": ("joined", join),
         "/auth/delete": ("team_deleted", delete_org),
         "/auth/provider-keys": ("provider_key_set", set_provider_key),
     }
-    return [form_route(path, event, work, services=services) for path, (event, work) in works.items()]
+    routes_of_own = [form_route(path, *one, services=services, for_self=True) for path, one in own.items()]
+    return routes_of_own + [form_route(path, *one, services=services) for path, one in works.items()]
 
 
-def form_route(path: str, event: str, work: Work, *, services: Services) -> Route:
-    """A form of the page, for whoever is signed in; tries at a password are counted, what came of it is noted."""
+def form_route(path: str, event: str, work: Work, *, services: Services, for_self: bool = False) -> Route:
+    """A form of the page, for whoever is signed in; tries at a password are counted, what came of it is noted.
+
+    `for_self`: it is about the person and nothing of the team's (`forms.signed_in`).
+    """
 
     async def handled(request: Request) -> Response:
         form = await read_form(request, services.settings)
-        who = await signed_in(request, services)
+        who = await signed_in(request, services, for_self=for_self)
         if "password" in form and not await may_try(request, services, account=who.email):
             note(services, request, event, who=who, refused="slow_down")
             return said("slow_down")
@@ -173,6 +179,7 @@ def error_code(error: OmniError) -> str:
         (WeakPassword, "weak"),
         (EmailTaken, "taken"),
         (PermissionDenied, "owners"),
+        (TeamAsks, "team_asks"),
         (Conflict, "conflict"),
         (NotFound, "gone"),
         (NameNotTyped, "name"),

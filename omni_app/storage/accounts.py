@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import and_, case, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from omni_app.errors import InvalidRequest
+from omni_app.errors import InvalidRequest, PermissionDenied
 from omni_app.storage.password_rules import WeakPassword, check_strength
 from omni_app.storage.passwords import hash_password, matches, outdated
-from omni_app.storage.tables import Membership, Org, Session, User, utc_now
+from omni_app.storage.tables import Membership, Org, SecondFactor, Session, User, utc_now
 
 __all__ = ["EmailTaken", "Identity", "WeakPassword", "sign_up", "verify_password"]
 
@@ -44,11 +44,23 @@ class Identity:
     org_name: str
     role: str
     session_id: UUID | None = None
+    lacks_factor: bool = False
+    """The org asks for a second factor, and this person has none on."""
 
     @property
     def is_owner(self) -> bool:
         """Owners change what holds for the whole team."""
         return self.role == OWNER
+
+
+class SecondFactorWanted(PermissionDenied):
+    """The team asks for a second factor that its member `who` does not have."""
+
+    code = "second_factor_wanted"
+
+    def __init__(self, who: Identity) -> None:
+        super().__init__(f"«{who.org_name}» asks for a second factor: set it up in Settings to go on")
+        self.who = who
 
 
 def normalised_email(text: str) -> str:
@@ -102,10 +114,12 @@ async def identity_of(
     session: AsyncSession, user_id: UUID, *, session_id: UUID | None = None, acting_for: UUID | None = None
 ) -> Identity | None:
     """The user with the org they act for, else with their first one; None when there is none (any more)."""
+    factor_on = and_(col(SecondFactor.user_id) == col(User.id), col(SecondFactor.confirmed_at).is_not(None))
     query = (
-        select(User, Org, Membership)
+        select(User, Org, Membership, col(SecondFactor.user_id).is_(None))
         .join(Membership, col(Membership.user_id) == col(User.id))
         .join(Org, col(Org.id) == col(Membership.org_id))
+        .outerjoin(SecondFactor, factor_on)
         .where(col(User.id) == user_id, col(Org.deleted_at).is_(None))
         .order_by(case((col(Org.id) == acting_for, 0), else_=1), col(Membership.created_at))
         .limit(1)
@@ -113,8 +127,9 @@ async def identity_of(
     found = (await session.execute(query)).first()
     if found is None:
         return None
-    user, org, membership = found
-    return Identity(user.id, org.id, user.email, org.name, membership.role, session_id)
+    user, org, membership, without_factor = found
+    lacks = org.asks_second_factor and without_factor
+    return Identity(user.id, org.id, user.email, org.name, membership.role, session_id, lacks)
 
 
 def _token_hash(token: str) -> str:
@@ -138,8 +153,12 @@ async def open_session(
     return token
 
 
-async def read_session(session: AsyncSession, *, token: str) -> Identity | None:
-    """Who is signed in with this token; None when the session is unknown, idle for too long or too old."""
+async def read_session(session: AsyncSession, *, token: str, for_self: bool = False) -> Identity | None:
+    """Who is signed in with this token; None when the session is unknown, idle for too long or too old.
+
+    `for_self`: what they want is about themselves and nothing of their team's. For all else it raises
+    `SecondFactorWanted` when the team asks for a second factor and they have none.
+    """
     row = (await session.scalars(select(Session).where(col(Session.token_hash) == _token_hash(token)))).first()
     now = utc_now()
     if row is None or now - row.last_seen_at > IDLE or now - row.created_at > ABSOLUTE:
@@ -147,7 +166,10 @@ async def read_session(session: AsyncSession, *, token: str) -> Identity | None:
     if now - row.last_seen_at > SEEN_STEP:
         row.last_seen_at = now
         await session.commit()
-    return await identity_of(session, row.user_id, session_id=row.id, acting_for=row.acting_for)
+    who = await identity_of(session, row.user_id, session_id=row.id, acting_for=row.acting_for)
+    if who is not None and who.lacks_factor and not for_self:
+        raise SecondFactorWanted(who)
+    return who
 
 
 async def close_session(session: AsyncSession, *, token: str) -> None:

@@ -56,12 +56,15 @@ class OrgSettings:
     premium_model: str
     keep_prompts_days: int
     comparisons: tuple[str, ...] = ()
+    asks_second_factor: bool = False
 
 
 async def read_settings(session: AsyncSession, *, org_id: UUID) -> OrgSettings:
     """The org's settings. Raises `NotFound` when it is gone."""
     org = await _living_org(session, org_id)
-    return OrgSettings(org.name, org.premium_model, org.keep_prompts_days, tuple(org.comparisons or ()))
+    return OrgSettings(
+        org.name, org.premium_model, org.keep_prompts_days, tuple(org.comparisons or ()), org.asks_second_factor
+    )
 
 
 async def rename_org(session: AsyncSession, *, org_id: UUID, name: str) -> None:

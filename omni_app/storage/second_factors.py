@@ -22,7 +22,7 @@ from sqlmodel import col
 from omni_app.errors import Conflict, InvalidRequest
 from omni_app.storage.accounts import normalised_email
 from omni_app.storage.sealing import CannotOpen, Sealer
-from omni_app.storage.tables import RecoveryCode, SecondFactor, User, utc_now
+from omni_app.storage.tables import Membership, Org, RecoveryCode, SecondFactor, User, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,10 @@ RECOVERY_LENGTH = 16
 
 class WrongCode(InvalidRequest):
     """Not a code of now, one that was used before, or none at all."""
+
+
+class TeamAsks(Conflict):
+    """A team of the user's asks for a second factor: theirs stays on."""
 
 
 def _about(user_id: UUID) -> str:
@@ -94,6 +98,22 @@ async def check(session: AsyncSession, *, user_id: UUID, code: str, sealer: Seal
         if await _count(session, row, typed, sealer) or await _use_recovery_code(session, user_id, typed):
             return
     raise WrongCode("code: this code is wrong, or was used before", param="code")
+
+
+async def hold(session: AsyncSession, *, user_id: UUID) -> bool:
+    """Whether it is on; if so nobody turns it off before the caller commits."""
+    row = update(SecondFactor).where(col(SecondFactor.user_id) == user_id, col(SecondFactor.confirmed_at).is_not(None))
+    row = row.values(last_step=SecondFactor.last_step).execution_options(synchronize_session=False)
+    return bool(cast(CursorResult[Any], await session.execute(row)).rowcount)
+
+
+async def refuse_where_asked(session: AsyncSession, *, user_id: UUID) -> None:
+    """Raises `TeamAsks` when a team of the user's asks for a second factor. Waits for one that begins to."""
+    await hold(session, user_id=user_id)
+    query = select(col(Org.name)).join(Membership, col(Membership.org_id) == col(Org.id))
+    query = query.where(col(Membership.user_id) == user_id, col(Org.asks_second_factor), col(Org.deleted_at).is_(None))
+    if (name := await session.scalar(query.limit(1))) is not None:
+        raise TeamAsks(f"«{name}» asks for a second factor: leave that team, or have an owner not ask any more")
 
 
 async def turn_off(session: AsyncSession, *, user_id: UUID) -> bool:

@@ -104,6 +104,8 @@ class Org(SQLModel, table=True):
     """How long prompts and answers are kept, encrypted; 0 = they are not stored."""
     disabled_models: list[str] | None = _json(nullable=True)
     """Deployment ids that its requests never go to."""
+    asks_second_factor: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
+    """Its people see and do something for it only with a second factor of their own."""
     created_at: datetime = _created()
     deleted_at: datetime | None = _moment()
 

@@ -7,20 +7,21 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, delete, func, select, update
+from sqlalchemy import CursorResult, and_, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
 from omni_app.storage.accounts import MEMBER, OWNER, Identity, close_all_sessions
 from omni_app.storage.meta import REVOCATIONS, bump
-from omni_app.storage.second_factors import turn_off
-from omni_app.storage.tables import ApiKeyRow, Invitation, Membership, Org, Session, User, utc_now
+from omni_app.storage.second_factors import hold, turn_off
+from omni_app.storage.tables import ApiKeyRow, Invitation, Membership, Org, SecondFactor, Session, User, utc_now
 
 ROLES = (OWNER, MEMBER)
 INVITATION_LASTS = timedelta(days=7)
 MOST_OPEN = 50
 LAST_OWNER = "an org needs an owner: make somebody else one first"
+OWN_FIRST = "set up a second factor of your own first: without one you could not go on here yourself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Member:
     email: str
     role: str
     joined_at: datetime
+    factor_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,16 @@ def refuse_all_but_owners(who: Identity) -> None:
 
 async def members(session: AsyncSession, *, org_id: UUID) -> list[Member]:
     """Everybody, in the order in which they joined."""
+    factor_on = and_(col(SecondFactor.user_id) == col(User.id), col(SecondFactor.confirmed_at).is_not(None))
     query = (
-        select(User, Membership)
+        select(User, Membership, col(SecondFactor.user_id).is_not(None))
         .join(Membership, col(Membership.user_id) == col(User.id))
+        .outerjoin(SecondFactor, factor_on)
         .where(col(Membership.org_id) == org_id)
         .order_by(col(Membership.created_at))
     )
     found = (await session.execute(query)).all()
-    return [Member(user.id, user.email, membership.role, membership.created_at) for user, membership in found]
+    return [Member(user.id, user.email, one.role, one.created_at, factor_on) for user, one, factor_on in found]
 
 
 async def invite(session: AsyncSession, *, who: Identity, role: str) -> str:
@@ -163,6 +167,18 @@ async def remove(session: AsyncSession, *, who: Identity, user_id: UUID) -> None
     await _keep_an_owner(session, who.org_id, without=user_id)
     await session.delete(membership)
     await session.flush()
+
+
+async def ask_for_factor(session: AsyncSession, *, who: Identity, wanted: bool) -> None:
+    """From now on the org's people need a second factor of their own, or no longer.
+
+    Raises `Conflict` when the owner who asks has none: they would lock themself out.
+    """
+    refuse_all_but_owners(who)
+    await session.execute(select(col(Org.id)).where(col(Org.id) == who.org_id).with_for_update())
+    if wanted and not await hold(session, user_id=who.user_id):
+        raise Conflict(OWN_FIRST)
+    await session.execute(update(Org).where(col(Org.id) == who.org_id).values(asks_second_factor=wanted))
 
 
 async def delete_org(session: AsyncSession, *, who: Identity) -> None:

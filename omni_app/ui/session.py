@@ -3,7 +3,9 @@
 Any client of the websocket can call any event handler with any argument. So each handler carries a verdict:
 
 - `@authed`: the session is read again from the HttpOnly cookie on every event, the identity is handed in as the first
-  argument, the other arguments are checked against their annotations. Without a session nothing runs.
+  argument, the other arguments are checked against their annotations. Without a session nothing runs, nor for whoever
+  lacks the second factor that their team asks for: they are led to Settings, to set it up.
+- `@for_self`: the same, but also for these; it must reach nothing of the team's.
 - `@public`: runs for everybody; its arguments are checked the same way.
 
 `tests/security` walks the registry of handlers and fails on one without a line in its table of who may do what.
@@ -31,11 +33,13 @@ from omni_app.observe.security_log import Outcome, SecurityEvent
 from omni_app.origin import client_address, session_cookie
 from omni_app.services import Services
 from omni_app.storage import accounts
-from omni_app.storage.accounts import Identity
+from omni_app.storage.accounts import Identity, SecondFactorWanted
 
 log = logging.getLogger(__name__)
 
 MAX_COOKIE_LENGTH = 8_192
+SET_UP = "/settings/"
+"""Where a second factor is set up."""
 UNEXPECTED = "Something went wrong on our side. Try again; if it stays, tell whoever runs this server."
 HYDRATIONS = frozenset(format_event_handler(rx.State.event_handlers[name]) for name in ("hydrate", "hydrate_and_load"))
 """Reflex's own events that send a tab everything it holds."""
@@ -83,12 +87,12 @@ class AppState(rx.State):
 
     async def _adopt(self, who: Identity) -> None:
         """Makes this tab show `who`; whatever it held of somebody else is dropped first."""
-        if self._owner == str(who.user_id):
+        if self._owner == _owner_of(who):
             return
         root = await self.get_state(AppState)
         if self._owner:
             root.reset()
-        root._owner = str(who.user_id)
+        root._owner = _owner_of(who)
         root.email, root.org_name = who.email, who.org_name
         root.origin = backstage.services.settings.origin
 
@@ -100,28 +104,39 @@ class TabOwner(Middleware):
     """
 
     async def preprocess(self, app: Any, state: BaseState, event: Event) -> None:
-        """Empties the tab when another person, or nobody, is signed in; or when that cannot be told."""
+        """Empties the tab when another person, or nobody, is signed in; or when that cannot be told.
+
+        So too when its person has come to lack the second factor that their team asks for.
+        """
         if event.name not in HYDRATIONS:
             return
         root = await state.get_state(AppState)
         if not root._owner:
             return
         try:
-            who = await identity(root)
+            who = await identity(root, for_self=True)
         except OmniError:
             who = None
-        if who is None or root._owner != str(who.user_id):
+        if who is None or root._owner != _owner_of(who):
             root.reset()
 
 
-async def identity(state: rx.State) -> Identity | None:
-    """Who is behind this event, read now from the cookie; None when there is no living session."""
+def _owner_of(who: Identity) -> str:
+    """Whom a tab is filled for: a person, who is somebody else while they lack the factor that their team asks for."""
+    return f"{who.user_id}{' without a second factor' * who.lacks_factor}"
+
+
+async def identity(state: rx.State, *, for_self: bool = False) -> Identity | None:
+    """Who is behind this event, read now from the cookie; None when there is no living session.
+
+    Raises `SecondFactorWanted` as `accounts.read_session` does.
+    """
     services = backstage.services
     token = cookie_value(state.router.headers.cookie, session_cookie(services.settings))
     if not token:
         return None
     async with services.database.reading() as session:
-        return await accounts.read_session(session, token=token)
+        return await accounts.read_session(session, token=token, for_self=for_self)
 
 
 def cookie_value(header: str, name: str) -> str:
@@ -142,13 +157,21 @@ def address_of(state: rx.State) -> str:
 
 
 def note(
-    state: rx.State, who: Identity, event: str, *, key_id: object = "", about: object = "", outcome: Outcome = "ok"
+    state: rx.State,
+    who: Identity,
+    event: str,
+    *,
+    key_id: object = "",
+    about: object = "",
+    outcome: Outcome = "ok",
+    reason: str = "",
 ) -> None:
     """Writes to the security log what a person did, or was refused, on a page."""
     backstage.services.security.tell(
         SecurityEvent(
             event,
             outcome,
+            reason=reason,
             address=address_of(state),
             user_id=str(who.user_id),
             org_id=str(who.org_id),
@@ -160,6 +183,18 @@ def note(
 
 def authed(handler: Handler) -> Handler:
     """A handler for people who are signed in: `async (self, who: Identity, /, …)`."""
+    return _for_people(handler, "authed")
+
+
+def for_self(handler: Handler) -> Handler:
+    """A handler about the person alone, in the form of `authed`: also while their team waits for their second factor.
+
+    What it shows or changes must be nothing of the team's then (`Identity.lacks_factor`).
+    """
+    return _for_people(handler, "for_self")
+
+
+def _for_people(handler: Handler, name: str) -> Handler:
     checks = _checks(handler, given=2)
 
     @wraps(handler)
@@ -169,19 +204,21 @@ def authed(handler: Handler) -> Handler:
             return None
         who = None
         try:
-            who = await identity(self)
+            who = await identity(self, for_self=name == "for_self")
             if who is None:
                 return await _to_login(self)
             if _may_change(self):
                 await self._adopt(who)
                 self.problem = ""
             return await handler(self, who, *values)
+        except SecondFactorWanted as refusal:
+            return await _to_set_up(self, handler, refusal)
         except Exception as error:  # noqa: BLE001 the outermost edge of an event
             if isinstance(error, PermissionDenied) and who is not None:
                 note(self, who, "permission_denied", outcome="refused", about=handler.__qualname__)
             return await _tell(self, handler, error)
 
-    return _with_verdict(guarded, handler, checks, "authed")
+    return _with_verdict(guarded, handler, checks, name)
 
 
 def public(handler: Handler) -> Handler:
@@ -195,6 +232,8 @@ def public(handler: Handler) -> Handler:
             return None
         try:
             return await handler(self, *values)
+        except SecondFactorWanted as refusal:
+            return await _to_set_up(self, handler, refusal)
         except Exception as error:  # noqa: BLE001 the outermost edge of an event
             return await _tell(self, handler, error)
 
@@ -202,7 +241,7 @@ def public(handler: Handler) -> Handler:
 
 
 def verdict(function: Callable[..., Any]) -> str:
-    """`authed`, `public`, or "" for a handler that nobody has thought about."""
+    """`authed`, `for_self`, `public`, or "" for a handler that nobody has thought about."""
     return str(getattr(function, "omni_verdict", ""))
 
 
@@ -214,6 +253,20 @@ async def _to_login(state: Any) -> Any:
     if _may_change(state):
         (await state.get_state(AppState)).reset()
     return rx.redirect("/login/?" + urlencode({"error": "ended", "next": path}))
+
+
+async def _to_set_up(state: Any, handler: Handler, refusal: SecondFactorWanted) -> Any:
+    """Empties the tab and leads to Settings, which says what the team asks for."""
+    about = handler.__qualname__
+    note(state, refusal.who, "permission_denied", outcome="refused", about=about, reason=refusal.code)
+    here = state.router.url
+    is_there = here.path.rstrip("/") == SET_UP.rstrip("/") and not here.query
+    if _may_change(state):
+        (await state.get_state(AppState)).reset()
+    else:
+        async with state:
+            (await state.get_state(AppState)).reset()
+    return rx.redirect(f"{SET_UP}?again=1" if is_there else SET_UP)  # a page that is there already loads nothing anew
 
 
 async def _tell(state: Any, handler: Handler, error: Exception) -> None:

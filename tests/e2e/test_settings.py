@@ -91,11 +91,8 @@ def test_a_provider_key_of_ones_own_is_entered_exchanged_and_deleted_and_never_s
     expect(card.locator("code")).to_have_count(0)
 
 
-def test_a_second_factor_is_set_up_asked_for_and_a_browser_logged_out_from_another(
-    page: Page, browser: Browser, address: str, watcher: Watcher
-) -> None:
-    sign_up(page, address, "factor@example.com")
-    open_page(page, f"{address}/settings/")
+def set_up_factor(page: Page) -> str:
+    """Through the form of the open page; gives the secret."""
     page.fill("#factor-password", PASSWORD)
     page.click("button:text-is('Set up')")
     page.wait_for_selector("[data-factor-confirm]:not([hidden])")
@@ -104,6 +101,15 @@ def test_a_second_factor_is_set_up_asked_for_and_a_browser_logged_out_from_anoth
     page.fill("#factor-code", code_of(secret))
     page.click("button:text-is('Turn on')")
     page.wait_for_selector("[data-factor-recovery-box]:not([hidden])")
+    return secret
+
+
+def test_a_second_factor_is_set_up_asked_for_and_a_browser_logged_out_from_another(
+    page: Page, browser: Browser, address: str, watcher: Watcher
+) -> None:
+    sign_up(page, address, "factor@example.com")
+    open_page(page, f"{address}/settings/")
+    secret = set_up_factor(page)
     codes = page.inner_text("#recovery-codes").split()
     expect(page.locator("main")).to_contain_text("Recovery codes left: 10")
     secrets = [secret, *codes, PASSWORD]
@@ -131,6 +137,53 @@ def test_a_second_factor_is_set_up_asked_for_and_a_browser_logged_out_from_anoth
     expect(page.locator("main")).to_contain_text("That browser is logged out.")
     second.reload()
     second.wait_for_url("**/login/**")
+
+
+def test_a_team_asks_for_a_second_factor_and_its_member_is_led_to_set_it_up(
+    page: Page, browser: Browser, address: str, watcher: Watcher
+) -> None:
+    sign_up(page, address, "asking@example.com")
+    open_page(page, f"{address}/settings/")
+    page.select_option("#asks-factor", "yes")
+    expect(page.locator("main")).to_contain_text("Set up a second factor of your own first")
+    expect(page.locator("#asks-factor")).to_have_value("no")
+    page.click("text=Make a link")
+    page.wait_for_selector("[data-invite-box]:not([hidden])")
+    link = page.inner_text("#invite-link")
+
+    guest = watcher.watch(browser.new_context(viewport=DESK).new_page())  # type: ignore[arg-type]
+    guest.set_default_timeout(20_000)
+    sign_up(guest, address, "asked@example.com")
+    open_page(guest, link)
+    guest.click("button:has-text('Join the team')")
+    guest.wait_for_url("**/overview/")
+    open_page(guest, f"{address}/settings/")
+    expect(guest.locator("main")).to_contain_text("asking@example.com")
+
+    # The owner asks; the member's open tab loses the team at its next event, and so does every page.
+    set_up_factor(page)
+    page.select_option("#asks-factor", "yes")
+    expect(page.locator("main")).to_contain_text("sees nothing of the team until they set one up")
+    expect(page.locator("tr", has_text="asked@example.com")).to_contain_text("no second factor")
+    notice = "«asking's team» asks for a second factor. Set it up to go on."
+    guest.click("tr:has-text('asked@example.com') >> button:text-is('Leave')")
+    expect(guest.locator("main")).to_contain_text(notice)
+    expect(guest.locator("main")).not_to_contain_text("asking@example.com")
+    open_page(guest, f"{address}/keys/")
+    guest.wait_for_url("**/settings/")
+    expect(guest.locator("main")).to_contain_text(notice)
+    expect(guest.locator("#team-name")).to_have_count(0)
+
+    # Once it is set up they go on, with their recovery codes still on the page.
+    set_up_factor(guest)
+    expect(guest.locator("main")).not_to_contain_text(notice)
+    expect(guest.locator("main")).to_contain_text("asking@example.com")
+    expect(guest.locator("[data-factor-recovery-box]")).to_be_visible()
+    assert guest.inner_text("#recovery-codes").split()
+    open_page(guest, f"{address}/keys/")
+    expect(guest.locator("h1")).to_have_text("API keys")
+    expect(guest.locator("main")).to_contain_text("First key")
+    guest.context.close()
 
 
 def test_the_secret_of_a_mail_s_link_leaves_the_address_before_the_page_tells_it(

@@ -17,7 +17,7 @@ from sqlmodel import SQLModel, col
 from omni_app.api.app import create_api
 from omni_app.origin import session_cookie
 from omni_app.services import Services, build_services
-from omni_app.storage import accounts, keys, passwords, teams
+from omni_app.storage import accounts, keys, passwords, second_factors, teams
 from omni_app.storage.accounts import Identity
 from omni_app.storage.keys import generate_key
 from omni_app.storage.org_settings import set_model_enabled
@@ -89,14 +89,28 @@ def code_of_now() -> str:
     return pyotp.TOTP(FACTOR).now()
 
 
-async def with_second_factors(cast: Cast, *, confirmed: bool) -> None:
-    """Gives the owner and the member one, pending or on."""
+async def with_second_factors(cast: Cast, *people: Identity, confirmed: bool) -> None:
+    """Gives these one, pending or on; without any: the owner and the member."""
     async with cast.services.database.session() as session:
-        for one in (cast.owner.who, cast.member.who):
+        for one in people or (cast.owner.who, cast.member.who):
             sealed = cast.services.factor_sealer.seal(FACTOR.encode(), about=f"second factor of {one.user_id}")
             moment = utc_now() if confirmed else None
             session.add(SecondFactor(user_id=one.user_id, sealed=sealed, confirmed_at=moment))
         await session.commit()
+
+
+async def owner_without_the_factor(cast: Cast) -> Signed:
+    """The member, as an owner of a team that asks for a second factor; they have none. All else is allowed to them."""
+    await with_second_factors(cast, confirmed=True)
+    member = cast.member.who
+    async with cast.services.database.session() as session:
+        await second_factors.turn_off(session, user_id=member.user_id)
+        await teams.set_role(session, who=cast.owner.who, user_id=member.user_id, role="owner")
+        await teams.ask_for_factor(session, who=cast.owner.who, wanted=True)
+        who = await accounts.read_session(session, token=cast.member.token, for_self=True)
+        await session.commit()
+    assert who is not None and who.lacks_factor and who.is_owner
+    return Signed(who, cast.member.token)
 
 
 @cache

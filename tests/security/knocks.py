@@ -68,6 +68,7 @@ ARGUMENTS: dict[str, Any] = {
     "place": "0",
     "provider": "mistral",
     "days": "30",
+    "wanted": "yes",
     "role": "member",
     "user_id": "00000000-0000-0000-0000-000000000000",
     "org_id": "00000000-0000-0000-0000-000000000000",

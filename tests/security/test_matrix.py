@@ -16,7 +16,7 @@ from omni_app.storage import key_changes, keys
 from omni_app.storage.scopes import Scope
 from omni_app.storage.tables import utc_now
 from tests.api.conftest import settings_for
-from tests.security.cast import FROM_OUR_PAGE, Cast, a_cast, told, with_second_factors
+from tests.security.cast import FROM_OUR_PAGE, Cast, a_cast, owner_without_the_factor, told, with_second_factors
 from tests.security.knocks import KNOCKS
 from tests.security.registry import VERDICTS, routes
 
@@ -66,7 +66,7 @@ def outcome(answer: httpx.Response) -> str:
 def test_every_route_has_a_verdict_and_every_verdict_a_route(tmp_path: Path) -> None:
     services = build_services(settings_for(tmp_path))
     assert routes(create_api(services)).keys() == ROUTES.keys() == KNOCKS.keys()
-    assert set(ROUTES.values()) == {"anybody", "page", "key", "member", "owner", "operator"}
+    assert set(ROUTES.values()) == {"anybody", "page", "key", "self", "member", "owner", "operator"}
     services.spool.close()
 
 
@@ -150,7 +150,7 @@ async def test_our_pages_forms_are_open_to_everybody(cast: Cast, name: str) -> N
     assert outcome(await knock(cast, name, headers=FROM_OUR_PAGE)) == "in"
 
 
-@pytest.mark.parametrize("name", of("member", "owner"))
+@pytest.mark.parametrize("name", of("self", "member", "owner"))
 async def test_without_a_living_session_nobody_is_let_in(cast: Cast, name: str) -> None:
     before = await cast.rows()
     for token in ("", cast.ended, "forged", cast.owner.who.session_id.hex if cast.owner.who.session_id else ""):
@@ -161,7 +161,7 @@ async def test_without_a_living_session_nobody_is_let_in(cast: Cast, name: str) 
     assert await cast.rows() == before
 
 
-@pytest.mark.parametrize("name", of("member", "owner"))
+@pytest.mark.parametrize("name", of("self", "member", "owner"))
 async def test_members_do_what_members_may_and_owners_everything(cast: Cast, name: str) -> None:
     if name in FACTORS:
         await with_second_factors(cast, confirmed=FACTORS[name])
@@ -174,6 +174,25 @@ async def test_members_do_what_members_may_and_owners_everything(cast: Cast, nam
         assert await cast.rows() != before, "else the member's refusal would prove nothing"
     else:
         assert (outcome(by_member), changed) == ("in", not name.startswith("GET"))
+
+
+@pytest.mark.parametrize("name", ROUTES)
+async def test_without_the_factor_that_their_team_asks_for_an_owner_does_what_is_their_own(
+    cast: Cast, name: str
+) -> None:
+    lacking = await owner_without_the_factor(cast)
+    if name in FACTORS and not FACTORS[name]:
+        await with_second_factors(cast, lacking.who, confirmed=False)
+    before = await cast.rows()
+    answer = await knock(cast, name, headers=FROM_OUR_PAGE, token=lacking.token)
+    if ROUTES[name] in ("member", "owner"):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "second_factor_wanted")
+        assert await cast.rows() == before
+    elif ROUTES[name] == "self":
+        assert outcome(answer) == "in" and await cast.rows() != before
+    else:
+        refused = {"key": (401,), "operator": (404,)}
+        assert answer.status_code in refused.get(ROUTES[name], (200, 303)), "as to everybody else"
 
 
 @pytest.mark.parametrize("name", of("key"))

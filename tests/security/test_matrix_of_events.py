@@ -11,7 +11,7 @@ import reflex as rx
 
 from omni_app.origin import session_cookie
 from omni_app.ui.session import AppState, backstage, verdict
-from tests.security.cast import Cast, Signed, a_cast
+from tests.security.cast import Cast, Signed, a_cast, owner_without_the_factor, with_second_factors
 from tests.security.knocks import ARGUMENTS, PLAYS, Play
 from tests.security.registry import VERDICTS, handlers
 from tests.ui.conftest import Tab
@@ -31,6 +31,8 @@ ID_QUERIES = ("key", "id", "scope", "session", "after", "before", "models")
 NOW = re.compile(r"T\d\d%3A\d\d%3A\d\d\.\d+")
 """The instant up to which figures are shown, in links to them."""
 OWNERS_ONLY = "only an owner"
+WITH_A_FACTOR = ("settings_state.ask_for_factor",)
+"""Handlers that want their owner to have a second factor."""
 
 
 def of(*verdicts: str) -> list[str]:
@@ -77,13 +79,14 @@ def usual(cast: Cast, name: str) -> Play:
 
 def test_every_handler_has_a_verdict_and_every_verdict_a_handler() -> None:
     assert HANDLERS.keys() == EXPECTED.keys()
-    assert set(EXPECTED.values()) == {"anybody", "member", "owner"}
+    assert set(EXPECTED.values()) == {"anybody", "self", "member", "owner"}
     assert set(PLAYS) <= HANDLERS.keys()
 
 
 @pytest.mark.parametrize("name", sorted(HANDLERS))
 def test_the_handler_is_guarded_as_its_verdict_says(name: str) -> None:
-    assert verdict(HANDLERS[name][1].fn) == ("public" if EXPECTED[name] == "anybody" else "authed")
+    guards = {"anybody": "public", "self": "for_self"}
+    assert verdict(HANDLERS[name][1].fn) == guards.get(EXPECTED[name], "authed")
 
 
 def test_reflexs_own_handlers_are_the_ones_that_were_looked_at() -> None:
@@ -112,13 +115,16 @@ async def test_what_is_for_owners_a_member_does_not_and_an_owner_does(cast: Cast
     await play(tab, name, usual(cast, name))
     assert OWNERS_ONLY in tab.state(AppState).problem.lower()
     assert await cast.rows() == before
+    if name in WITH_A_FACTOR:
+        await with_second_factors(cast, confirmed=True)
+        before = await cast.rows()
     tab = tab_of(cast, cast.owner)
     await play(tab, name, usual(cast, name))
     assert tab.state(AppState).problem == ""
     assert await cast.rows() != before, "else the member's refusal would prove nothing"
 
 
-@pytest.mark.parametrize("name", [one for one in of("member") if one != "settings_state.take_out"])
+@pytest.mark.parametrize("name", [one for one in of("self", "member") if one != "settings_state.take_out"])
 async def test_what_is_for_members_a_member_does(cast: Cast, name: str) -> None:
     tab = tab_of(cast, cast.member)
     answer = await play(tab, name, usual(cast, name))
@@ -134,6 +140,31 @@ async def test_a_member_takes_out_themselves_and_nobody_else(cast: Cast) -> None
     assert await cast.rows() == before
     await play(tab_of(cast, cast.member), "settings_state.take_out", usual(cast, "settings_state.take_out"))
     assert await cast.rows() != before
+
+
+# ----------------------------------------------------------------------------------- a team that asks for a factor
+
+
+@pytest.mark.parametrize("name", sorted(n for n, one in EXPECTED.items() if one in ("member", "owner")))
+async def test_without_the_factor_that_their_team_asks_for_an_owner_is_led_to_set_it_up(cast: Cast, name: str) -> None:
+    lacking = await owner_without_the_factor(cast)
+    before = await cast.rows()
+    tab = tab_of(cast, lacking)
+    answer = await play(tab, name, usual(cast, name))
+    assert '"/settings/' in str(answer)
+    assert tab.state(AppState).dict() == Tab().at("/").state(AppState).dict(), "the tab holds nothing"
+    assert await cast.rows() == before
+
+
+@pytest.mark.parametrize("name", of("self"))
+async def test_without_it_what_is_their_own_goes_on_and_shows_nothing_of_the_team(cast: Cast, name: str) -> None:
+    lacking = await owner_without_the_factor(cast)
+    tab = tab_of(cast, lacking)
+    answer = await play(tab, name, usual(cast, name))
+    assert '"/settings/' not in str(answer)
+    shown = str(tab.state(AppState).dict())
+    theirs = {one for one, value in cast.ids.items() if value in shown} - {"member"}
+    assert not theirs and cast.owner.who.email not in shown and "mistral" not in shown
 
 
 # ---------------------------------------------------------------------------------------------- what belongs to others

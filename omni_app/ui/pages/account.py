@@ -7,6 +7,7 @@ import reflex as rx
 from omni_app.ui.components.basics import NativeForm, badge, card, copy_button, moment
 from omni_app.ui.components.table import data_table
 from omni_app.ui.pages.account_state import AccountState
+from omni_app.ui.pages.settings_state import SettingsState
 
 
 def browsers() -> rx.Component:
@@ -47,7 +48,7 @@ def second_factor() -> rx.Component:
         _problem(),
         _recovery(),
         rx.el.button(
-            "Read again", type="button", hidden=True, on_click=AccountState.load,
+            "Read again", type="button", hidden=True, on_click=[SettingsState.load, AccountState.load],
             custom_attrs={"data-refresh-account": ""},
         ),
         title="Second factor",

@@ -15,7 +15,7 @@ from omni_app.storage.accounts import Identity
 from omni_app.storage.sessions import OpenSession
 from omni_app.ui import text
 from omni_app.ui.components.basics import Row
-from omni_app.ui.session import AppState, authed, backstage, note
+from omni_app.ui.session import AppState, backstage, for_self, note
 
 Id = Annotated[str, StringConstraints(pattern="^[0-9a-f-]{36}$")]
 
@@ -29,14 +29,14 @@ class AccountState(AppState):
     ended: str = ""
 
     @rx.event
-    @authed
+    @for_self
     async def load(self, who: Identity, /) -> None:
         """Lists what there is."""
         self.ended = ""
         await self._read(who)
 
     @rx.event
-    @authed
+    @for_self
     async def end_session(self, who: Identity, /, session_id: Id) -> None:
         """Logs one of this person's browsers out."""
         self.ended = ""

@@ -52,7 +52,7 @@ class LandingState(AppState):
     @public
     async def load(self) -> None:
         """Shows a first example, and whether the reader is signed in."""
-        self.signed_in = await identity(self) is not None
+        self.signed_in = await identity(self, for_self=True) is not None
         models = backstage.services.gateway.registry.serving("live")
         self.catalogue = f"{len(models)} models of {len({one.provider for one in models})} providers, at list prices"
         if not self.rows:

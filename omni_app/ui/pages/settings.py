@@ -18,6 +18,20 @@ def page() -> rx.Component:
     """Team, baseline, prompts, members, you, danger."""
     return app_page(
         rx.cond(SettingsState.done != "", rx.el.p(SettingsState.done, class_name="notice", role="status")),
+        rx.cond(SettingsState.lacks_factor, _asked(), _of_the_team()),
+        rx.cond(SettingsState.orgs.length() > 0, _other_teams()),
+        rx.el.div(rx.el.div(_password(), _email(), class_name="stack"), account.second_factor(), class_name="two"),
+        account.browsers(),
+        rx.cond(SettingsState.lacks_factor, _leave(), _danger()),
+        path=PATH,
+        title="Settings",
+        lead="What holds for the whole team, who is in it, and your own account.",
+        loaded=SettingsState.loaded,
+    )
+
+
+def _of_the_team() -> rx.Component:
+    return rx.el.div(
         rx.cond(
             SettingsState.owner,
             rx.fragment(),
@@ -26,14 +40,26 @@ def page() -> rx.Component:
         rx.el.div(rx.el.div(_team(), _baseline(), class_name="stack"), _prompts(), class_name="two"),
         _members(),
         _provider_keys(),
-        rx.cond(SettingsState.orgs.length() > 0, _other_teams()),
-        rx.el.div(rx.el.div(_password(), _email(), class_name="stack"), account.second_factor(), class_name="two"),
-        account.browsers(),
-        _danger(),
-        path=PATH,
-        title="Settings",
-        lead="What holds for the whole team, who is in it, and your own account.",
-        loaded=SettingsState.loaded,
+        class_name="stack",
+    )
+
+
+def _asked() -> rx.Component:
+    """What stands in the team's place for whoever lacks the second factor that it asks for."""
+    return rx.el.p(
+        "«", SettingsState.org_name, "» asks for a second factor. Set it up to go on.",
+        class_name="notice", role="status", custom_attrs={"data-tone": "warn"},
+    )  # fmt: skip
+
+
+def _leave() -> rx.Component:
+    return card(
+        rx.el.details(
+            rx.el.summary("Leave this team"),
+            rx.el.p("An owner of the team has to invite you again if you want to come back."),
+            rx.el.button("Leave the team", type="button", class_name="button danger", on_click=SettingsState.leave),
+        ),
+        title="The end",
     )
 
 
@@ -65,7 +91,20 @@ def _team() -> rx.Component:
         on_submit=SettingsState.rename,
         class_name="form",
     )
-    return card(form, title="Team")
+    asks = rx.el.select(
+        rx.el.option("No", value="no"),
+        rx.el.option("Yes", value="yes"),
+        id="asks-factor",
+        value=rx.cond(SettingsState.asks_factor, "yes", "no"),
+        on_change=SettingsState.ask_for_factor,
+        disabled=~SettingsState.owner,
+    )
+    hint = (
+        "Whoever has none is led to set it up, and until then sees nothing of the team and does nothing for it. "
+        "API keys are the team's and work as before. You need one of your own first."
+    )
+    asking = _labelled("Members need a second factor", asks, name="asks-factor", hint=hint)
+    return card(form, asking, title="Team", class_name="stack tight")
 
 
 def _baseline() -> rx.Component:
@@ -129,7 +168,7 @@ def _members() -> rx.Component:
         SettingsState.people,
         [
             ("E-mail", lambda row: rx.el.span(row["email"], " ", rx.cond(row["you"] != "", badge(row["you"]), ""))),
-            ("Role", lambda row: row["role"]),
+            ("Role", _role),
             ("Joined", lambda row: moment(row["joined"], row["joined_text"])),
             ("#Change", _person_actions),
         ],
@@ -143,6 +182,10 @@ def _members() -> rx.Component:
         title="Members",
         class_name="stack tight",
     )
+
+
+def _role(row: Any) -> rx.Component:
+    return rx.el.span(row["role"], " ", rx.cond(row["factor"] != "", badge(row["factor"]), ""))
 
 
 def _person_actions(row: Any) -> rx.Component:

@@ -18,7 +18,7 @@ from omni_app.storage.accounts import MEMBER, OWNER, Identity
 from omni_app.storage.provider_keys import ShownKey
 from omni_app.ui import text
 from omni_app.ui.components.basics import Row
-from omni_app.ui.session import AppState, authed, backstage, note
+from omni_app.ui.session import AppState, authed, backstage, for_self, note
 
 PATH = "/settings/"
 SAID = {
@@ -35,11 +35,13 @@ WRONG = {
     "taken": "There is another account with that e-mail address.",
     "owners": "Only an owner of the team may do that.",
     "conflict": "That is not possible: the last owner has to stay, and accounts at Supabase are changed there.",
+    "team_asks": "A team of yours asks for a second factor: leave that team, or have an owner not ask any more.",
     "gone": "That link or person is not there any more. Ask for another invitation.",
     "name": "The team's name was not typed as it is. Nothing was deleted.",
     "slow_down": "Too many tries. Wait a minute, then try again; after many tries the wait grows.",
     "wrong_input": "That could not be read. Check what you typed.",
 }
+FACTOR = {True: "second factor", False: "no second factor"}
 DAYS = {"0": "Do not store them", "7": "For 7 days", "30": "For 30 days", "90": "For 90 days"}
 Name = Annotated[str, StringConstraints(max_length=60)]
 ModelId = Annotated[str, StringConstraints(max_length=200)]
@@ -49,6 +51,7 @@ Place = Literal["0", "1", "2"]
 """Of a model to compare with."""
 Days = Literal["0", "7", "30", "90"]
 Role = Literal["owner", "member"]
+YesOrNo = Literal["yes", "no"]
 
 
 class SettingsState(AppState):
@@ -63,6 +66,10 @@ class SettingsState(AppState):
     """The models to compare with, one a place; "" = none."""
     comparable: list[str] = []
     days: str = "0"
+    asks_factor: bool = False
+    """Whether the team asks its members for a second factor."""
+    lacks_factor: bool = False
+    """It does, and this person has none: of the team nothing but its name is here."""
     people: list[Row] = []
     invitations: list[Row] = []
     orgs: list[Row] = []
@@ -75,7 +82,7 @@ class SettingsState(AppState):
     leaving_name: str = ""
 
     @rx.event
-    @authed
+    @for_self
     async def load(self, who: Identity, /) -> None:
         """Reads everything."""
         code = self.router.url.query_parameters.get("said", "")
@@ -202,6 +209,32 @@ class SettingsState(AppState):
 
     @rx.event
     @authed
+    async def ask_for_factor(self, who: Identity, /, wanted: YesOrNo) -> None:
+        """Whether the team's members need a second factor."""
+        async with backstage.services.database.reading() as session:
+            await teams.ask_for_factor(session, who=who, wanted=wanted == "yes")
+            await session.commit()
+        note(self, who, "second_factor_asked" if wanted == "yes" else "second_factor_not_asked")
+        self.asks_factor = wanted == "yes"
+        self.done = (
+            "Whoever has no second factor sees nothing of the team until they set one up. Its keys work as before."
+            if self.asks_factor
+            else "Nobody needs a second factor for this team any more."
+        )
+
+    @rx.event
+    @for_self
+    async def leave(self, who: Identity, /) -> Any:
+        """Out of the team that this person acts for."""
+        async with backstage.services.database.reading() as session:
+            await teams.remove(session, who=who, user_id=who.user_id)
+            await session.commit()
+        note(self, who, "member_removed", about=who.user_id)
+        (await self.get_state(AppState)).reset()
+        return rx.redirect("/overview/")
+
+    @rx.event
+    @for_self
     async def switch_team(self, who: Identity, /, org_id: Id) -> Any:
         """Shows another team of this person."""
         async with backstage.services.database.reading() as session:
@@ -212,13 +245,21 @@ class SettingsState(AppState):
 
     async def _read(self, who: Identity) -> None:
         async with backstage.services.database.reading() as session:
+            orgs = await teams.orgs_of(session, user_id=who.user_id)
+        self.orgs = [{"id": str(org_id), "name": name} for org_id, name in orgs if org_id != who.org_id]
+        self.owner, self.lacks_factor = who.is_owner, who.lacks_factor
+        if not who.lacks_factor:
+            await self._read_team(who)
+        self.loaded = True
+
+    async def _read_team(self, who: Identity) -> None:
+        async with backstage.services.database.reading() as session:
             now = await org_settings.read_settings(session, org_id=who.org_id)
             people = await teams.members(session, org_id=who.org_id)
             invitations = await teams.open_invitations(session, org_id=who.org_id)
-            orgs = await teams.orgs_of(session, user_id=who.user_id)
             own_keys = await provider_keys.shown_keys(session, org_id=who.org_id)
-        self.owner = who.is_owner
         self.name, self.baseline, self.days = now.name, now.premium_model, str(now.keep_prompts_days)
+        self.asks_factor = now.asks_second_factor
         self.models = _baselines()
         self.others, self.comparable = _places(now.comparisons), _comparable()
         reached = {name: base_url_of(one) for name, one in backstage.services.providers.items()}
@@ -226,9 +267,6 @@ class SettingsState(AppState):
         self.keyed_providers = [name for name, base_url in reached.items() if base_url]
         self.people = [_person(one, who) for one in people]
         self.invitations = [_invitation(one) for one in invitations]
-        others = [(org_id, name) for org_id, name in orgs if org_id != who.org_id]
-        self.orgs = [{"id": str(org_id), "name": name} for org_id, name in others]
-        self.loaded = True
 
 
 def _baselines() -> list[str]:
@@ -257,6 +295,7 @@ def _person(member: teams.Member, who: Identity) -> Row:
         "other_role": MEMBER if member.role == OWNER else OWNER,
         "joined": text.instant(member.joined_at),
         "joined_text": text.utc_text(member.joined_at),
+        "factor": FACTOR[member.factor_on] if who.is_owner else "",
     }
 
 
