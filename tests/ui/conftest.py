@@ -30,7 +30,7 @@ class Tab:
     router_data: dict[str, Any] = field(default_factory=dict)
 
     def at(self, path: str, **query: str) -> "Tab":
-        url = f"http://127.0.0.1:8000{path}" + (f"?{urlencode(query)}" if query else "")
+        url = path + (f"?{urlencode(query)}" if query else "")
         router = {
             "headers": {"cookie": self.cookie, "origin": "http://127.0.0.1:8000"},
             "asPath": url,

@@ -129,7 +129,7 @@ async def test_the_address_that_a_tab_is_led_to_is_another_one(
 
 
 async def test_an_open_tab_is_empty_after_its_next_event_whichever(ada: Person, bob: Person) -> None:
-    for cls, handler in ((KeysState, "tick"), (AccountState, "load"), (SettingsState, "load"), (JoinState, "load")):
+    for cls, handler in ((KeysState, "keep"), (AccountState, "load"), (SettingsState, "load"), (JoinState, "load")):
         await ask(ada, "no")
         await bob.tab.at("/keys/").fire(KeysState, "load")
         assert "secret plan" in str(bob.tab.state(KeysState).rows)
