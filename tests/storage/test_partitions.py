@@ -321,10 +321,10 @@ def said(url: str, statement: str) -> Sequence[Any]:
 
 async def test_a_table_as_it_was_becomes_the_first_part_and_comes_back_whole(postgres_url: str) -> None:
     config = _alembic_config(sync_url(postgres_url))
-    command.downgrade(config, BEFORE)
-    keys = said(postgres_url, CONSTRAINTS)
     database, later = Database(postgres_url), datetime.now(UTC) + timedelta(days=100)
     await with_org(database)
+    command.downgrade(config, BEFORE)
+    keys = said(postgres_url, CONSTRAINTS)
     await write(database, NOON, NOON + YEAR, later)
     command.upgrade(config, DIVIDED)
     after = next_month(later)
