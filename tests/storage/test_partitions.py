@@ -133,7 +133,7 @@ async def test_a_line_that_is_read_again_is_known_wherever_its_month_lies_by_the
     def note() -> Drainer:
         """The same lines once more, as from the spool of a process that died."""
         spool = Spool(tmp_path / "spool")
-        for number, at in enumerate((NOON, NOON + timedelta(days=22), NOON + 2 * YEAR)):
+        for number, at in enumerate((NOON, NOON + timedelta(days=22), NOON + 20 * YEAR)):
             name = f"req_{number}"
             spool.admit(replace(admission(name), created_at=at))
             spool.attempt(replace(attempt(name), created_at=at))
@@ -147,7 +147,7 @@ async def test_a_line_that_is_read_again_is_known_wherever_its_month_lies_by_the
         there = [await held(postgres_database, f"{table}_{which}") for which in ("2025_03", "2025_04", "default")]
         assert there == [1, 1, 1], "what a new month holds of the default partition moves into it"
     await note().flush()
-    await make_months(postgres_database, now=NOON + 2 * YEAR)
+    await make_months(postgres_database, now=NOON + 20 * YEAR)
     await note().flush()
     for table in ("requests", "attempts", "routing_logs"):
         assert await held(postgres_database, table) == 3
