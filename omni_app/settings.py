@@ -14,7 +14,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Annotated, Literal
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
@@ -220,6 +220,8 @@ class Settings(BaseSettings):
                 problems.append(
                     "OMNI_DATA_DIR is required when OMNI_ENV=production: a volume that outlives the process"
                 )
+            if self.public_url and not _is_safe(self.public_url):
+                problems.append("PUBLIC_URL has to begin with https:// when OMNI_ENV=production, but on this machine")
         problems += [
             f"{name.upper()} is too short: at least 32 characters"
             for name in (
@@ -229,6 +231,7 @@ class Settings(BaseSettings):
                 "omni_key_pepper_other",
                 "omni_sealing_key",
                 "omni_sealing_key_other",
+                "alert_webhook_secret",
             )
             if self._is_set(name) and len(getattr(self, name).get_secret_value()) < 32
         ]
@@ -314,6 +317,18 @@ class Settings(BaseSettings):
     def key_pepper(self) -> str:
         """Pepper of the API keys' HMAC; generated once into the data directory when not set."""
         return self.omni_key_pepper.get_secret_value() or _stored_secret(self.omni_data_dir / "key_pepper")
+
+
+def secret_variables() -> frozenset[str]:
+    """The variables that hold a secret, addresses with a password in them too: not for programs that we start."""
+    secret = {name for name, one in Settings.model_fields.items() if one.annotation is SecretStr}
+    return frozenset(name.upper() for name in secret | {"database_url", "reflex_redis_url"})
+
+
+def _is_safe(url: str) -> bool:
+    """Whether nobody on the way reads along: TLS, or no way at all."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _stored_secret(path: Path) -> str:

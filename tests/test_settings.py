@@ -8,7 +8,14 @@ from threading import Barrier
 import pytest
 from pydantic import SecretStr
 
-from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings, SettingsError, _stored_secret, load_settings
+from omni_app.settings import (
+    PROVIDER_KEY_VARIABLES,
+    Settings,
+    SettingsError,
+    _stored_secret,
+    load_settings,
+    secret_variables,
+)
 
 
 def problems(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:
@@ -175,3 +182,35 @@ def test_no_representation_shows_a_secret() -> None:
 
 def test_supabases_own_spelling_of_a_database_url_is_taken() -> None:
     assert Settings(database_url="postgres://u:p@db.example/x").database == "postgresql://u:p@db.example/x"
+
+
+def in_production(**more: str) -> dict[str, str]:
+    secrets = {
+        "OMNI_SECRET_KEY": "a" * 40,
+        "OMNI_KEY_PEPPER": "b" * 40,
+        "DATABASE_URL": "sqlite://",
+        "OMNI_DATA_DIR": "/x",
+    }
+    return {"OMNI_ENV": "production", "PUBLIC_URL": "https://omni.example", **secrets, **more}
+
+
+def test_in_production_the_public_address_is_https(monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = problems(monkeypatch, **in_production(PUBLIC_URL="http://omni.example"))
+    assert line.startswith("PUBLIC_URL") and "https://" in line
+    for url in ("https://omni.example", "http://localhost:8000", "http://127.0.0.1:8000"):
+        monkeypatch.setenv("PUBLIC_URL", url)
+        assert load_settings().public_url == url
+
+
+@pytest.mark.parametrize("name", ["OMNI_SECRET_KEY", "OMNI_KEY_PEPPER", "OMNI_SEALING_KEY", "ALERT_WEBHOOK_SECRET"])
+def test_a_secret_that_could_be_guessed_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """At least 32 characters: 128 bits even of hex digits."""
+    monkeypatch.setenv("ALERT_WEBHOOK_URL", "https://alerts.example")
+    monkeypatch.setenv("ALERT_WEBHOOK_SECRET", "c" * 32)
+    assert problems(monkeypatch, **{name: "d" * 31}) == [f"{name} is too short: at least 32 characters"]
+
+
+def test_every_variable_with_a_secret_is_known_as_one() -> None:
+    named = {name.upper() for name in Settings.model_fields if any(one in name for one in ("secret", "key", "pepper"))}
+    named |= {"METRICS_TOKEN", "UPSTASH_REDIS_REST_TOKEN", "SMTP_URL", "DATABASE_URL", "REFLEX_REDIS_URL"}
+    assert named | {"OTEL_EXPORTER_OTLP_HEADERS"} == secret_variables()
