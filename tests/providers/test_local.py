@@ -4,6 +4,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +15,7 @@ from omni_app.providers.base import FaultKind, ProviderRequest, Timeouts
 from omni_app.providers.local import MAX_OUTPUT_TOKENS, LocalModel
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.transport import Transport
+from omni_app.settings import secret_variables
 from tests.product import ROOT
 from tests.providers.asking import ask, eventually, fault_met, model, streamed
 
@@ -147,6 +149,20 @@ async def test_switched_off_it_says_so_and_starts_nothing() -> None:
     await local.warm_up()
     assert local._child is None
     assert (await fault_met(local, france())).kind is FaultKind.REFUSED
+
+
+async def test_the_child_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read where the system keeps it, of the child as it runs."""
+    for name in secret_variables():
+        monkeypatch.setenv(name, "not-for-the-child")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    local = LocalModel(Transport())
+    await local.address()
+    assert local._child is not None
+    told = await asyncio.to_thread(Path(f"/proc/{local._child.pid}/environ").read_text)
+    assert "OMP_NUM_THREADS=1" in told
+    assert "not-for-the-child" not in told
+    await local.aclose()
 
 
 async def test_weights_that_cannot_be_loaded_are_a_fault() -> None:
