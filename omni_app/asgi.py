@@ -5,7 +5,7 @@ For those who outgrow one process: any number of workers, with Postgres and Redi
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from omni_app import redaction
+from omni_app import log_lines, redaction
 from omni_app.api.app import create_api
 from omni_app.services import Services, build_services
 from omni_app.settings import load_settings
@@ -14,6 +14,7 @@ from omni_app.settings import load_settings
 def create() -> ASGIApp:
     """Builds the services and the API; the services start and stop with the server."""
     redaction.install()
+    log_lines.install()
     return ApiAlone(build_services(load_settings()))
 
 

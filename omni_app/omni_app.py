@@ -11,7 +11,7 @@ import reflex as rx
 from reflex.utils.prerequisites import get_web_dir
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from omni_app import redaction
+from omni_app import log_lines, redaction
 from omni_app.api.app import create_api, serves
 from omni_app.services import build_services
 from omni_app.settings import load_settings
@@ -21,6 +21,7 @@ from omni_app.ui.site import GUARDED, add_pages, event_names, head
 from omni_app.ui.socket_gate import SocketGate
 
 redaction.install()
+log_lines.install()
 settings = load_settings()
 services = build_services(settings)
 api = create_api(services)
