@@ -11,6 +11,7 @@ import yaml
 from omni_app.serve import LAST_STEPS_S, WEB_SOURCES
 from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings
 from omni_app.version import VERSION
+from tests.locks import versions_of
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -145,6 +146,14 @@ def test_the_image_is_built_from_all_that_the_pages_depend_on() -> None:
     copied = {name for line in re.findall(r"^COPY (?!--)(.*) \S+$", DOCKERFILE, re.MULTILINE) for name in line.split()}
     assert copied == kept
     assert {*WEB_SOURCES, "alembic", "alembic.ini"} <= kept
+
+
+def test_nothing_that_is_for_developing_is_in_the_image() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert not kept & {"tests", "bench", "conformance", "docs", "scripts", "security", ".git", "requirements-dev.txt"}
+    installed = {name for name, _ in versions_of("requirements.txt")}
+    assert len(installed) > 50
+    assert not installed & {"pytest", "mypy", "ruff", "playwright", "hypothesis", "bandit", "detect-secrets", "locust"}
 
 
 def test_the_image_has_a_python_that_the_project_supports() -> None:

@@ -40,7 +40,8 @@ def rows(answer: httpx.Response) -> list[dict[str, str]]:
 async def test_the_file_holds_the_lines_with_exact_money(product: Running, person: accounts.Identity) -> None:
     answer = await product.client.get("/auth/usage.csv", params={"mode": "live", "by": "model", **SPAN})
     assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/csv")
-    assert "attachment" in answer.headers["content-disposition"]
+    name = f"usage-live-by-model-{NOON - timedelta(days=1):%Y-%m-%d}-{NOON + timedelta(days=1):%Y-%m-%d}.csv"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
     (line,) = rows(answer)
     one = record()
     assert (line["model"], line["requests"], line["time_utc"]) == (one.model, "2", f"{NOON:%Y-%m-%dT%H}:00:00Z")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -174,6 +175,18 @@ async def test_hostile_text_in_an_address_or_an_event_is_text_to_the_pages_queri
             assert UNEXPECTED not in tab.state(AppState).problem, (name, said)
     assert await scene.rows() == before
     assert sql_errors(scene) == []
+
+
+async def test_what_was_sent_is_decoded_once(tmp_path: Path) -> None:
+    """As JSON and as a form: texts that would mean something else if they were decoded again."""
+    async for product in run(settings_for(tmp_path)):
+        for said in ("%41", "%2541", "+", "&#65;", "&amp;lt;", "\\u0041", "=?utf-8?q?=41?="):
+            step = await product.post("/v1/agent-step", {"messages": HELLO, "session_id": said, "step_id": said})
+            assert (step.json()["session_id"], step.json()["step_id"]) == (said, said)
+        for said in ("%41", "%2541", "+"):
+            form = {"email": "ada@example.com", "password": "wrong-wrong-wrong", "next": f"/requests/?q={said}"}
+            back = (await product.client.post("/auth/login", data=form, headers=OURS)).headers["location"]
+            assert parse_qs(urlsplit(back).query)["next"] == [form["next"]]
 
 
 def sql_errors(scene: Scene) -> list[str]:

@@ -221,6 +221,35 @@ async def test_every_answer_of_every_route_carries_the_security_headers(tmp_path
             assert "server" not in answer.headers, name
 
 
+async def test_every_answer_says_what_it_is_and_in_which_characters(cast: Cast) -> None:
+    """A type for each body, and the character set for each text that does not state it itself, as JSON does."""
+    for name in [*ROUTES, "GET /v1/nothing", "PUT /v1/chat", "GET /estimate"]:
+        for headers in ({}, FROM_OUR_PAGE | {"X-API-Key": cast.keys["test"]}):
+            answer = await knock(cast, name, headers=headers) if name in ROUTES else await cast.send(*name.split())
+            if not answer.content:
+                continue
+            kind, _, rest = answer.headers["content-type"].partition(";")
+            assert kind == "application/json" or (kind.startswith("text/") and rest.strip() == "charset=utf-8"), name
+            if kind == "application/json":
+                answer.json()
+
+
+@pytest.mark.parametrize("name", of("key", "operator"))
+async def test_a_program_is_never_sent_elsewhere(tmp_path: Path, name: str) -> None:
+    """Whoever asks without TLS by mistake is to notice: no redirect leads to https."""
+    async with a_cast(tmp_path, public_url="https://omni.example") as cast:
+        for headers in ({}, {"X-API-Key": cast.keys["test"]}, {"Host": "omni.example", "X-Forwarded-Proto": "http"}):
+            answer = await knock(cast, name, headers=headers)
+            assert not answer.is_redirect and "location" not in answer.headers
+
+
+async def test_nothing_is_echoed_to_who_traces(cast: Cast) -> None:
+    for path in {name.partition(" ")[2] for name in ROUTES}:
+        answer = await cast.send("TRACE", path, headers={"X-API-Key": cast.keys["test"], "X-Echo": "said-by-me"})
+        assert answer.status_code in (404, 405), path
+        assert "said-by-me" not in answer.text and cast.keys["test"] not in answer.text
+
+
 # ------------------------------------------------------------------------------------------- scopes
 
 

@@ -14,7 +14,7 @@ from omni_app.errors import InvalidRequest
 from omni_app.storage import accounts
 from omni_app.storage.accounts import EmailTaken, Identity, WeakPassword
 from omni_app.storage.database import Database
-from omni_app.storage.tables import Org, Session, User, utc_now
+from omni_app.storage.tables import ApiKeyRow, Org, Session, User, utc_now
 
 EMAIL = "ada@example.com"
 PASSWORD = "seven lamps on a quiet harbour"
@@ -60,6 +60,23 @@ async def test_who_signs_up_owns_an_org_and_can_log_in(database: Database) -> No
         assert await accounts.verify_password(session, email="not an address", password=PASSWORD) is None
 
 
+async def test_a_new_database_has_no_account_and_no_key(database: Database) -> None:
+    async with database.session() as session:
+        for table in (User, Org, Session, ApiKeyRow):
+            assert await session.scalar(select(func.count()).select_from(table)) == 0, table
+        for name in ("admin", "root", "admin@example.com", "test@example.com"):
+            assert await accounts.verify_password(session, email=name, password=name) is None
+
+
+async def test_a_password_of_years_ago_still_opens_the_door(database: Database) -> None:
+    """Nobody is made to choose another one because of its age."""
+    person = await ada(database)
+    async with database.session() as session:
+        await session.execute(update(User).values(created_at=utc_now() - timedelta(days=3_650)))
+        await session.commit()
+        assert await accounts.verify_password(session, email=EMAIL, password=PASSWORD) == person
+
+
 async def test_an_address_is_taken_once_in_any_spelling_and_the_failure_leaves_nothing(database: Database) -> None:
     await ada(database)
     async with database.session() as session:
@@ -75,7 +92,10 @@ async def test_two_sign_ups_at_once_with_one_address_make_one_account(database: 
     assert sorted(type(one).__name__ for one in done) == ["EmailTaken", "Identity"]
 
 
-@pytest.mark.parametrize("email", ["", "ada", "@example.com", "ada@example", "a b@example.com", "a@b.c\n", "a\0@b.com"])
+@pytest.mark.parametrize(
+    "email",
+    ["", "ada", "@example.com", "ada@example", "a b@example.com", "a@b.c\n", "a\0@b.com", "a@b.com\r\nBcc: eve@b.com"],
+)
 async def test_what_cannot_be_an_address_is_refused(sqlite_database: Database, email: str) -> None:
     async with sqlite_database.session() as session:
         with pytest.raises(InvalidRequest) as refused:

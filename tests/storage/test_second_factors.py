@@ -1,7 +1,8 @@
 """Second factors: RFC 6238's own codes, each code once, recovery codes once, and a secret that is sealed."""
 
 import asyncio
-from base64 import b32encode
+import math
+from base64 import b32decode, b32encode
 from uuid import UUID, uuid4
 
 import pyotp
@@ -102,6 +103,16 @@ async def test_a_recovery_code_counts_once(database: Database) -> None:
         assert not await second_factors.turn_off(session, user_id=user_id)
         await session.commit()
     assert not await passes(database, user_id, codes[2])
+
+
+async def test_secrets_and_recovery_codes_are_long_and_never_the_same(database: Database) -> None:
+    made = [await turned_on(database, uuid4()) for _ in range(5)]
+    secrets, codes = {secret for secret, _ in made}, {code for _, codes in made for code in codes}
+    assert len(secrets) == 5 and len(codes) == 50
+    assert {len(b32decode(one)) * 8 for one in secrets} == {160}
+    alphabet = set(second_factors.RECOVERY_ALPHABET)
+    assert all(len(one.replace("-", "")) == 16 and set(one) <= alphabet | {"-"} for one in codes)
+    assert 16 * math.log2(len(alphabet)) > 79
 
 
 async def test_the_key_that_seals_is_exchanged_and_without_any_the_recovery_codes_are_left(database: Database) -> None:

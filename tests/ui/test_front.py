@@ -46,7 +46,13 @@ def test_the_policy_names_each_inline_piece_and_allows_no_evaluation(built: Path
     assert policy.count("'sha256-") == 2
     assert "unsafe" not in policy
     assert "wss://omni.example" in policy
-    for rule in ("default-src 'none'", "frame-ancestors 'none'", "form-action 'self'", "base-uri 'none'"):
+    for rule in (
+        "default-src 'none'",
+        "object-src 'none'",
+        "frame-ancestors 'none'",
+        "form-action 'self'",
+        "base-uri 'none'",
+    ):
         assert rule in policy
 
 

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -39,7 +39,7 @@ from omni_app.ui.pages.playground import PlaygroundState
 from omni_app.ui.pages.start import StartState
 from omni_app.ui.pages.usage import UsageState
 from omni_app.ui.session import AppState
-from omni_app.ui.site import missing_page
+from omni_app.ui.site import GUARDED, missing_page
 from tests.ui.conftest import Tab
 
 PAGES: list[Callable[[], Any]] = [
@@ -47,6 +47,7 @@ PAGES: list[Callable[[], Any]] = [
     requests.page, request.page, policy.page, playground.page, keys_page.page, settings.page, join.page,
     missing_page,
 ]  # fmt: skip
+BEHIND_THE_LOG_IN = PAGES[3:13]
 SECRET_PLACES = ("hasher", "pepper", "api_key=", "omr_live_", "secret_key")
 EMPTY_SLOT = 'api_key=\\\\""'
 """The SDK's snippet, as rendered: the text ends where the key's empty slot begins."""
@@ -88,6 +89,51 @@ def test_the_page_can_be_built_and_holds_no_data(page: Callable[[], Any]) -> Non
     text = str(page().render()).replace(EMPTY_SLOT, "")
     assert "h1" in text or "empty" in text
     assert not [place for place in SECRET_PLACES if place in text]
+
+
+FORMS: dict[Callable[[], Any], dict[str, tuple[str, str]]] = {
+    auth.signup: {
+        "email": ("email", "username"),
+        "password": ("password", "new-password"),
+        "org_name": ("text", "organization"),
+    },
+    auth.login: {"email": ("email", "username"), "password": ("password", "current-password")},
+    auth.code: {"code": ("text", "one-time-code")},
+    auth.forgot: {"email": ("email", "username")},
+    auth.confirm: {"password": ("password", "current-password")},
+    auth.reset: {"new_password": ("password", "new-password")},
+}
+"""What each form of a log-in asks for: name -> type, and what a password manager is told. No hint, no question."""
+
+
+@pytest.mark.parametrize("page", FORMS, ids=lambda page: page.__name__)
+def test_a_password_is_hidden_as_it_is_typed_and_a_password_manager_knows_it(page: Callable[[], Any]) -> None:
+    fields = {}
+    for one in inputs(page().render()):
+        if one["type"] != "hidden":
+            assert not {name for name in one if name.lower().startswith("on") and name.lower() != "onchange"}, one
+            fields[one["name"]] = (one["type"], one["autoComplete"])
+    assert fields == FORMS[page]
+
+
+def inputs(rendered: Any) -> Iterator[dict[str, str]]:
+    """The properties of every field in what a page is rendered from."""
+    if isinstance(rendered, dict):
+        if rendered.get("name") == '"input"':
+            pairs = (one.partition(":") for one in rendered["props"])
+            yield {name.strip('"'): value.strip('"') for name, _, value in pairs}
+        for value in rendered.values():
+            yield from inputs(value)
+    elif isinstance(rendered, list | tuple):
+        for value in rendered:
+            yield from inputs(value)
+
+
+def test_whoever_is_logged_in_can_log_out_wherever_they_are() -> None:
+    for page in BEHIND_THE_LOG_IN:
+        text = str(page().render())
+        assert "/auth/logout" in text and "Log out" in text, page.__module__
+    assert len(BEHIND_THE_LOG_IN) == len(GUARDED)
 
 
 async def test_overview_and_usage_show_the_api_s_figures_to_the_last_digit(services: Services, sign_up: Any) -> None:
