@@ -298,7 +298,8 @@ class Connection(asyncio.Protocol):
     def ask(self, head: bytes, body: bytes) -> Exchange:
         """Sends a request. One at a time."""
         self._exchange = Exchange(self, self._loop)
-        self._transport.writelines((head, b"%d\r\n\r\n" % len(body), body))
+        if not self._transport.is_closing():  # else the exchange is told right away; asyncio's would raise TypeError
+            self._transport.writelines((head, b"%d\r\n\r\n" % len(body), body))
         return self._exchange
 
     def end_exchange(self, *, keep: bool) -> None:
