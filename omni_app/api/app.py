@@ -4,6 +4,8 @@ It serves alone (`omni_app.asgi`) or in front of the web app (`omni_app.omni_app
 route (`Doorkeeper.admit` in each endpoint), never on the path's text.
 """
 
+from functools import partial
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
@@ -31,7 +33,7 @@ from omni_app.api import (
 from omni_app.api.dispatch import Dispatch
 from omni_app.api.idempotency import Idempotency
 from omni_app.api.load_shedding import BODIES, BODY, MARK, LoadShedding, headers_of
-from omni_app.api.noted import noting_refusals
+from omni_app.api.noted import note_turned_away, noting_refusals
 from omni_app.api.responses import on_http_error, on_omni_error, on_unexpected_error
 from omni_app.api.watch import Watch
 from omni_app.errors import OmniError
@@ -94,7 +96,8 @@ def create_api(services: Services) -> Watch:
     served = Idempotency(Dispatch(routes, otherwise=app), services)
     shedding = LoadShedding(served, services.turns, most_in_flight=most)
     services.observer.sources.append(shedding.samples)
-    return Watch(Envelope(shedding, services.settings), services.observer, routes)
+    envelope = Envelope(shedding, services.settings)
+    return Watch(envelope, services.observer, routes, turned_away=partial(note_turned_away, services))
 
 
 class Envelope:

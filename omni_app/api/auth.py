@@ -45,6 +45,7 @@ class Doorkeeper:
         except (InvalidApiKey, PermissionDenied, RateLimited) as refusal:
             self._note(request, refusal)
             raise
+        request.scope["omni_key"] = key
         caller = Caller.with_key(key)
         verdict = await self.services.gateway.admit(caller)
         headers = rate_limit_headers(verdict).items()

@@ -6,15 +6,20 @@ from functools import wraps
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Scope
 
 from omni_app.api.auth import address_of
 from omni_app.api.dispatch import Endpoint
 from omni_app.api.responses import request_id
 from omni_app.errors import PermissionDenied
+from omni_app.observe.observer import Seen
 from omni_app.observe.security_log import SecurityEvent
 from omni_app.services import Services
 from omni_app.storage.accounts import Identity, SecondFactorWanted
+from omni_app.storage.keys import ApiKey
 
+TURNED_AWAY = {400: "input", 413: "input", 422: "input", 402: "budget", 429: "limit"}
+"""Status of an API call's answer -> why it was refused; other refusals have events of their own."""
 UNKNOWN, FORBIDDEN = ("session_refused", "no_session"), ("permission_denied", "not_allowed")
 
 
@@ -45,6 +50,25 @@ def note(
             key_id=str(key_id),
             account=services.security.mark(email) if email else "",
             about=str(about),
+        )
+    )
+
+
+def note_turned_away(services: Services, scope: Scope, seen: Seen) -> None:
+    """Tells the security log of a call with a good key that was refused for what it holds, or for a limit."""
+    key: ApiKey | None = scope.get("omni_key")
+    if key is None or seen.status not in TURNED_AWAY:
+        return
+    services.security.tell(
+        SecurityEvent(
+            "request_refused",
+            "refused",
+            reason=TURNED_AWAY[seen.status],
+            request_id=seen.request_id,
+            address=address_of(Request(scope), services.settings),
+            org_id=str(key.org_id),
+            key_id=str(key.id),
+            about=seen.route,
         )
     )
 

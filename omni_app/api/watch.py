@@ -33,9 +33,13 @@ class Guarded(Protocol):
 class Watch:
     """The layer. What a route is called stands in `routes`, never in a caller's path."""
 
-    def __init__(self, app: Guarded, observer: Observer, routes: Sequence[Route]) -> None:
+    def __init__(
+        self, app: Guarded, observer: Observer, routes: Sequence[Route], *, turned_away: Callable[[Scope, Seen], None]
+    ) -> None:
+        """`turned_away` is told of every answer that says no to the caller (4xx)."""
         self._app = app
         self._observer = observer
+        self._turned_away = turned_away
         self.crowded = app.crowded
         """Whether some requests are refused now (`omni_app.server.refusals`)."""
         paths = {route.path for route in routes}
@@ -58,6 +62,8 @@ class Watch:
             seen.status = scope.get("omni_status", 0)
             seen.duration_s = time.perf_counter() - began_s
             self._observer.answered(seen)
+            if 400 <= seen.status < 500:
+                self._turned_away(scope, seen)
 
     def refusal(self, scope: Scope) -> bytes:
         """A whole answer for who is refused by his head alone, else nothing."""

@@ -99,6 +99,21 @@ async def test_refused_keys_are_told_with_what_is_known_of_them(product: tuple[R
     assert secret not in orjson.dumps(found).decode() and found[3]["org_id"] == str(running.org_id)
 
 
+async def test_calls_that_are_refused_for_what_they_hold_or_a_limit_are_told_with_their_key(tmp_path: Path) -> None:
+    async for running in run(settings_for(tmp_path, rate_limit_max=2)):
+        written = Written()
+        running.services.security = written.log
+        await running.post("/v1/chat/completions", {"messages": "canary in the wrong place"})
+        await running.post("/v1/chat", HELLO)
+        await running.post("/v1/chat", HELLO)
+        found = await written.lines()
+        assert [(one["event"], one["reason"], one["about"]) for one in found] == [
+            ("request_refused", "input", "/v1/chat/completions"), ("request_refused", "limit", "/v1/chat"),
+        ]  # fmt: skip
+        assert {one["org_id"] for one in found} == {str(running.org_id)} and found[0]["key_id"] == found[1]["key_id"]
+        assert "canary" not in orjson.dumps(found).decode()
+
+
 async def test_a_flood_of_bad_keys_is_counted_and_does_not_fill_the_log(product: tuple[Running, Written]) -> None:
     running, written = product
     for _ in range(3 * UNKNOWN_KEYS_A_MINUTE):
