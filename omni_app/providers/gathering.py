@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from omni_app.providers.alike import Alike
 from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.meter import Meter
 from omni_app.providers.usage import counted
@@ -129,6 +130,7 @@ class Gatherings:
     request: ProviderRequest
     warnings: tuple[str, ...] = ()
     usage: Usage | None = None
+    alike: Alike = field(default_factory=Alike)
     each: list[Gathering] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -66,10 +66,15 @@ def disguised_error(error: Mapping[str, Any]) -> ProviderFault:
 
 def read_event(data: bytes, gatherings: Gatherings) -> list[Delta] | None:
     """What one event adds; None for `[DONE]`. Raises `ProviderFault` for what is no event of this format."""
+    if text := gatherings.alike.text_of(data):
+        return [gatherings.each[0].add_text(text)]
     if data == b"[DONE]":
         return None
     with as_documented:
-        return read_chunk(event_object(data), gatherings)
+        chunk = event_object(data)
+        said = read_chunk(chunk, gatherings)
+        gatherings.alike.remember(data, chunk)
+        return said
 
 
 def event_object(data: bytes) -> dict[str, Any]:
