@@ -44,8 +44,9 @@ class Connection(Protocol):
 
     def resume_reading(self) -> None: ...
 
-    async def until_writable(self) -> None:
-        """Returns when the peer has taken enough of what was sent, or is gone."""
+    @property
+    def backlog(self) -> asyncio.Event | None:
+        """Set when the peer has taken enough of what was sent, or is gone; None while it takes more."""
 
     def answered(self, exchange: "Exchange") -> None:
         """An answer is whole."""
@@ -149,7 +150,8 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         """Takes a piece of the answer. Its head leaves with the first piece of its body, in one write."""
-        await self._connection.until_writable()
+        if (backlog := self._connection.backlog) is not None:
+            await backlog.wait()
         if self._gone:
             return
         if message["type"] == "http.response.start" and not self._begun:

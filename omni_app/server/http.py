@@ -111,7 +111,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     __slots__ = ("_around_bytes", "_discarded_bytes", "_headers", "_host", "_in_line", "_incoming", "_leaving",
                  "_loop", "_new", "_parser", "_paused", "_peer", "_phase", "_refusal", "_serving", "_since_s",
-                 "_target", "_upgrades", "_writable", "transport")  # fmt: skip
+                 "_target", "_upgrades", "backlog", "transport")  # fmt: skip
 
     transport: asyncio.Transport
 
@@ -135,8 +135,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._upgrades = self._leaving = self._paused = False
         self._new = True
         """Nothing has come yet."""
-        self._writable: asyncio.Event | None = None
-        """Set when the peer takes more again; None while it does."""
+        self.backlog: asyncio.Event | None = None
+        """Set when the peer has taken enough of what was sent, or is gone; None while it takes more."""
         self._peer: tuple[str, int] | None = None
 
     # The event loop's calls.
@@ -207,12 +207,12 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._reject(why)
 
     def pause_writing(self) -> None:
-        self._writable = self._writable or asyncio.Event()
+        self.backlog = self.backlog or asyncio.Event()
 
     def resume_writing(self) -> None:
-        if self._writable is not None:
-            self._writable.set()
-            self._writable = None
+        if self.backlog is not None:
+            self.backlog.set()
+            self.backlog = None
 
     # The parser's calls. What they raise ends its work.
 
@@ -415,11 +415,6 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._serving.keep_alive = False
         elif self._phase is Phase.IDLE:
             self._since_s = self._loop.time()
-
-    async def until_writable(self) -> None:
-        """Returns when the peer has taken enough of what was sent, or is gone."""
-        if self._writable is not None:
-            await self._writable.wait()
 
 
 def reason(error: httptools.HttpParserError) -> Unreadable:
