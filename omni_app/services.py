@@ -10,7 +10,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from omni_app import collector
+from omni_app import collector, large_pages
 from omni_app.gateway.budgets import Budgets
 from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.grounds import KeyOpener
@@ -113,6 +113,7 @@ class Services:
         """To be called once, when a server's process is this product's alone, and started."""
         self._heed_signals()
         collector.rest()
+        self._tasks.append(asyncio.create_task(asyncio.to_thread(large_pages.gather)))
 
     def _heed_signals(self) -> None:
         """From the first SIGTERM or SIGINT on, what is in flight has `STOP_GRACE_SEC`.
