@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 NAME = b'"content":'
-CONTENT = re.compile(NAME + rb'\s*("(?:[^"\\]|\\.)*")')
+CONTENT = re.compile(rb'"content":\s*("(?:[^"\\]|\\.)*")')
 TEXT_ALONE = frozenset({"role", "content"})
 MOST_TRIES = 3
 """Chunks in a row that are remembered in vain: some providers put something else into each."""
