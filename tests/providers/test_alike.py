@@ -25,7 +25,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampl
     ['"', "\\", '"content":"x"', "\n"]
 )
 ODD = st.one_of(
-    st.builds(chunk, st.none() | st.integers() | st.lists(TEXTS, max_size=2)),
+    st.builds(chunk, st.none() | st.integers(-9, 9) | st.lists(TEXTS, max_size=2)),
     st.builds(lambda text: chunk(text, choice={"finish_reason": "stop"}), TEXTS),
     st.builds(lambda text: chunk(text, choice={"index": 1}), TEXTS),
     st.builds(lambda text: chunk(text, choice={"logprobs": {"content": [{"token": text}]}}), TEXTS),
