@@ -54,6 +54,7 @@ async def run(settings: Settings) -> AsyncIterator[Running]:
     migrate(settings.database)
     services = build_services(settings)
     await services.start()
+    await services.keys.poll()  # the first one: a key that is read beside it is not remembered
     # An unexpected error must come out as an answer, as it does on a server.
     transport = httpx.ASGITransport(app=create_api(services), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:

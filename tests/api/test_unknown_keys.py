@@ -46,7 +46,6 @@ async def test_an_address_with_many_unknown_keys_is_told_to_wait(product: Runnin
 
 
 async def test_a_known_key_passes_from_the_same_address(product: Running, statements: list[str]) -> None:
-    await product.services.keys.poll()  # the first one: a key that is read beside it is not remembered
     assert (await ask(product, product.key)).status_code == 200
     for _ in range(FEW + 1):
         await ask(product, generate_key("live"))
