@@ -328,10 +328,13 @@ async def test_no_window_of_any_position_holds_more_than_the_limit_across_worker
     keys = [Quota(f"{subject} {number}", 45, window_s) for number in range(2)]
     admitted: dict[Quota, list[Admission]] = {org: [], keys[0]: [], keys[1]: []}
     ends_s, at_once = time.monotonic() + 6 * window_s, 0
+    windows: set[int] = set()
+    """In which somebody asked: fewer than six where the machine stood still."""
 
     async def ask(limiter: UpstashLimiter) -> None:
         nonlocal at_once
         key, amount, sent_s = random.choice(keys), random.randint(1, 3), time.monotonic()
+        windows.add(int((ends_s - sent_s) / window_s))
         verdict = limiter.count(org, key, amount=amount)
         at_once += verdict is not None
         verdict = verdict or await limiter.take(org, key, amount=amount)
@@ -351,7 +354,7 @@ async def test_no_window_of_any_position_holds_more_than_the_limit_across_worker
     for quota, admissions in admitted.items():
         assert fullest(admissions, window_s) <= quota.limit
     assert at_once, "leases had their part in it"
-    assert sum(one.amount for one in admitted[org]) > 3 * org.limit, "and little was held in vain"
+    assert sum(one.amount for one in admitted[org]) > len(windows) * org.limit / 2, "and little was held in vain"
 
 
 async def test_a_wrong_token_is_no_reason_to_fail_requests(upstash: UpstashServer, subject: str) -> None:
