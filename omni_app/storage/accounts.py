@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, case, delete, select, update
+from sqlalchemy import case, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -16,7 +16,7 @@ from sqlmodel import col
 from omni_app.errors import InvalidRequest, PermissionDenied
 from omni_app.storage.password_rules import WeakPassword, check_strength
 from omni_app.storage.passwords import hash_password, matches, outdated
-from omni_app.storage.tables import Membership, Org, SecondFactor, Session, User, utc_now
+from omni_app.storage.tables import FACTOR_OF_USER, Membership, Org, SecondFactor, Session, User, utc_now
 
 __all__ = ["EmailTaken", "Identity", "WeakPassword", "sign_up", "verify_password"]
 
@@ -114,12 +114,11 @@ async def identity_of(
     session: AsyncSession, user_id: UUID, *, session_id: UUID | None = None, acting_for: UUID | None = None
 ) -> Identity | None:
     """The user with the org they act for, else with their first one; None when there is none (any more)."""
-    factor_on = and_(col(SecondFactor.user_id) == col(User.id), col(SecondFactor.confirmed_at).is_not(None))
     query = (
         select(User, Org, Membership, col(SecondFactor.user_id).is_(None))
         .join(Membership, col(Membership.user_id) == col(User.id))
         .join(Org, col(Org.id) == col(Membership.org_id))
-        .outerjoin(SecondFactor, factor_on)
+        .outerjoin(SecondFactor, FACTOR_OF_USER)
         .where(col(User.id) == user_id, col(Org.deleted_at).is_(None))
         .order_by(case((col(Org.id) == acting_for, 0), else_=1), col(Membership.created_at))
         .limit(1)

@@ -160,6 +160,10 @@ class SecondFactor(SQLModel, table=True):
     confirmed_at: datetime | None = _moment()
 
 
+FACTOR_OF_USER = and_(col(SecondFactor.user_id) == col(User.id), col(SecondFactor.confirmed_at).is_not(None))
+"""A user's second factor, if it is on."""
+
+
 class RecoveryCode(SQLModel, table=True):
     """A code that stands in once for a user's app. Only its SHA-256 is kept."""
 

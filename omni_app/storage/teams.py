@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, and_, delete, func, select, update
+from sqlalchemy import CursorResult, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -15,7 +15,17 @@ from omni_app.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
 from omni_app.storage.accounts import MEMBER, OWNER, Identity, close_all_sessions
 from omni_app.storage.meta import REVOCATIONS, bump
 from omni_app.storage.second_factors import hold, turn_off
-from omni_app.storage.tables import ApiKeyRow, Invitation, Membership, Org, SecondFactor, Session, User, utc_now
+from omni_app.storage.tables import (
+    FACTOR_OF_USER,
+    ApiKeyRow,
+    Invitation,
+    Membership,
+    Org,
+    SecondFactor,
+    Session,
+    User,
+    utc_now,
+)
 
 ROLES = (OWNER, MEMBER)
 INVITATION_LASTS = timedelta(days=7)
@@ -53,11 +63,10 @@ def refuse_all_but_owners(who: Identity) -> None:
 
 async def members(session: AsyncSession, *, org_id: UUID) -> list[Member]:
     """Everybody, in the order in which they joined."""
-    factor_on = and_(col(SecondFactor.user_id) == col(User.id), col(SecondFactor.confirmed_at).is_not(None))
     query = (
         select(User, Membership, col(SecondFactor.user_id).is_not(None))
         .join(Membership, col(Membership.user_id) == col(User.id))
-        .outerjoin(SecondFactor, factor_on)
+        .outerjoin(SecondFactor, FACTOR_OF_USER)
         .where(col(Membership.org_id) == org_id)
         .order_by(col(Membership.created_at))
     )
