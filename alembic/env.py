@@ -95,7 +95,7 @@ def run_once(url: str) -> None:
 
 def run() -> None:
     """Again while a table is in use, until it has been tried often enough."""
-    url = context.config.attributes.get("url") or sync_url(load_settings().database)
+    url = context.config.attributes.get("url") or sync_url(load_settings().database_owner)
     for _ in range(TRIES):
         try:
             run_once(url)

@@ -38,9 +38,10 @@ from omni_app.registry.refresh import Catalogues
 from omni_app.serve import StartError, build_web_app, migrate, serve
 from omni_app.settings import Settings, SettingsError, load_settings
 from omni_app.storage import accounts, keys, provider_keys, second_factors, sessions
-from omni_app.storage.database import Database, copy_sqlite, sqlite_path, upgrade
+from omni_app.storage.database import Database, copy_sqlite, sqlite_path
 from omni_app.storage.scopes import Scope, checked_scopes, in_words
 from omni_app.storage.sealing import CannotOpen, Sealer
+from omni_app.storage.server_role import upgrade_for
 from omni_app.storage.tables import utc_now
 from omni_app.verify import as_json, as_text, verify_ledger
 from omni_app.version import VERSION
@@ -198,7 +199,7 @@ def in_session(command: Command) -> Callable[[Settings, argparse.Namespace], int
 def prepare_schema(settings: Settings) -> None:
     """On a fresh checkout a command may come before the first `serve`."""
     settings.omni_data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    upgrade(settings.database)
+    upgrade_for(settings.database, owner=settings.database_owner)
 
 
 def back_up(settings: Settings, target: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from omni_app.open_files import raise_limit, room_for_connections, room_for_requests
 from omni_app.settings import Settings
 from omni_app.storage import database
+from omni_app.storage.server_role import upgrade_for
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".web" / "build"
@@ -100,7 +101,7 @@ def migrate(settings: Settings) -> None:
     prepare_data_dir(settings.omni_data_dir)
     try:
         database.backup_before_upgrade(settings.database, settings.omni_data_dir)
-        database.upgrade(settings.database)
+        upgrade_for(settings.database, owner=settings.database_owner)
     except database.DatabaseError as error:
         raise StartError(str(error)) from None
 
@@ -170,6 +171,7 @@ def server_environment(settings: Settings, *, compiled: bool) -> dict[str, str]:
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment.pop("DATABASE_OWNER_URL", None)  # for migrations: who serves does not know it
     if compiled:
         environment |= {
             "REFLEX_ENV_MODE": "prod",

@@ -339,4 +339,4 @@ def _sign_in(settings: Settings) -> SignIn:
         return EmbeddedSignIn()
     from omni_app.storage.supabase_sign_in import SupabaseSignIn
 
-    return SupabaseSignIn(settings.supabase_url, settings.supabase_service_key.get_secret_value())
+    return SupabaseSignIn(settings.supabase_url, settings.supabase_key)

@@ -110,10 +110,14 @@ class Settings(BaseSettings):
 
     # Data
     database_url: str = ""
+    database_owner_url: str = ""
+    """The role that owns the tables, for migrations; unset, the one of `DATABASE_URL` does."""
     database_pool_size: int = Field(default=15, ge=2, le=200)
     """Connections to Postgres that one process opens at most."""
     supabase_url: BaseUrl = ""
+    supabase_anon_key: SecretStr = SecretStr("")
     supabase_service_key: SecretStr = SecretStr("")
+    """In place of the other one; it may do more than we ask for."""
     upstash_redis_rest_url: BaseUrl = ""
     upstash_redis_rest_token: SecretStr = SecretStr("")
     reflex_redis_url: str = ""
@@ -183,7 +187,7 @@ class Settings(BaseSettings):
     smtp_url: SecretStr = SecretStr("")
     mail_from: str = ""
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_owner_url")
     @classmethod
     def _known_database(cls, value: str) -> str:
         if value and not value.startswith(("sqlite://", "postgres://", "postgresql://", "postgresql+psycopg://")):
@@ -202,7 +206,7 @@ class Settings(BaseSettings):
         problems = [
             f"{have} is set but {lack} is not: set both or neither"
             for one, other in (
-                ("supabase_url", "supabase_service_key"),
+                ("supabase_url", self._supabase_key_name),
                 ("upstash_redis_rest_url", "upstash_redis_rest_token"),
                 ("smtp_url", "mail_from"),
                 ("alert_webhook_url", "alert_webhook_secret"),
@@ -239,6 +243,10 @@ class Settings(BaseSettings):
             problems.append("ALERT_WEBHOOK_URL: must start with https:// or http://")
         if self._is_set("metrics_token") and len(self.metrics_token.get_secret_value()) < 16:
             problems.append("METRICS_TOKEN is too short: at least 16 characters")
+        if self._is_set("supabase_anon_key") and self._is_set("supabase_service_key"):
+            problems.append("SUPABASE_SERVICE_KEY is set beside SUPABASE_ANON_KEY, which suffices: unset it")
+        if self._is_set("database_owner_url") and "sqlite" in (self.database[:6], self.database_owner_url[:6]):
+            problems.append("DATABASE_OWNER_URL is for Postgres: set DATABASE_URL to the same one's, or unset both")
         problems += self._wrong_other("omni_key_pepper", "say which one new keys get")
         problems += self._wrong_other("omni_secret_key", "say which one seals from now on")
         if problems:
@@ -287,6 +295,21 @@ class Settings(BaseSettings):
         return self.database_url.replace("postgres://", "postgresql://", 1)
 
     @property
+    def database_owner(self) -> str:
+        """The database URL for migrations."""
+        return self.database_owner_url.replace("postgres://", "postgresql://", 1) or self.database
+
+    @property
+    def supabase_key(self) -> str:
+        """What Supabase Auth is asked with."""
+        secret: SecretStr = getattr(self, self._supabase_key_name)
+        return secret.get_secret_value()
+
+    @property
+    def _supabase_key_name(self) -> str:
+        return "supabase_service_key" if self._is_set("supabase_service_key") else "supabase_anon_key"
+
+    @property
     def origin(self) -> str:
         """The web app's own origin, for cookies, links and origin checks."""
         host = "127.0.0.1" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104 a comparison
@@ -322,7 +345,7 @@ class Settings(BaseSettings):
 def secret_variables() -> frozenset[str]:
     """The variables that hold a secret, addresses with a password in them too: not for programs that we start."""
     secret = {name for name, one in Settings.model_fields.items() if one.annotation is SecretStr}
-    return frozenset(name.upper() for name in secret | {"database_url", "reflex_redis_url"})
+    return frozenset(name.upper() for name in secret | {"database_url", "database_owner_url", "reflex_redis_url"})
 
 
 def _is_safe(url: str) -> bool:

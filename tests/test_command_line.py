@@ -103,7 +103,7 @@ def test_a_wrong_environment_ends_with_2_and_a_line_each(tmp_path: Path) -> None
     done = omni(tmp_path, "keys", "list", SUPABASE_URL="https://x.example", PORT="8001", SMTP_URL="smtp://x")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "omni_app: SUPABASE_URL is set but SUPABASE_SERVICE_KEY is not: set both or neither",
+        "omni_app: SUPABASE_URL is set but SUPABASE_ANON_KEY is not: set both or neither",
         "omni_app: SMTP_URL is set but MAIL_FROM is not: set both or neither",
     ]
 

@@ -42,7 +42,8 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("have", "lack"),
     [
-        ("SUPABASE_URL", "SUPABASE_SERVICE_KEY"),
+        ("SUPABASE_URL", "SUPABASE_ANON_KEY"),
+        ("SUPABASE_ANON_KEY", "SUPABASE_URL"),
         ("SUPABASE_SERVICE_KEY", "SUPABASE_URL"),
         ("UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"),
         ("UPSTASH_REDIS_REST_TOKEN", "UPSTASH_REDIS_REST_URL"),
@@ -53,6 +54,26 @@ def test_half_a_pair_is_refused_naming_the_other_half(monkeypatch: pytest.Monkey
     assert problems(monkeypatch, **{have: "https://one.example"}) == [
         f"{have} is set but {lack} is not: set both or neither"
     ]
+
+
+def test_supabase_is_asked_with_either_key_and_not_with_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPABASE_URL", "https://x.example")
+    for name in ("SUPABASE_ANON_KEY", "SUPABASE_SERVICE_KEY"):
+        with monkeypatch.context() as alone:
+            alone.setenv(name, name.lower())
+            assert load_settings().supabase_key == name.lower()
+    assert problems(monkeypatch, SUPABASE_ANON_KEY="a", SUPABASE_SERVICE_KEY="s") == [
+        "SUPABASE_SERVICE_KEY is set beside SUPABASE_ANON_KEY, which suffices: unset it"
+    ]
+
+
+def test_the_owner_s_database_is_the_server_s_unless_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgres://server@db/omni")
+    assert load_settings().database_owner == load_settings().database == "postgresql://server@db/omni"
+    monkeypatch.setenv("DATABASE_OWNER_URL", "postgres://owner@db/omni")
+    assert load_settings().database_owner == "postgresql://owner@db/omni"
+    (line,) = problems(monkeypatch, DATABASE_URL="")
+    assert line.startswith("DATABASE_OWNER_URL is for Postgres")
 
 
 def test_every_problem_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,5 +235,12 @@ def test_every_variable_with_a_secret_is_known_as_one() -> None:
     words = ("secret", "key", "pepper")
     named = {name.upper() for name in Settings.model_fields if any(word in name for word in words)}
     named -= {"OMNI_SECRETS_DIR"}  # where they lie
-    named |= {"METRICS_TOKEN", "UPSTASH_REDIS_REST_TOKEN", "SMTP_URL", "DATABASE_URL", "REFLEX_REDIS_URL"}
+    named |= {
+        "METRICS_TOKEN",
+        "UPSTASH_REDIS_REST_TOKEN",
+        "SMTP_URL",
+        "DATABASE_URL",
+        "DATABASE_OWNER_URL",
+        "REFLEX_REDIS_URL",
+    }
     assert named | {"OTEL_EXPORTER_OTLP_HEADERS"} == secret_variables()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -46,7 +46,8 @@ DATABASE_ERRORS = (SQLAlchemyError, OSError)
 
 
 UNDEFINED_TABLE = "42P01"
-"""Postgres' code for it."""
+INSUFFICIENT_PRIVILEGE = "42501"
+"""Postgres' codes for them."""
 
 AWAY = "the database does not answer; try again in a moment"
 BUSY = "the database has more to do than it can; try again in a moment"
@@ -249,7 +250,7 @@ def schema_verdict(found: Schema) -> str:
     if found.revision == head:
         return ""
     if found.revision is None or found.revision in known:
-        return "the database schema is older than this version: run `alembic upgrade head`"
+        return "the database schema is older than this version: run `python -m omni_app migrate`"
     if found.oldest_code in known:
         return ""
     return "the database schema is newer than this version: start the newer version, or restore the backup"
@@ -366,7 +367,7 @@ def _alembic_config(url: str) -> "Config":
 def upgrade(url: str) -> None:
     """Migrates to this version's schema, in this process; a newer one that it may serve stays as it is.
 
-    Raises `DatabaseError` for any other newer schema, and when a table stays in use.
+    Raises `DatabaseError` for any other newer schema, when a table stays in use, and for a role that does not own them.
     """
     problem = schema_verdict(current_schema(url))
     if "newer" in problem:
@@ -380,6 +381,10 @@ def upgrade(url: str) -> None:
         command.upgrade(_alembic_config(sync_url(url)), "head")
     except CommandError as error:
         raise DatabaseError(str(error)) from error
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != INSUFFICIENT_PRIVILEGE:
+            raise
+        raise DatabaseError("this role may not change the schema: set DATABASE_OWNER_URL to its owner's") from None
 
 
 def current_schema(url: str) -> Schema:

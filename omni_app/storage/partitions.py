@@ -42,9 +42,9 @@ PARTS = r"""
     WHERE inhparent = to_regclass(:parent) ORDER BY part.relname
 """
 CHECK_VIOLATION = "23514"
-IN_SPAN = "created_at >= :start AND created_at < :end"
-PUBLIC_ROLES = "SELECT rolname FROM pg_roles WHERE rolname IN ('anon', 'authenticated')"
-"""Supabase's: they are granted everything that is made in the schema."""
+MAKE = "SELECT omni_make_month(:parent, :start, :most)"
+DROP = "SELECT omni_drop_months(:parent, :before)"
+"""Functions of the tables' owner: the role that serves may be another one (docs/decisions/0068-two-roles.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,42 +154,23 @@ async def _make_missing(session: AsyncSession, parent: str, now: datetime) -> No
     if not await _has_the_turn(session):
         return
     found = await parts(session, parent)
-    default = next((one.name for one in found if one.ends_at is None), None)
-    if default is None:
-        return  # an older schema: the table is not divided
     for start, end in months_from(now):
         if not any(one.meets(start, end) for one in found):
-            await _make(session, parent, default, start, end)
+            await _make(session, parent, start)
 
 
-async def _make(session: AsyncSession, parent: str, default: str, start: datetime, end: datetime) -> None:
-    """A month, with what the default partition holds of it.
-
-    Attached and not made as a partition: that would lock the whole table, this the default partition alone. As long as
-    the default partition has rows of a month Postgres refuses it, so no row can come to lie in two.
-    """
-    name, span = f"{parent}_{start:%Y_%m}", {"start": start, "end": end}
-    await session.execute(text(f"LOCK TABLE {default} IN ACCESS EXCLUSIVE MODE"))
-    few = f"SELECT count(*) FROM (SELECT FROM {default} WHERE {IN_SPAN} LIMIT {MOST_MOVED + 1}) AS few"  # noqa: S608 names of our own
-    if (await session.scalar(text(few), span) or 0) > MOST_MOVED:
-        log.warning("%s holds more rows of %s than are moved at once: they stay, and go in pieces", default, name)
-        return
-    await session.execute(text(f"CREATE TABLE {name} (LIKE {parent} INCLUDING ALL)"))
-    await session.execute(text(f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY"))
-    for role in (await session.scalars(text(PUBLIC_ROLES))).all():
-        await session.execute(text(f"REVOKE ALL ON TABLE {name} FROM {role}"))
-    # All columns, those of a newer schema too.
-    move = f"WITH moved AS (DELETE FROM {default} WHERE {IN_SPAN} RETURNING *) INSERT INTO {name} SELECT * FROM moved"  # noqa: S608 names of our own
-    await session.execute(text(move), span)
-    bounds = f"FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
-    await session.execute(text(f"ALTER TABLE {parent} ATTACH PARTITION {name} FOR VALUES {bounds}"))
-    log.info("%s is made", name)
+async def _make(session: AsyncSession, parent: str, start: datetime) -> None:
+    """A month, with what the default partition holds of it. The tables' owner makes it, whoever asks."""
+    name = f"{parent}_{start:%Y_%m}"
+    if await session.scalar(text(MAKE), {"parent": parent, "start": start, "most": MOST_MOVED}):
+        log.info("%s is made", name)
+    else:
+        log.warning(
+            "%s_default holds more rows of %s than are moved at once: they stay, and go in pieces", parent, name
+        )
 
 
 async def _drop_ended(session: AsyncSession, parent: str, before: datetime) -> list[str]:
     if not await _has_the_turn(session):
         return []
-    ended = [one.name for one in await parts(session, parent) if one.ends_at is not None and one.ends_at <= before]
-    for name in ended:
-        await session.execute(text(f"DROP TABLE {name}"))
-    return ended
+    return list(await session.scalars(text(DROP), {"parent": parent, "before": before}))

@@ -26,9 +26,9 @@ WRONG_CODES = frozenset({"invalid_credentials", "user_not_found", "user_banned"}
 class SupabaseSignIn:
     """Passwords at Supabase Auth. A fresh client each call: a client remembers whom it signed in."""
 
-    def __init__(self, url: str, service_key: str) -> None:
+    def __init__(self, url: str, key: str) -> None:
         self._url = url
-        self._service_key = service_key
+        self._key = key
 
     async def sign_up(self, session: AsyncSession, *, email: str, password: str, org_name: str) -> Identity:
         """See `SignIn`. The user's rows of ours are made at once, also when the address is still to be confirmed."""
@@ -84,7 +84,7 @@ class SupabaseSignIn:
     async def _client(self) -> AsyncIterator[AsyncClient]:
         async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, follow_redirects=False) as http:
             options = AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
-            yield await acreate_client(self._url, self._service_key, options)
+            yield await acreate_client(self._url, self._key, options)
 
 
 def _refusal(error: AuthError) -> Exception:

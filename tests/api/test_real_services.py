@@ -13,7 +13,7 @@ from omni_app.storage import keys
 from tests.api.conftest import HELLO, Running, run, settings_for
 from tests.api.test_api import CODE, settled
 from tests.servers.upstash import TOKEN, UpstashServer, running_upstash
-from tests.storage.conftest import migrated_sqlite, postgres, postgres_name, postgres_url
+from tests.storage.conftest import as_server, migrated_sqlite, postgres, postgres_name, postgres_url
 
 __all__ = ["migrated_sqlite", "postgres", "postgres_name", "postgres_url"]
 
@@ -34,7 +34,7 @@ async def two_workers(
         for name in ("one", "two"):
             settings = settings_for(
                 folder / name,
-                database_url=postgres_url,
+                database_url=as_server(postgres_url),
                 upstash_redis_rest_url=upstash.url,
                 upstash_redis_rest_token=TOKEN,
                 omni_key_pepper="p" * 32,

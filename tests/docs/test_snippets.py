@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<code>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 DEFAULT_URL = "http://127.0.0.1:8000"
 PROGRAMS = ("sh", "python", "javascript")
-READ = ("json", "yaml", "dotenv", "sql", "mermaid")
+READ = ("json", "yaml", "dotenv", "sql", "postgresql", "mermaid")
 
 ELSEWHERE = {
     "make run": "every test in a browser starts `python -m omni_app serve`; the installation is what CI begins with",

@@ -18,7 +18,7 @@ CREATED = "2026-01-01T00:00:00Z"
 class GoTrue:
     """Users by e-mail; `confirm` asks for a confirmed address before the first sign-in."""
 
-    service_key: str
+    key: str
     confirm: bool = False
     passwords: dict[str, str] = field(default_factory=dict)
     confirmed: set[str] = field(default_factory=set)
@@ -31,7 +31,7 @@ class GoTrue:
         return Starlette(routes=routes)
 
     async def sign_up(self, request: Request) -> Response:
-        if request.headers.get("apikey") != self.service_key:
+        if request.headers.get("apikey") != self.key:
             return JSONResponse({"message": "Invalid API key"}, 401)
         body = await request.json()
         email = body["email"]

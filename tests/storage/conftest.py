@@ -1,4 +1,8 @@
-"""Both databases for every test that asks for one: a fresh, migrated SQLite file and a fresh, migrated Postgres."""
+"""Both databases for every test that asks for one: a fresh, migrated SQLite file and a fresh, migrated Postgres.
+
+On Postgres the product's database is that of a role that owns nothing: whatever such a role may not do fails in the
+tests of what needs it. An address is the owner's, for tests of schemas and for what they do by themselves.
+"""
 
 import os
 import shutil
@@ -8,12 +12,17 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from psycopg import sql
+from sqlalchemy.engine import make_url
 
-from omni_app.storage.database import PATIENCE_S, Database, upgrade
+from omni_app.storage.database import PATIENCE_S, Database, is_sqlite, upgrade
+from omni_app.storage.server_role import upgrade_for
 from tests.servers.postgres import Postgres, PostgresMissing, running_postgres
 
 MIGRATED = "migrated"
 """The Postgres database that the others are copies of."""
+SERVER = "omni_server"
+"""The role that serves."""
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +35,14 @@ def postgres() -> Iterator[Postgres]:
             if os.environ.get("CI"):
                 raise
             pytest.skip(str(reason))
-        upgrade(server.create(MIGRATED))
+        server.run(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(SERVER)))
+        upgrade_for(as_server(server.url(MIGRATED)), owner=server.create(MIGRATED))
         yield server
+
+
+def as_server(url: str) -> str:
+    """The same database, for the role that serves."""
+    return make_url(url).set(username=SERVER).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +87,16 @@ def database_url(request: pytest.FixtureRequest) -> str:
 async def database(database_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """The product's database over `database_url`; ten thousand cases of an invariant may take as long as they take."""
     invariant = request.node.get_closest_marker("invariants") is not None
-    database = Database(database_url, patience_s=None if invariant else PATIENCE_S)
+    url = database_url if is_sqlite(database_url) else as_server(database_url)
+    database = Database(url, patience_s=None if invariant else PATIENCE_S)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def owned_database(database_url: str) -> AsyncIterator[Database]:
+    """As `database`, with the owner's rights: for tests that change the schema themselves."""
+    database = Database(database_url)
     yield database
     await database.close()
 
@@ -88,6 +112,6 @@ async def sqlite_database(sqlite_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def postgres_database(postgres_url: str) -> AsyncIterator[Database]:
     """For what only Postgres does."""
-    database = Database(postgres_url)
+    database = Database(as_server(postgres_url))
     yield database
     await database.close()

@@ -86,7 +86,7 @@ async def test_a_migrated_database_is_ready(database: Database) -> None:
 async def test_a_database_without_tables_is_told_to_be_upgraded(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
     assert "older" in await database.schema_problem()
-    assert "alembic upgrade head" in await database.schema_problem()
+    assert "python -m omni_app migrate" in await database.schema_problem()
     await database.close()
 
 

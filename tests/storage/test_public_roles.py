@@ -16,10 +16,12 @@ from sqlalchemy import insert
 from sqlmodel import SQLModel
 
 from omni_app.storage import accounts
-from omni_app.storage.database import Database, upgrade
+from omni_app.storage.database import Database
 from omni_app.storage.partitions import BY_MONTH, PARTITIONS, make_months, parts
+from omni_app.storage.server_role import upgrade_for
 from omni_app.storage.tables import utc_now
-from tests.servers.postgres import Postgres
+from tests.servers.postgres import OWNER, Postgres
+from tests.storage.conftest import SERVER, as_server
 from tests.storage.filling import fill_every_table, row_of
 
 PASSWORD = "seven lamps on a quiet harbour"
@@ -32,8 +34,12 @@ TABLES = """
 OTHERS = """
     SELECT relkind::text, relname FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relkind NOT IN ('r', 'p', 'i', 'I', 't')
-    UNION ALL SELECT 'function', proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-    UNION ALL SELECT 'policy', polname FROM pg_policy
+"""
+POLICIES = "SELECT DISTINCT polname, polroles::regrole[]::text FROM pg_policy"
+FUNCTIONS = """
+    SELECT oid::regprocedure::text, has_function_privilege('anon', oid, 'EXECUTE'),
+        has_function_privilege('authenticated', oid, 'EXECUTE'), proacl::text
+    FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1
 """
 STATEMENTS = ("INSERT INTO {} DEFAULT VALUES", "DELETE FROM {}", "TRUNCATE {} CASCADE", "SELECT 1 FROM {} FOR UPDATE")
 GRANTED = "GRANT ALL ON ALL TABLES IN SCHEMA public TO {}"
@@ -73,7 +79,7 @@ async def project(postgres: Postgres) -> AsyncIterator[Project]:
             for kind in ("TABLES", "SEQUENCES", "FUNCTIONS"):
                 grant = sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON {} TO anon, authenticated")
                 postgres.run(grant.format(sql.SQL(kind)), name=name)
-            upgrade(url)
+            upgrade_for(as_server(url), owner=url)
             await fill(url)
             with psycopg.connect(url) as connection:
                 partitions = {name for (name,) in connection.execute(PARTITIONS).fetchall()}
@@ -117,7 +123,15 @@ def test_every_table_of_the_database_is_known_to_the_code_and_has_row_level_secu
 
 def test_there_is_nothing_else_in_the_schema_that_could_be_open(project: Project) -> None:
     with project.connect() as connection:
-        assert connection.execute(OTHERS).fetchall() == [], "a view, a sequence, a function or a policy needs a verdict"
+        assert connection.execute(OTHERS).fetchall() == [], "a view or a sequence needs a verdict"
+        assert connection.execute(POLICIES).fetchall() == [("omni_server", f"{{{SERVER}}}")], "for who serves alone"
+
+
+def test_functions_are_for_the_owner_and_who_serves_however_functions_are_granted_by_default(project: Project) -> None:
+    with project.connect() as connection:
+        found = connection.execute(FUNCTIONS).fetchall()
+    named = ("omni_drop_months(text,timestamp with time zone)", "omni_make_month(text,timestamp with time zone,bigint)")
+    assert found == [(name, False, False, f"{{{OWNER}=X/{OWNER},{SERVER}=X/{OWNER}}}") for name in named]
 
 
 def test_public_roles_have_no_right_to_any_table_however_tables_are_granted_by_default(project: Project) -> None:

@@ -237,7 +237,9 @@ async def test_what_stands_side_by_side_is_of_one_moment(database: Database) -> 
         assert (await reports.totals(session, **scope)).requests == 2  # type: ignore[arg-type]
 
 
-async def test_the_migration_sums_what_was_there_as_the_writer_does(database: Database, database_url: str) -> None:
+async def test_the_migration_sums_what_was_there_as_the_writer_does(
+    owned_database: Database, database_url: str
+) -> None:
     written = [
         replace(record("a"), cost=10**13 + 1, images=0, tokens_cached=2_000, routing_us=90),
         replace(record("b"), created_at=NOON - timedelta(hours=30), model="anthropic/opus", latency_ms=61_234),
@@ -251,26 +253,26 @@ async def test_the_migration_sums_what_was_there_as_the_writer_does(database: Da
         ),
         replace(record("d"), org_id=uuid4(), key_kind="test", created_at=NOON.replace(minute=59, second=59)),
     ]
-    await write(database, written)
-    before = [await rows_of(database, table) for table in (UsageRollup, LatencyRollup)]
+    await write(owned_database, written)
+    before = [await rows_of(owned_database, table) for table in (UsageRollup, LatencyRollup)]
     config = _alembic_config(sync_url(database_url))
     command.downgrade(config, "0002")
     command.upgrade(config, "head")
-    assert [await rows_of(database, table) for table in (UsageRollup, LatencyRollup)] == before
+    assert [await rows_of(owned_database, table) for table in (UsageRollup, LatencyRollup)] == before
     assert [len(table) for table in before] == [14, 12], "a and c share their day; c has no latency; as many are wide"
 
 
-async def test_the_migration_finds_what_failed_attempts_cost(database: Database, database_url: str) -> None:
+async def test_the_migration_finds_what_failed_attempts_cost(owned_database: Database, database_url: str) -> None:
     rescued = replace(record("a"), cost=500, failed_cost=155, attempts=3, rescued=True)
     failed = replace(record("b"), cost=70, failed_cost=70, success=False)
     costs = [replace(attempt("a", place), cost=cost) for place, cost in enumerate((100, 55, 345))]
-    async with database.session() as session:
+    async with owned_database.session() as session:
         await ledger.insert_records(session, [rescued, failed, record("c")], costs)
         await session.commit()
     config = _alembic_config(sync_url(database_url))
     command.downgrade(config, "0005")
     command.upgrade(config, "head")
-    async with database.session() as session:
+    async with owned_database.session() as session:
         found = await ledger.recent_requests(session, org_id=ORG, mode="live")
         report = await reports.usage(session, org_id=ORG, start=NOON - SPAN, end=NOON + SPAN, mode="live")
     assert {row.request_id: row.failed_cost for row in found} == {"a": 155, "b": 70, "c": 0}

@@ -14,7 +14,7 @@ from omni_app.storage.supabase_sign_in import SupabaseSignIn
 from tests.servers.asgi import serving
 from tests.servers.gotrue import GoTrue
 
-KEY = "service-key"
+KEY = "anon-key"
 EMAIL, PASSWORD = "Ada@Example.com", "a wonderful horse 9"
 
 

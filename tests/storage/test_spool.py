@@ -292,15 +292,17 @@ async def test_rows_wait_for_an_sqlite_that_is_full_and_it_is_told(spool: Spool,
     assert drainer.waiting_bytes() == 0
 
 
-async def test_rows_wait_for_a_schema_that_is_not_there_and_are_not_set_aside(spool: Spool, database: Database) -> None:
+async def test_rows_wait_for_a_schema_that_is_not_there_and_are_not_set_aside(
+    spool: Spool, database: Database, owned_database: Database
+) -> None:
     put(spool, "req_1")
-    async with database.session() as session:
+    async with owned_database.session() as session:
         await session.execute(text("ALTER TABLE requests RENAME TO elsewhere"))
         await session.commit()
     drainer = Drainer(spool, database)
     with pytest.raises(DATABASE_ERRORS):
         await drainer.flush()
-    async with database.session() as session:
+    async with owned_database.session() as session:
         await session.execute(text("ALTER TABLE elsewhere RENAME TO requests"))
         await session.commit()
     await drainer.flush()
