@@ -28,5 +28,5 @@ VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/health', timeout=4)"]
+    CMD ["python", "-c", "import os, ssl, urllib.request as r; s = 's' * bool(os.environ.get('TLS_CERT_FILE')); r.urlopen(f'http{s}://127.0.0.1:{os.environ[\"PORT\"]}/health', timeout=4, context=ssl._create_unverified_context())"]
 CMD ["python", "-m", "omni_app", "serve"]

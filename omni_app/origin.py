@@ -23,7 +23,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 def allowed_origins(settings: Settings) -> tuple[str, ...]:
     """The exact origins our own pages are opened at: the public one, and loopback by its two names."""
-    names = (settings.origin, *(f"http://{name}:{settings.port}" for name in LOOPBACK_NAMES))
+    own = "https" if settings.tls_cert_file else "http"
+    names = (settings.origin, *(f"{own}://{name}:{settings.port}" for name in LOOPBACK_NAMES))
     return tuple(dict.fromkeys(names))
 
 

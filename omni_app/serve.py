@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from omni_app.open_files import raise_limit, room_for_connections, room_for_requests
+from omni_app.server.tls import CertificateError, context_of
 from omni_app.settings import Settings
 from omni_app.storage import database
 from omni_app.storage.server_role import upgrade_for
@@ -40,6 +41,7 @@ def serve(settings: Settings, *, dev: bool = False, api_workers: int = 0) -> Non
     `api_workers`: serve the API alone, with so many workers.
     """
     check_port(settings.host, settings.port)
+    check_certificate(settings, dev=dev)
     if api_workers > 1 and database.is_sqlite(settings.database):
         raise StartError("More than one worker needs a Postgres (DATABASE_URL): SQLite belongs to one process.")
     prepare_database(settings)
@@ -72,6 +74,18 @@ def check_port(host: str, port: int) -> None:
                 f"{host}:{port} cannot be used ({error.strerror}). "
                 f"Stop what listens there, or choose another port: PORT={port + 1} make run"
             ) from None
+
+
+def check_certificate(settings: Settings, *, dev: bool) -> None:
+    """Raises `StartError` when TLS was asked for and cannot be served."""
+    if settings.tls_cert_file is None or settings.tls_key_file is None:
+        return
+    if dev:
+        raise StartError("Hot reload is served without TLS: unset TLS_CERT_FILE and TLS_KEY_FILE.")
+    try:
+        context_of(settings.tls_cert_file, settings.tls_key_file)
+    except CertificateError as why:
+        raise StartError(f"TLS_CERT_FILE and TLS_KEY_FILE cannot be served with: {why}.") from None
 
 
 def prepare_data_dir(folder: Path) -> None:
@@ -152,8 +166,10 @@ def server_command(settings: Settings, app: str = WHOLE, *, workers: int = 0) ->
     connections = str(room_for_connections(files, in_flight=in_flight))
     address = ["--host", settings.host, "--port", str(settings.port), "--connections", connections]
     stop = ["--grace", str(settings.stop_grace_sec + LAST_STEPS_S / 2)]
+    certificate = settings.tls_cert_file, settings.tls_key_file
+    tls = ["--tls", *map(str, certificate)] if all(certificate) else []
     watched = ["--workers", str(workers)] if workers else []
-    return [sys.executable, "-m", "omni_app.server", *address, *stop, *watched, app]
+    return [sys.executable, "-m", "omni_app.server", *address, *stop, *tls, *watched, app]
 
 
 def dev_command(settings: Settings) -> list[str]:

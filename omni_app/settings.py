@@ -20,6 +20,8 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSource
 
+from omni_app.addresses import is_this_machine
+
 PROVIDER_KEY_VARIABLES: Mapping[str, str] = {
     "openai": "OPENAI_API_KEY",
     "anthropic": "ANTHROPIC_API_KEY",
@@ -90,6 +92,9 @@ class Settings(BaseSettings):
     hsts_subdomains: Literal["on", "off"] = "on"
     """Whether browsers that saw us on https are told that our host's subdomains speak it too."""
     omni_data_dir: Path = Path("data")
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    """A certificate with its chain, and its key (PEM): then TLS alone is spoken at our port."""
     trusted_proxies: str = ""
     cors_origin: str = ""
 
@@ -209,6 +214,7 @@ class Settings(BaseSettings):
                 ("supabase_url", self._supabase_key_name),
                 ("upstash_redis_rest_url", "upstash_redis_rest_token"),
                 ("smtp_url", "mail_from"),
+                ("tls_cert_file", "tls_key_file"),
                 ("alert_webhook_url", "alert_webhook_secret"),
             )
             for have, lack in ((one.upper(), other.upper()), (other.upper(), one.upper()))
@@ -226,6 +232,11 @@ class Settings(BaseSettings):
                 )
             if self.public_url and not _is_safe(self.public_url):
                 problems.append("PUBLIC_URL has to begin with https:// when OMNI_ENV=production, but on this machine")
+            if not (is_this_machine(self.host) or self.tls_cert_file or self.trusted_proxies):
+                problems.append(
+                    f"HOST={self.host} would be reached without TLS: set TLS_CERT_FILE and TLS_KEY_FILE, or "
+                    "TRUSTED_PROXIES to the addresses of the proxy that does TLS, or HOST=127.0.0.1"
+                )
         problems += [
             f"{name.upper()} is too short: at least 32 characters"
             for name in (
@@ -313,7 +324,7 @@ class Settings(BaseSettings):
     def origin(self) -> str:
         """The web app's own origin, for cookies, links and origin checks."""
         host = "127.0.0.1" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104 a comparison
-        return self.public_url or f"http://{host}:{self.port}"
+        return self.public_url or f"{'https' if self.tls_cert_file else 'http'}://{host}:{self.port}"
 
     @property
     def secret_key(self) -> str:
@@ -351,7 +362,7 @@ def secret_variables() -> frozenset[str]:
 def _is_safe(url: str) -> bool:
     """Whether nobody on the way reads along: TLS, or no way at all."""
     parts = urlsplit(url)
-    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return parts.scheme == "https" or is_this_machine(parts.hostname or "")
 
 
 def _stored_secret(path: Path) -> str:

@@ -23,6 +23,7 @@ from omni_app.storage.tables import SecondFactor, utc_now
 from omni_app.version import VERSION
 from tests.migrated import migrate
 from tests.product import ROOT, free_port, unconfigured_environment
+from tests.servers.authority import Authority
 from tests.verify.world import fill
 
 
@@ -78,6 +79,17 @@ def test_somebody_is_logged_out_and_loses_a_second_factor(tmp_path: Path) -> Non
     asyncio.run(signed_in_with_a_factor())
     assert omni(tmp_path, "users", "end-sessions", "Ada@Example.com").stdout == "1 sessions of this user are ended\n"
     assert "is off; all sessions" in omni(tmp_path, "users", "reset-second-factor", "ada@example.com").stdout
+
+
+def test_a_certificate_that_cannot_be_served_with_stops_the_start(tmp_path: Path) -> None:
+    certificate, key = Authority(tmp_path / "authority").issue("localhost")
+    for files, why in {(certificate, tmp_path / "none"): "cannot be read", (key, key): "no certificate"}.items():
+        tls = dict(zip(("TLS_CERT_FILE", "TLS_KEY_FILE"), map(str, files), strict=True))
+        refused = omni(tmp_path, "serve", PORT=str(free_port()), **tls)
+        assert refused.returncode == 1 and why in refused.stderr and "TLS_CERT_FILE" in refused.stderr
+    tls = {"TLS_CERT_FILE": str(certificate), "TLS_KEY_FILE": str(key)}
+    refused = omni(tmp_path, "serve", "--dev", PORT=str(free_port()), **tls)
+    assert refused.returncode == 1 and "Hot reload" in refused.stderr
 
 
 def test_migrate_is_production_s_own_step(tmp_path: Path) -> None:

@@ -1,17 +1,29 @@
 """The files in which others run the product: they parse, agree with the code, and give away no rights."""
 
 import configparser
+import json
 import re
+import ssl
+import subprocess
+import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from ipaddress import ip_address, ip_network
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import yaml
 
 from omni_app.serve import LAST_STEPS_S, WEB_SOURCES
+from omni_app.server.tls import context_of
 from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings
 from omni_app.version import VERSION
 from tests.locks import versions_of
+from tests.product import free_port
+from tests.servers.authority import Authority
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -72,6 +84,51 @@ def test_what_needs_a_volume_in_production_has_it_where_the_data_is() -> None:
 
 def test_the_manifests_are_of_this_version() -> None:
     assert {one["image"].rpartition(":")[2] for one in (*POD["initContainers"], *POD["containers"])} == {VERSION}
+
+
+def test_nobody_comes_in_without_tls_but_by_a_proxy_that_is_named() -> None:
+    stated = [COMPOSE["services"][one]["environment"] for one in OURS] + [FLY["env"], KUBERNETES["ConfigMap"]["data"]]
+    assert all(ip_network(one["TRUSTED_PROXIES"]) for one in stated)
+    (network,) = COMPOSE["networks"]["default"]["ipam"]["config"]
+    assert {one["TRUSTED_PROXIES"] for one in stated[:2]} == {network["gateway"]}
+    assert ip_address(network["gateway"]) in ip_network(network["subnet"])
+    assert FLY["http_service"]["force_https"]
+    assert "HOST" not in str(unit()["Environment"])
+
+
+def test_the_image_looks_after_itself_with_and_without_tls(tmp_path: Path) -> None:
+    """Its health check, against a server of each kind."""
+    (words,) = re.findall(r"HEALTHCHECK (?:.*\\\n\s*)CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    _, *command = json.loads(words)
+    certificate, key = Authority(tmp_path).issue("omni.example")
+    for tls in (None, context_of(certificate, key)):
+        with healthy(tls) as port:
+            environment = {"PORT": str(port)} | ({"TLS_CERT_FILE": str(certificate)} if tls else {})
+            subprocess.run([sys.executable, *command], env=environment, check=True)
+    environment = {"PORT": str(free_port())}
+    assert subprocess.run(
+        [sys.executable, *command], env=environment, stderr=subprocess.DEVNULL, check=False
+    ).returncode
+
+
+@contextmanager
+def healthy(tls: ssl.SSLContext | None) -> Iterator[int]:
+    """A server that answers this one path."""
+
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
 
 
 def test_every_image_has_a_version() -> None:

@@ -1,5 +1,7 @@
 """Which browsers may speak to us, and whose address counts."""
 
+from pathlib import Path
+
 import pytest
 
 from omni_app.origin import allowed_origins, client_address, cross_site_reason, session_cookie
@@ -12,6 +14,11 @@ PUBLIC = Settings(public_url="https://omni.example/", port=8123)
 def test_the_public_origin_and_loopback_are_allowed_and_nothing_else() -> None:
     assert allowed_origins(HERE) == ("http://127.0.0.1:8123", "http://localhost:8123")
     assert allowed_origins(PUBLIC) == ("https://omni.example", "http://127.0.0.1:8123", "http://localhost:8123")
+
+
+def test_over_our_own_tls_loopback_is_https_too() -> None:
+    secure = Settings(public_url="https://omni.example", port=8123, tls_cert_file=Path("/c"), tls_key_file=Path("/k"))
+    assert allowed_origins(secure) == ("https://omni.example", "https://127.0.0.1:8123", "https://localhost:8123")
 
 
 def test_the_cookie_is_bound_to_the_host_on_https() -> None:

@@ -48,6 +48,8 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ("UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"),
         ("UPSTASH_REDIS_REST_TOKEN", "UPSTASH_REDIS_REST_URL"),
         ("SMTP_URL", "MAIL_FROM"),
+        ("TLS_CERT_FILE", "TLS_KEY_FILE"),
+        ("TLS_KEY_FILE", "TLS_CERT_FILE"),
     ],
 )
 def test_half_a_pair_is_refused_naming_the_other_half(monkeypatch: pytest.MonkeyPatch, have: str, lack: str) -> None:
@@ -223,6 +225,28 @@ def test_in_production_the_public_address_is_https(monkeypatch: pytest.MonkeyPat
         assert load_settings().public_url == url
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "omni.internal"])  # noqa: S104 what is refused
+def test_in_production_nobody_comes_in_without_tls(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    (line,) = problems(monkeypatch, **in_production(HOST=host))
+    assert line.startswith(f"HOST={host}") and "TLS_CERT_FILE" in line and "TRUSTED_PROXIES" in line
+    for name, value in {
+        "HOST": "127.0.0.1",
+        "TRUSTED_PROXIES": "10.0.0.0/8",
+        "TLS_CERT_FILE": "/c.pem",
+        "OMNI_ENV": "development",
+    }.items():
+        with monkeypatch.context() as other:
+            other.setenv(name, value)
+            if name == "TLS_CERT_FILE":
+                other.setenv("TLS_KEY_FILE", "/k.pem")
+            load_settings()
+
+
+def test_with_a_certificate_our_own_address_is_https() -> None:
+    settings = Settings(tls_cert_file=Path("/c.pem"), tls_key_file=Path("/k.pem"), port=8443)
+    assert settings.origin == "https://127.0.0.1:8443"
+
+
 @pytest.mark.parametrize("name", ["OMNI_SECRET_KEY", "OMNI_KEY_PEPPER", "OMNI_SEALING_KEY", "ALERT_WEBHOOK_SECRET"])
 def test_a_secret_that_could_be_guessed_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """At least 32 characters: 128 bits even of hex digits."""
@@ -234,7 +258,7 @@ def test_a_secret_that_could_be_guessed_is_refused(monkeypatch: pytest.MonkeyPat
 def test_every_variable_with_a_secret_is_known_as_one() -> None:
     words = ("secret", "key", "pepper")
     named = {name.upper() for name in Settings.model_fields if any(word in name for word in words)}
-    named -= {"OMNI_SECRETS_DIR"}  # where they lie
+    named -= {"OMNI_SECRETS_DIR", "TLS_KEY_FILE"}  # where they lie
     named |= {
         "METRICS_TOKEN",
         "UPSTASH_REDIS_REST_TOKEN",

@@ -3,12 +3,14 @@
 import argparse
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from omni_app.server.config import config_of
+from omni_app.server.tls import Certificate
 
 DOORS = 32
 """Copies of the listening socket. In one round of the loop uvloop takes one connection from each: with a single one a
@@ -37,6 +39,7 @@ def run(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--connections", type=int, default=10_000, help="of one worker, at once")
     parser.add_argument("--grace", type=float, help="seconds for what is in flight when a signal comes; none: no end")
+    parser.add_argument("--tls", type=Path, nargs=2, metavar=("CERTIFICATE", "KEY"), help="PEM files; none: plain HTTP")
     arguments = parser.parse_args(words)
     config = config_of(
         arguments.app,
@@ -46,6 +49,7 @@ def run(words: Sequence[str] | None = None) -> None:
         workers=arguments.workers or 1,
         connections=arguments.connections,
         grace_s=arguments.grace,
+        certificate=Certificate(*arguments.tls) if arguments.tls else None,
     )
     heed_quietly()
     bound = config.bind_socket()

@@ -5,6 +5,7 @@ from typing import Any
 import uvicorn
 
 from omni_app.server.door import Door
+from omni_app.server.tls import Certificate
 from omni_app.server.websocket import MOST_MESSAGE_BYTES
 
 BACKLOG = 65_535
@@ -15,11 +16,20 @@ STARTS_S = 60
 
 
 def config_of(
-    app: Any, *, host: str, port: int, connections: int, grace_s: float | None, workers: int = 1, factory: bool = False
+    app: Any,
+    *,
+    host: str,
+    port: int,
+    connections: int,
+    grace_s: float | None,
+    workers: int = 1,
+    factory: bool = False,
+    certificate: Certificate | None = None,
 ) -> uvicorn.Config:
     """`app`: itself, or the `module:name` of what makes it (`factory`). `connections`: of one worker at once.
 
-    `grace_s`: what is in flight when a stop was asked for is cancelled after it; None = never.
+    `grace_s`: what is in flight when a stop was asked for is cancelled after it; None = never. `certificate`: then TLS
+    alone is spoken.
     """
     return uvicorn.Config(
         app,
@@ -29,7 +39,7 @@ def config_of(
         port=port,
         workers=workers,
         loop="uvloop",
-        http=Door(connections),  # type: ignore[arg-type]  # a factory is all that it is used for
+        http=Door(connections, certificate),  # type: ignore[arg-type]  # a factory is all that it is used for
         ws="websockets-sansio",
         ws_max_size=MOST_MESSAGE_BYTES,
         ws_per_message_deflate=False,

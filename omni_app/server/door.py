@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 from starlette.types import ASGIApp, Scope
@@ -10,9 +11,11 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from omni_app.server.exchange import Exchange, Headers
+from omni_app.server.handshake import Handshake
 from omni_app.server.http import PIECE_BYTES, HttpConnection
 from omni_app.server.newcomers import Newcomers
 from omni_app.server.refusals import LET_IN, EverybodyIsLetIn, Refusals
+from omni_app.server.tls import Certificate
 from omni_app.server.websocket import WebSocketConnection
 
 LOOKS_S = 0.5
@@ -27,6 +30,8 @@ class Door:
     """
 
     most_connections: int
+    certificate: Certificate | None = None
+    """What TLS is spoken with; None = plain HTTP."""
     address: tuple[str, int] | None = None
     newcomers: Newcomers = field(default_factory=Newcomers)
     room: memoryview = field(init=False)
@@ -54,20 +59,21 @@ class Door:
             self.address = config.host, config.port
             self.room = memoryview(bytearray(PIECE_BYTES))
             self._look(loop)
-        return HttpConnection(self, loop)
+        connection = partial(HttpConnection, self, loop)
+        return Handshake(self, loop, self.certificate, connection) if self.certificate else connection()
 
     @property
     def default_headers(self) -> Headers:
         """The date."""
         return self._state.default_headers
 
-    def come(self, connection: HttpConnection) -> bool:
+    def come(self, connection: HttpConnection | Handshake) -> bool:
         """Takes note of a connection; False when there are too many."""
         self._state.connections.add(cast(Any, connection))
         return len(self._state.connections) <= self.most_connections
 
-    def gone(self, connection: HttpConnection) -> None:
-        """It has ended, or speaks websocket now."""
+    def gone(self, connection: HttpConnection | Handshake) -> None:
+        """It has ended, or goes on as another: over TLS, or as a websocket."""
         self._state.connections.discard(cast(Any, connection))
 
     def serve(self, exchange: Exchange) -> None:
@@ -93,6 +99,8 @@ class Door:
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now_s = loop.time()
-        for connection in [one for one in self._state.connections if isinstance(one, HttpConnection)]:
+        for connection in [one for one in self._state.connections if isinstance(one, HttpConnection | Handshake)]:
             connection.end_if_overdue(now_s)
+        if self.certificate is not None:
+            self.certificate.renew()
         loop.call_later(LOOKS_S, self._look, loop)

@@ -110,8 +110,8 @@ class HttpConnection(asyncio.BufferedProtocol):
     """One connection: parses what comes and has one request after the other served."""
 
     __slots__ = ("_around_bytes", "_discarded_bytes", "_headers", "_host", "_in_line", "_incoming", "_leaving",
-                 "_loop", "_new", "_parser", "_paused", "_peer", "_phase", "_refusal", "_serving", "_since_s",
-                 "_target", "_upgrades", "backlog", "transport")  # fmt: skip
+                 "_loop", "_new", "_parser", "_paused", "_peer", "_phase", "_refusal", "_scheme", "_serving",
+                 "_since_s", "_target", "_upgrades", "backlog", "transport")  # fmt: skip
 
     transport: asyncio.Transport
 
@@ -138,6 +138,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self.backlog: asyncio.Event | None = None
         """Set when the peer has taken enough of what was sent, or is gone; None while it takes more."""
         self._peer: tuple[str, int] | None = None
+        self._scheme = "http"
 
     # The event loop's calls.
 
@@ -145,6 +146,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
         peer = transport.get_extra_info("peername")
         self._peer = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
+        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         if not self._host.come(self):
             self._reject(Unreadable(503, "too many connections; try again later"))
 
@@ -289,7 +291,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             "asgi": ASGI,
             "http_version": parser.get_http_version(),
             "method": parser.get_method().decode("ascii"),
-            "scheme": "http",
+            "scheme": self._scheme,
             "path": unquote(path) if "%" in path else path,
             "raw_path": raw,
             "query_string": query,
@@ -385,13 +387,17 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._close()
 
     def _close(self) -> None:
-        """Ends the connection. With something unread our side alone: closing would reset it, and the answer with it."""
+        """Ends the connection. With something unread our side alone: closing would reset it, and the answer with it.
+
+        TLS has no end of one side alone: there the answer's length says that it is over.
+        """
         unread = self._phase in AROUND or self._parser is None
         self._parser = None
         self._phase, self._since_s = Phase.FAREWELL, self._loop.time()
         self._in_line.clear()
         if unread and not self.transport.is_closing():
-            self.transport.write_eof()
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
             self.resume_reading()
         else:
             self.transport.close()

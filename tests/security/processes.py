@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,12 +34,14 @@ class Product:
     cookie: str
 
     @staticmethod
-    def with_account(address: str, folder: Path) -> "Product":
+    def with_account(address: str, folder: Path, trusted: ssl.SSLContext | None = None) -> "Product":
+        """`trusted`: whose certificate it is asked for."""
         ours = {"Origin": address, "Sec-Fetch-Site": "same-origin"}
-        with httpx.Client(base_url=address, headers=ours) as client:
+        with httpx.Client(base_url=address, headers=ours, verify=trusted or True) as client:
             client.post("/auth/signup", data={"email": "ada@example.com", "password": PASSWORD})
             made = client.post("/auth/keys", json={"name": "hostile", "kind": "test"})
-            return Product(address, folder, made.raise_for_status().json()["key"], client.cookies["omr_session"])
+            name = "__Host-omr_session" if trusted else "omr_session"
+            return Product(address, folder, made.raise_for_status().json()["key"], client.cookies[name])
 
     @property
     def log(self) -> str:

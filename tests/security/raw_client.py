@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,13 +26,21 @@ class Heard:
 
 @asynccontextmanager
 async def connected(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to `http://host:port`."""
+    """A connection to `http://host:port`, or over TLS to `https://host:port`, whoever that is."""
     parts = urlsplit(address)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=_tls(parts.scheme))
     try:
         yield reader, writer
     finally:
         writer.transport.abort()  # what is not sent yet is not waited for
+
+
+def _tls(scheme: str) -> ssl.SSLContext | None:
+    if scheme != "https":
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 async def say(

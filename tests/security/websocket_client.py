@@ -58,9 +58,10 @@ def _length(size: int) -> bytes:
 async def opened(address: str, token: str, *, cookie: str = "", peer: str = "198.51.100.1") -> AsyncIterator[Socket]:
     """A tab's socket, as far as the server lets it in; nothing is said yet. `peer`: whose it is (a proxy's word)."""
     async with connected(address) as (reader, writer):
+        name = "__Host-omr_session" if address.startswith("https") else "omr_session"
         path = f"/_event/?EIO=4&transport=websocket&token={token}"
         lines = [f"GET {path} HTTP/1.1", "Host: x", f"Origin: {address}", "Connection: Upgrade", "Upgrade: websocket"]
-        lines += ["Sec-WebSocket-Version: 13", KEY, f"Cookie: omr_session={cookie}", f"X-Forwarded-For: {peer}"]
+        lines += ["Sec-WebSocket-Version: 13", KEY, f"Cookie: {name}={cookie}", f"X-Forwarded-For: {peer}"]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         head = await reader.readuntil(b"\r\n\r\n")
         yield Socket(int(head.split()[1]), reader, writer)

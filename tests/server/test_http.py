@@ -14,8 +14,10 @@ from starlette.types import Message, Receive, Scope, Send
 from omni_app.server import http
 from omni_app.server.exchange import HIGH_WATER
 from omni_app.server.http import MOST_HEAD_BYTES, MOST_HEADERS, MOST_IN_LINE, MOST_TARGET_BYTES
+from omni_app.server.tls import Certificate
 from tests.security.raw_client import Heard, connected, say
 from tests.servers.asgi import serving
+from tests.servers.authority import Authority
 
 SHORT_S = 0.5
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -124,9 +126,14 @@ def app() -> App:
     return App()
 
 
-@pytest.fixture
-async def address(app: App) -> AsyncIterator[str]:
-    async with serving(app) as base_url:
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return Certificate(*Authority(tmp_path_factory.mktemp("authority")).issue("127.0.0.1"))
+
+
+@pytest.fixture(params=["plain", "over TLS"])
+async def address(app: App, request: pytest.FixtureRequest, certificate: Certificate) -> AsyncIterator[str]:
+    async with serving(app, certificate=certificate if request.param == "over TLS" else None) as base_url:
         yield base_url
 
 
@@ -151,7 +158,7 @@ async def test_requests_follow_each_other_on_one_connection_also_before_they_are
 
 async def test_who_sends_on_and_on_without_waiting_is_cut_off(address: str, app: App) -> None:
     slow = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
-    waiting = asyncio.create_task(answered(address, slow + GET * (MOST_IN_LINE + 5)))
+    waiting = asyncio.create_task(say(address, slow + GET * (MOST_IN_LINE + 5), within_s=http.FAREWELL_S + 2))
     await asyncio.sleep(0.1)
     app.go_on.set()
     heard = await waiting
@@ -178,6 +185,7 @@ async def test_who_asks_first_is_told_to_go_on_when_the_body_is_read(address: st
     assert heard.statuses == [401], "100 was told of a body that nobody wants"
 
 
+@pytest.mark.parametrize("address", ["plain"], indirect=True)
 async def test_a_large_body_waits_for_whoever_reads_it(app: App, address: str) -> None:
     size = 40 * 2**20  # beyond what the kernel holds
     head = b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
@@ -353,9 +361,8 @@ async def test_who_lets_us_wait_for_a_head_is_cut_off(address: str, monkeypatch:
         assert 0.3 <= heard.after_s < 3
 
 
-async def test_beyond_the_most_connections_there_is_a_clear_no(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.servers.asgi.MOST_CONNECTIONS", 2)
-    async with serving(app) as address, connected(address), connected(address) as (reader, writer):
+async def test_beyond_the_most_connections_there_is_a_clear_no(app: App) -> None:
+    async with serving(app, connections=2) as address, connected(address), connected(address) as (reader, writer):
         await asyncio.sleep(0.1)
         heard = await answered(address, GET)
         assert (heard.statuses, heard.closed) == ([503], True)

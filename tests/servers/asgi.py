@@ -8,6 +8,7 @@ from typing import Any
 import uvicorn
 
 from omni_app.server.config import config_of
+from omni_app.server.tls import Certificate
 from tests.product import free_port
 
 START_DEADLINE_S = 10
@@ -22,17 +23,19 @@ class InTheTest(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: Any, *, port: int = 0) -> AsyncIterator[str]:
+async def serving(
+    app: Any, *, port: int = 0, certificate: Certificate | None = None, connections: int = MOST_CONNECTIONS
+) -> AsyncIterator[str]:
     """Gives the base URL of the served app; `port` 0 takes a free one."""
     port = port or free_port()
-    config = config_of(app, host="127.0.0.1", port=port, connections=MOST_CONNECTIONS, grace_s=1)
+    config = config_of(app, host="127.0.0.1", port=port, connections=connections, grace_s=1, certificate=certificate)
     server = InTheTest(config)
     task = asyncio.create_task(server.serve())
     try:
         async with asyncio.timeout(START_DEADLINE_S):
             while not server.started and not task.done():  # noqa: ASYNC110 uvicorn tells it so
                 await asyncio.sleep(0.01)
-        yield f"http://127.0.0.1:{port}"
+        yield f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
     finally:
         server.should_exit = True
         await task
