@@ -5,6 +5,7 @@ An empty variable counts as unset. A half-configured environment is refused with
 """
 
 import os
+import re
 import secrets
 import warnings
 from collections.abc import Mapping
@@ -191,6 +192,13 @@ class Settings(BaseSettings):
     # Mail
     smtp_url: SecretStr = SecretStr("")
     mail_from: str = ""
+
+    @field_validator("public_url")
+    @classmethod
+    def _whole_host(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^/?#@\\\s]+", value):
+            raise ValueError("must be a scheme and a host alone, like https://omni.example: no path, query or fragment")
+        return value
 
     @field_validator("database_url", "database_owner_url")
     @classmethod

@@ -102,6 +102,28 @@ def test_a_wrong_value_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, n
     assert line.startswith(f"{name}: ")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://omni.example/app", "https://omni.example/app/", "https://omni.example//x", "https://omni.example?a=b",
+        "https://omni.example/?", "https://omni.example#top", "https://omni.example/#", "https://me@omni.example",
+        "omni.example", "//omni.example", "ftp://omni.example", "https://",
+        "https://omni.example\\x", "https://omni example",
+    ],
+)  # fmt: skip
+def test_an_address_that_shares_its_host_or_is_no_host_s_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    (line,) = problems(monkeypatch, PUBLIC_URL=url)
+    assert line == (
+        "PUBLIC_URL: must be a scheme and a host alone, like https://omni.example: no path, query or fragment"
+    )
+
+
+@pytest.mark.parametrize("url", ["https://omni.example/", "http://127.0.0.1:8000", "https://[::1]:8443"])
+def test_a_host_of_its_own_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("PUBLIC_URL", url)
+    assert load_settings().origin == url.rstrip("/")
+
+
 def test_a_file_of_the_secrets_folder_says_what_the_environment_does_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
