@@ -1,5 +1,6 @@
 /* What the pages do without the web app's state: new keys (shown once, kept in this page's memory only), copying,
-   local times, and forms that remember what was typed. No eval, nothing inline, no other host. */
+   local times, and forms that lose nothing. No eval, nothing inline, no other host; what is kept in the browser's
+   storage is sealed. */
 "use strict";
 
 (() => {
@@ -57,23 +58,31 @@
     }
   }
 
-  /* Invitations: the link's secret stands behind a #, which no server sees. It is taken away from there before the web
-     app starts, which would tell its address, and kept for this tab until it is used. */
-  function takeInvitation() {
-    const found = location.hash.match(/^#(invite|join|confirm|reset)=([\w-]{20,2000})$/);
+  /* Links: their secret stands behind a #, which no server sees. It is taken away from there before the web app starts,
+     which would tell its address, and is in this page's memory only. An invitation may have to wait for a log-in, which
+     is another page: our server has the browser keep it in a cookie that no script reads. */
+  const secrets = {};
+  function takeSecret() {
+    const found = location.hash.match(/^#(invite|join|confirm|reset|lost-factor)=([\w-]{20,2000})$/);
     if (!found) return;
-    if (found[1] !== "invite") sessionStorage.setItem(`omni-${found[1]}`, found[2]);
-    else invitation = `${location.origin}/join/#join=${found[2]}`;
+    const [, kind, secret] = found;
+    if (kind === "invite") invitation = `${location.origin}/join/#join=${secret}`;
+    else secrets[kind] = secret;
+    if (kind === "join") keepInvitation(secret);
     history.replaceState(history.state, "", location.pathname + location.search);
   }
-  takeInvitation();
 
-  function showInvitation() {
+  function keepInvitation(token) {
+    const body = new URLSearchParams({ token });
+    fetch("/auth/keep-invitation", { method: "POST", body, credentials: "same-origin", keepalive: true }).catch(() => {});
+  }
+  takeSecret();
+
+  function showSecrets() {
     for (const slot of all("[data-invite-link]")) setText(slot, invitation);
     for (const box of all("[data-invite-box]")) box.hidden = !invitation;
     const page = location.pathname.split("/")[1];
-    for (const field of all("[data-mail-token]")) field.value = sessionStorage.getItem(`omni-${page}`) || "";
-    for (const field of all("[data-join-token]")) field.value = sessionStorage.getItem("omni-join") || "";
+    for (const field of all("[data-link-secret]")) field.value = secrets[page] || "";
   }
 
   /* The second factor: its secret and its recovery codes are shown once and are in this page's memory only. */
@@ -156,9 +165,11 @@
     for (const field of form.querySelectorAll("[data-next]")) {
       field.value = new URLSearchParams(location.search).get("next") || "";
     }
-    showInvitation(); // a form that the web app has just made anew is empty
-    if (form.matches("[data-keep]")) keepTyped(form);
-    if (form.matches("[action^='/auth/']")) forgetTab();
+    showSecrets(); // a form that the web app has just made anew is empty
+    if (form.matches("[data-in-place]")) {
+      event.preventDefault();
+      sendInPlace(form);
+    } else if (form.matches("[action^='/auth/']")) forgetTab();
   });
 
   /* Forms that are tried at once: when a slider is let go, a key has moved it, or a number is left. */
@@ -172,45 +183,90 @@
     sessionStorage.removeItem("token");
   }
 
-  /* Forms keep what was typed, but for the password, when they come back with an error. */
-  function keepTyped(form) {
-    const typed = {};
-    for (const field of form.elements) {
-      if (field.name && !["password", "hidden"].includes(field.type)) typed[field.name] = field.value;
-    }
-    sessionStorage.setItem("omni-typed", JSON.stringify(typed));
-  }
-
-  function restoreTyped() {
-    const form = document.querySelector("form[data-keep]");
-    if (!form || form.dataset.restored) return;
-    form.dataset.restored = "yes";
-    if (!new URLSearchParams(location.search).has("error")) {
-      sessionStorage.removeItem("omni-typed");
+  /* Forms that stay as they are when something was wrong, but for their passwords: nothing typed is lost, and nothing of
+     it is stored. Where the server does not answer as it should, the browser sends the form by itself. */
+  async function sendInPlace(form) {
+    if (form.ariaBusy === "true") return;
+    form.ariaBusy = "true";
+    const body = new URLSearchParams(new FormData(form));
+    const answer = await fetch(form.action, { method: "POST", body, credentials: "same-origin" }).catch(() => null);
+    form.ariaBusy = "false";
+    const to = answer && answer.redirected ? new URL(answer.url) : null;
+    if (to && to.pathname === location.pathname) {
+      for (const field of form.querySelectorAll("[type=password]")) field.value = "";
+      goWithoutLoading(to);
       return;
     }
-    const typed = JSON.parse(sessionStorage.getItem("omni-typed") || "{}");
-    for (const field of form.elements) {
-      if (typed[field.name] && !field.value && field.type !== "password") field.value = typed[field.name];
-    }
+    forgetTab();
+    if (to) location.assign(to);
+    else form.submit();
+  }
+
+  /* The web app hears of another address as when somebody goes back in the history; it then says what stands in it. */
+  function goWithoutLoading(to) {
+    history.replaceState(history.state, "", to);
+    dispatchEvent(new PopStateEvent("popstate", { state: history.state }));
   }
 
   /* Drafts: a text field marked with its owner (`data-keep-draft`) keeps its text in this tab, over a reload, the
-     session's end and a new log-in. Another person does not get it, and logging out throws it away. Never secrets. */
+     session's end and a new log-in. Another person does not get it, and logging out throws it away. Never secrets.
+     What is kept is sealed (AES-GCM, for its field). The key comes from our server, to whoever is signed in for their
+     own drafts alone, and is in this page's memory only, where no script can read it. Where the browser has no
+     cryptography (http on another host) a draft lives as long as its page. */
   const DRAFT = "omni-draft:";
   const draftName = (field) => DRAFT + location.pathname + "#" + field.id;
   const keepsDraft = (field) => field.matches("textarea, input[type=text], input[type=search], input:not([type])");
+  const toText = (bytes) => btoa(Array.from(bytes, (one) => String.fromCharCode(one)).join(""));
+  const toBytes = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
+  const IV_BYTES = 12;
+  let draftKey = null;
+  let writing = Promise.resolve();
+  let leaving = false;
+
+  async function askDraftKey() {
+    if (!crypto.subtle) return null;
+    const answer = await fetch("/auth/draft-key", { credentials: "same-origin" });
+    if (!answer.ok) return null;
+    const { key, whose } = await answer.json();
+    return { whose, key: await crypto.subtle.importKey("raw", toBytes(key), "AES-GCM", false, ["encrypt", "decrypt"]) };
+  }
+
+  async function keyOf(owner) {
+    draftKey = draftKey || askDraftKey().catch(() => null);
+    const found = await draftKey;
+    return found && found.whose === owner ? found.key : null;
+  }
+
+  const sealing = (iv, name) => ({ name: "AES-GCM", iv, additionalData: new TextEncoder().encode(name) });
+
+  async function sealed(key, name, text) {
+    const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
+    const hidden = await crypto.subtle.encrypt(sealing(iv, name), key, new TextEncoder().encode(text));
+    return toText([...iv, ...new Uint8Array(hidden)]);
+  }
+
+  async function opened(key, name, kept) {
+    const bytes = toBytes(kept);
+    const text = await crypto.subtle.decrypt(sealing(bytes.slice(0, IV_BYTES), name), key, bytes.slice(IV_BYTES));
+    return new TextDecoder().decode(text);
+  }
+
+  async function keepDraft(owner, name, text) {
+    const key = await keyOf(owner);
+    const kept = key && text ? await sealed(key, name, text) : "";
+    if (!key || leaving) return;
+    if (kept) sessionStorage.setItem(name, kept);
+    else sessionStorage.removeItem(name);
+  }
 
   document.addEventListener("input", (event) => {
     const field = event.target;
     const owner = field.dataset && field.dataset.keepDraft;
     if (!owner || !keepsDraft(field)) return;
-    try {
-      if (field.value) sessionStorage.setItem(draftName(field), JSON.stringify({ owner, text: field.value }));
-      else sessionStorage.removeItem(draftName(field));
-    } catch {
-      /* A full or forbidden storage: the draft lives as long as the page. */
-    }
+    const name = draftName(field);
+    const text = field.value;
+    // One after the other. With a full or forbidden storage the draft lives as long as the page.
+    writing = writing.then(() => keepDraft(owner, name, text)).catch(() => {});
   });
 
   function restoreDrafts() {
@@ -218,9 +274,16 @@
       const owner = field.dataset.keepDraft;
       if (!owner || field.dataset.draft === owner || !keepsDraft(field)) continue;
       field.dataset.draft = owner;
-      const kept = JSON.parse(sessionStorage.getItem(draftName(field)) || "{}");
-      if (kept.owner === owner && kept.text && !field.value) typeInto(field, kept.text);
+      restoreDraft(field, owner).catch(() => {}); // somebody else's
     }
+  }
+
+  async function restoreDraft(field, owner) {
+    const name = draftName(field);
+    const kept = sessionStorage.getItem(name);
+    const key = await keyOf(owner); // also for what will be typed
+    const text = key && kept ? await opened(key, name, kept) : "";
+    if (text && !field.value) typeInto(field, text);
   }
 
   /* As if a person had typed it, so that the web app notices. */
@@ -234,6 +297,7 @@
 
   document.addEventListener("submit", (event) => {
     if (!event.target.matches("[action='/auth/logout']")) return;
+    leaving = true;
     for (const name of Object.keys(sessionStorage)) if (name.startsWith(DRAFT)) sessionStorage.removeItem(name);
   });
 
@@ -298,9 +362,8 @@
     localTimes();
     showKey();
     makeFirstKey();
-    showInvitation();
+    showSecrets();
     showFactor();
-    restoreTyped();
     restoreDrafts();
   }
   function plan() {

@@ -7,7 +7,7 @@ build                         build the web app when its sources changed
 keys create|list|revoke       API keys, for scripts and operators
 users reset-password EMAIL    a new password, when there is no mail
 users end-sessions EMAIL      log somebody out everywhere
-users reset-second-factor EMAIL    for somebody who lost phone and recovery codes
+users reset-second-factor EMAIL    a link for who lost phone and recovery codes
 users reseal                  seal the second factors with the current OMNI_SECRET_KEY
 ledger verify                 hold the ledger against itself; reads only, beside a running server too
 providers check [--call]      which providers are configured; with --call, ask each one
@@ -163,7 +163,7 @@ def _add_users(user_commands: Any) -> None:
     ending = user_commands.add_parser("end-sessions", help="log somebody out everywhere")
     ending.add_argument("email")
     ending.set_defaults(run=in_session(end_sessions))
-    factor = user_commands.add_parser("reset-second-factor", help="for somebody who lost phone and recovery codes")
+    factor = user_commands.add_parser("reset-second-factor", help="a link for who lost phone and recovery codes")
     factor.add_argument("email")
     factor.set_defaults(run=in_session(reset_second_factor))
     resealing = user_commands.add_parser("reseal", help="seal the second factors with OMNI_SECRET_KEY")
@@ -271,13 +271,23 @@ async def end_sessions(session: AsyncSession, settings: Settings, options: argpa
 
 
 async def reset_second_factor(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
-    """Turns a second factor off, and ends the sessions: make sure first who is asking."""
-    was_on = await second_factors.turn_off_for(session, email=options.email)
-    if was_on is None:
-        print(f"no user {options.email}", file=sys.stderr)
+    """Lets somebody take their second factor off, with their password; it stays on until then."""
+    from omni_app.api import lost_factor, mails
+
+    link = await lost_factor.allow(session, settings, email=options.email)
+    if not link:
+        print(f"no user {options.email}" if link is None else "there is no second factor", file=sys.stderr)
         return 1
-    await sessions.end_all_of(session, email=options.email)
-    print("the second factor is off; all sessions of this user are ended" if was_on else "there was no second factor")
+    how = "With this account's password it takes the second factor off, once, within a day; until then it stays on."
+    if not mails.sends_mail(settings):
+        print(link)
+        print(f"Hand this link to {options.email} and to nobody else. {how}", file=sys.stderr)
+        return 0
+    to, text = accounts.normalised_email(options.email), lost_factor.ALLOWED.format(origin=settings.origin, link=link)
+    if not await mails.deliver(settings, to, lost_factor.SUBJECT, text):
+        print("the mail server of SMTP_URL did not take the mail; nothing is changed", file=sys.stderr)
+        return 1
+    print(f"A link is on its way to {options.email}. {how}")
     return 0
 
 

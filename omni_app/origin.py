@@ -54,6 +54,11 @@ def half_cookie(settings: Settings) -> str:
     return "__Host-omr_half" if is_https(settings) else "omr_half"
 
 
+def invitation_cookie(settings: Settings) -> str:
+    """The name of the cookie in which an invitation waits for its reader's log-in."""
+    return "__Host-omr_invitation" if is_https(settings) else "omr_invitation"
+
+
 def cross_site_reason(headers: Mapping[str, str], settings: Settings) -> str:
     """Empty when a state-changing request comes from our own page, else what is wrong, for the person who sent it.
 

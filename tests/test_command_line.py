@@ -64,7 +64,7 @@ def test_a_test_key_is_the_default(tmp_path: Path) -> None:
     assert omni(tmp_path, "keys", "create", "--org", "Acme").stdout.startswith("omr_test_")
 
 
-def test_somebody_is_logged_out_and_loses_a_second_factor(tmp_path: Path) -> None:
+def test_somebody_is_logged_out_and_allowed_to_take_a_second_factor_off(tmp_path: Path) -> None:
     migrate(url := f"sqlite:///{tmp_path / 'omni.db'}")
 
     async def signed_in_with_a_factor() -> None:
@@ -78,7 +78,10 @@ def test_somebody_is_logged_out_and_loses_a_second_factor(tmp_path: Path) -> Non
 
     asyncio.run(signed_in_with_a_factor())
     assert omni(tmp_path, "users", "end-sessions", "Ada@Example.com").stdout == "1 sessions of this user are ended\n"
-    assert "is off; all sessions" in omni(tmp_path, "users", "reset-second-factor", "ada@example.com").stdout
+    allowed = omni(tmp_path, "users", "reset-second-factor", "Ada@example.com")
+    assert allowed.returncode == 0 and "/lost-factor/#lost-factor=" in allowed.stdout
+    assert "Hand this link to Ada@example.com" in allowed.stderr and "it stays on" in allowed.stderr
+    assert omni(tmp_path, "users", "reset-second-factor", "bob@example.com").stderr == "no user bob@example.com\n"
 
 
 def test_a_certificate_that_cannot_be_served_with_stops_the_start(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from omni_app.api.forms import (
     sign_in_at,
     signed_in,
 )
+from omni_app.api.invitations import forget_invitation
 from omni_app.api.json_body import read_json_object
 from omni_app.api.mail_routes import begin_sign_up
 from omni_app.api.mails import sends_mail
@@ -126,6 +127,7 @@ async def log_out(services: Services, request: Request) -> Response:
         note(services, request, "log_out", who=who)
     answer = RedirectResponse("/", status_code=303)
     answer.delete_cookie(session_cookie(settings), path="/", secure=is_https(settings), httponly=True, samesite="lax")
+    forget_invitation(answer, settings)
     return answer
 
 

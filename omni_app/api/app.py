@@ -15,12 +15,15 @@ from omni_app.api import (
     chat,
     completions,
     documents,
+    drafts,
     embeddings,
     estimate,
     exports,
     factor_routes,
     health,
+    invitations,
     key_routes,
+    lost_factor,
     mail_routes,
     messages,
     metrics,
@@ -43,7 +46,7 @@ from omni_app.request_ids import new_request_id
 from omni_app.services import Services
 from omni_app.settings import Settings
 
-FORMS = (account, key_routes, team, factor_routes, mail_routes)
+FORMS = (account, key_routes, team, invitations, factor_routes, lost_factor, mail_routes, drafts)
 """What our own pages send, under `/auth`."""
 PREFIXES = ("/v1/", "/auth/")
 EXACT = frozenset({"/v1", "/auth", "/health", "/ready", "/openapi.json", "/docs", "/metrics", "/estimate"})

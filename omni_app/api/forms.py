@@ -139,7 +139,7 @@ async def signed_in(request: Request, services: Services, *, for_self: bool = Fa
 
 
 def back(path: str, error: str, *, after: str = "") -> Response:
-    """Back to the form. What was typed is kept by the page itself, never in the address."""
+    """Back to the form. What was typed stays in the page, never in the address."""
     query = {"error": error} | ({"next": target} if (target := safe_next(after)) else {})
     return RedirectResponse(f"{path}?{urlencode(query)}", status_code=303)
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from omni_app.api.forms import back, may_try, open_here, read_form, sign_in_at
-from omni_app.api.mails import Mails, StaleLink, sends_mail
+from omni_app.api.mails import Links, StaleLink, send, sends_mail
 from omni_app.api.noted import note
 from omni_app.errors import InvalidRequest, OmniError
 from omni_app.services import Services
@@ -65,11 +65,11 @@ async def begin_sign_up(services: Services, *, email: str, password: str, org_na
     hashed = await passwords.hash_password(password)
     async with services.database.reading() as session:
         taken = await session.scalar(select(col(User.id)).where(col(User.email) == address)) is not None
-    mails = Mails(services)
-    link = mails.link("confirm", {"email": address, "hash": hashed, "org": org_name}, lasts_s=CONFIRM_LASTS_S)
+    facts = {"email": address, "hash": hashed, "org": org_name}
+    link = Links(services.settings).link("confirm", facts, lasts_s=CONFIRM_LASTS_S)
     text = HAVE_ONE.format(origin=origin) if taken else CONFIRM.format(origin=origin, link=link)
     answer = back("/signup/", "sent")
-    answer.background = BackgroundTask(mails.send, address, "Your account", text)
+    answer.background = BackgroundTask(send, services, address, "Your account", text)
     return answer
 
 
@@ -77,7 +77,7 @@ async def confirm(services: Services, request: Request) -> Response:
     """The account, for whoever has the mail and knows the password that was chosen: one without the other is nobody."""
     form = await read_form(request, services.settings)
     try:
-        facts = Mails(services).facts("confirm", form.get("token", ""))
+        facts = Links(services.settings).facts("confirm", form.get("token", ""))
         if not await may_try(request, services, account=facts["email"]):
             return back("/confirm/", "slow_down")
         if not await passwords.matches(form.get("password", ""), facts["hash"]):
@@ -114,13 +114,13 @@ async def forgot(services: Services, request: Request) -> Response:
     except OmniError:
         return back("/forgot/", "away")
     note(services, request, "password_forgotten", email=email)
-    answer, mails = back("/forgot/", "sent_reset"), Mails(services)
+    answer = back("/forgot/", "sent_reset")
     known = user is not None and bool(user.password_hash)
     facts = {"user": str(user.id), "mark": _mark(user.password_hash)} if user is not None and known else {}
-    link = mails.link("reset", facts, lasts_s=RESET_LASTS_S)
+    link = Links(services.settings).link("reset", facts, lasts_s=RESET_LASTS_S)
     if known:
         text = RESET.format(origin=services.settings.origin, link=link)
-        answer.background = BackgroundTask(mails.send, address, "Your password", text)
+        answer.background = BackgroundTask(send, services, address, "Your password", text)
     return answer
 
 
@@ -128,7 +128,7 @@ async def reset(services: Services, request: Request) -> Response:
     """Another password; every session is ended. A link works once: the next password makes it another mark."""
     form = await read_form(request, services.settings)
     try:
-        facts = Mails(services).facts("reset", form.get("token", ""))
+        facts = Links(services.settings).facts("reset", form.get("token", ""))
         async with services.database.reading() as session:
             user = await session.get(User, UUID(facts["user"]))
             if user is None or _mark(user.password_hash) != facts["mark"]:

@@ -44,16 +44,16 @@ def sends_mail(settings: Settings) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Mails:
-    """Makes links, reads them again, and sends."""
+class Links:
+    """Makes links, and reads them again."""
 
-    services: Services
+    settings: Settings
 
     def link(self, kind: str, facts: dict[str, Any], *, lasts_s: int) -> str:
         """The address of the page `kind` with these facts sealed in it."""
         text = orjson.dumps(facts | {"until": int(time.time()) + lasts_s})
         token = urlsafe_b64encode(self._sealer().seal(text, about=kind)).decode().rstrip("=")
-        return f"{self.services.settings.origin}/{kind}/#{kind}={token}"
+        return f"{self.settings.origin}/{kind}/#{kind}={token}"
 
     def facts(self, kind: str, token: str) -> dict[str, Any]:
         """What was sealed. Raises `StaleLink`."""
@@ -66,29 +66,36 @@ class Mails:
             raise StaleLink("this link is too old: ask for another one")
         return facts
 
-    async def send(self, to: str, subject: str, text: str) -> None:
-        """Sends, unless the address has had enough; a mail server that does not take it is logged."""
-        if not await self._may_send(to):
-            return
-        message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = self.services.settings.mail_from, to, subject
-        message.set_content(text)
-        try:
-            await asyncio.to_thread(_deliver, self.services.settings.smtp_url.get_secret_value(), message)
-        except (OSError, smtplib.SMTPException) as error:
-            log.warning("a mail could not be sent: %s", type(error).__name__)
-
-    async def _may_send(self, to: str) -> bool:
-        whom = self.services.security.mark(to)
-        for limit, window_s in MAILS_TO_ONE:
-            verdict = await self.services.limiter.take(Quota(f"mail:{whom}:{window_s:g}", limit, window_s))
-            if not verdict.allowed:
-                return False
-        return True
-
     def _sealer(self) -> Sealer:
-        settings = self.services.settings
-        return Sealer(settings.secret_key, purpose=PURPOSE, other_key=settings.secret_key_other)
+        return Sealer(self.settings.secret_key, purpose=PURPOSE, other_key=self.settings.secret_key_other)
+
+
+async def send(services: Services, to: str, subject: str, text: str) -> None:
+    """Sends, unless the address has had enough."""
+    if await _may_send(services, to):
+        await deliver(services.settings, to, subject, text)
+
+
+async def deliver(settings: Settings, to: str, subject: str, text: str) -> bool:
+    """Sends; a mail server that does not take it is logged, and the answer is False."""
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = settings.mail_from, to, subject
+    message.set_content(text)
+    try:
+        await asyncio.to_thread(_deliver, settings.smtp_url.get_secret_value(), message)
+    except (OSError, smtplib.SMTPException) as error:
+        log.warning("a mail could not be sent: %s", type(error).__name__)
+        return False
+    return True
+
+
+async def _may_send(services: Services, to: str) -> bool:
+    whom = services.security.mark(to)
+    for limit, window_s in MAILS_TO_ONE:
+        verdict = await services.limiter.take(Quota(f"mail:{whom}:{window_s:g}", limit, window_s))
+        if not verdict.allowed:
+            return False
+    return True
 
 
 def _deliver(url: str, message: EmailMessage) -> None:

@@ -13,11 +13,13 @@ from starlette.routing import Route
 
 from omni_app.api.devices import remember_device
 from omni_app.api.forms import may_try, read_form, sign_in_at, signed_in
+from omni_app.api.invitations import forget_invitation, read_join_form
 from omni_app.api.noted import note
 from omni_app.errors import Conflict, InvalidRequest, NotFound, OmniError, PermissionDenied
 from omni_app.origin import is_https, session_cookie
 from omni_app.providers.catalog import base_url_of
 from omni_app.services import Services
+from omni_app.settings import Settings
 from omni_app.storage import accounts, provider_keys, sessions, teams
 from omni_app.storage.accounts import EmailTaken, Identity, WeakPassword
 from omni_app.storage.second_factors import TeamAsks, WrongCode
@@ -25,6 +27,7 @@ from omni_app.storage.second_factors import TeamAsks, WrongCode
 SETTINGS = "/settings/"
 Form = Mapping[str, str]
 Work = Callable[[Services, Identity, Form], Awaitable[Response]]
+Read = Callable[[Request, Settings], Awaitable[Form]]
 
 
 def routes(services: Services) -> list[Route]:
@@ -36,22 +39,24 @@ def routes(services: Services) -> list[Route]:
     }
     works: Mapping[str, tuple[str, Work]] = {
         "/auth/invitations": ("invited", invite),
-        "/auth/join": ("joined", join),
         "/auth/delete": ("team_deleted", delete_org),
         "/auth/provider-keys": ("provider_key_set", set_provider_key),
     }
     routes_of_own = [form_route(path, *one, services=services, for_self=True) for path, one in own.items()]
-    return routes_of_own + [form_route(path, *one, services=services) for path, one in works.items()]
+    joining = form_route("/auth/join", "joined", join, services=services, read=read_join_form)
+    return [*routes_of_own, joining, *(form_route(path, *one, services=services) for path, one in works.items())]
 
 
-def form_route(path: str, event: str, work: Work, *, services: Services, for_self: bool = False) -> Route:
+def form_route(
+    path: str, event: str, work: Work, *, services: Services, for_self: bool = False, read: Read = read_form
+) -> Route:
     """A form of the page, for whoever is signed in; tries at a password are counted, what came of it is noted.
 
     `for_self`: it is about the person and nothing of the team's (`forms.signed_in`).
     """
 
     async def handled(request: Request) -> Response:
-        form = await read_form(request, services.settings)
+        form = await read(request, services.settings)
         who = await signed_in(request, services, for_self=for_self)
         if "password" in form and not await may_try(request, services, account=who.email):
             note(services, request, event, who=who, refused="slow_down")
@@ -112,7 +117,9 @@ async def join(services: Services, who: Identity, form: Form) -> Response:
         org_id = await teams.accept(session, user_id=who.user_id, token=form.get("token", ""))
         await teams.act_for(session, who=who, org_id=org_id)
         await session.commit()
-    return RedirectResponse("/overview/", status_code=303)
+    answer = RedirectResponse("/overview/", status_code=303)
+    forget_invitation(answer, services.settings)
+    return answer
 
 
 async def delete_org(services: Services, who: Identity, form: Form) -> Response:

@@ -52,9 +52,15 @@ class Sealer:
         raise CannotOpen("sealed with another key, or damaged")
 
 
-def _cipher(secret_key: str, purpose: str) -> "AESGCM":
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+def derived_key(secret_key: str, *, purpose: str) -> bytes:
+    """256 bits for one purpose; they tell nothing of the secret key, nor of another purpose's."""
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    return AESGCM(HKDF(SHA256(), length=32, salt=None, info=f"omni {purpose}".encode()).derive(secret_key.encode()))
+    return HKDF(SHA256(), length=32, salt=None, info=f"omni {purpose}".encode()).derive(secret_key.encode())
+
+
+def _cipher(secret_key: str, purpose: str) -> "AESGCM":
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(derived_key(secret_key, purpose=purpose))

@@ -20,9 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.errors import Conflict, InvalidRequest
-from omni_app.storage.accounts import normalised_email
 from omni_app.storage.sealing import CannotOpen, Sealer
-from omni_app.storage.tables import Membership, Org, RecoveryCode, SecondFactor, User, utc_now
+from omni_app.storage.tables import Membership, Org, RecoveryCode, SecondFactor, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -124,10 +123,10 @@ async def turn_off(session: AsyncSession, *, user_id: UUID) -> bool:
     return on
 
 
-async def turn_off_for(session: AsyncSession, *, email: str) -> bool | None:
-    """For the operator. None when there is no such account."""
-    user_id = await session.scalar(select(col(User.id)).where(col(User.email) == normalised_email(email)))
-    return None if user_id is None else await turn_off(session, user_id=user_id)
+async def mark_of(session: AsyncSession, *, user_id: UUID) -> str:
+    """A name for the factor that is on, the same until it is off; "" when none is."""
+    row = await session.get(SecondFactor, user_id)
+    return row.confirmed_at.isoformat() if row is not None and row.confirmed_at is not None else ""
 
 
 async def reseal(session: AsyncSession, sealer: Sealer) -> int:

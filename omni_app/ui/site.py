@@ -63,6 +63,8 @@ def add_pages(app: rx.App) -> None:
     _add(app, auth.forgot, "/forgot", title="Forgotten password", on_load=auth.AuthState.load)
     _add(app, auth.confirm, "/confirm", title="Confirm your address", on_load=auth.AuthState.load)
     _add(app, auth.reset, "/reset", title="Choose another password", on_load=auth.AuthState.load)
+    lost = "Take your second factor off"
+    _add(app, auth.lost_factor, "/lost-factor", title=lost, on_load=auth.AuthState.load)
     _add(app, start.page, "/start", title="Get started", on_load=start.StartState.load)
     _add(app, overview.page, "/overview", title="Overview", on_load=overview.OverviewState.load)
     _add(app, usage.page, "/usage", title="Usage", on_load=usage.UsageState.load)

@@ -14,7 +14,7 @@ from omni_app.storage.accounts import Identity
 from omni_app.storage.second_factors import TeamAsks
 from omni_app.storage.tables import Org
 from tests.api.conftest import HELLO, Running
-from tests.api.test_account import EMAIL, PASSWORD, new_key, post, sign_up
+from tests.api.test_account import PASSWORD, new_key, post, sign_up
 from tests.api.test_second_factor import asked, turn_on
 from tests.api.test_team import said
 from tests.codes import code_of
@@ -177,11 +177,12 @@ async def test_ones_own_factor_stays_on_while_a_team_of_theirs_asks(product: Run
     assert said(await post(product, "/auth/second-factor/off", **form)) == "second_factor_off", "the code is unused"
 
 
-async def test_whose_factor_the_operator_reset_sets_up_a_new_one(product: Running) -> None:
+async def test_whose_lost_factor_is_off_sets_up_a_new_one(product: Running) -> None:
     team = await asking_team(product)
     be(product, team.owner)
+    owner = await who_is(product)
     async with product.services.database.session() as session:
-        assert await second_factors.turn_off_for(session, email=EMAIL)
+        assert await second_factors.turn_off(session, user_id=owner.user_id)
         await session.commit()
     assert code(await new_key(product)) == WANTED, "the last owner too"
     assert code(await post(product, "/auth/delete", password=PASSWORD, org_name="Analytical Engines")) == WANTED
@@ -192,9 +193,9 @@ async def test_whose_factor_the_operator_reset_sets_up_a_new_one(product: Runnin
 async def test_the_teams_keys_work_as_before(product: Running) -> None:
     team = await asking_team(product)
     be(product, team.owner)
-    key = (await new_key(product)).json()["key"]
+    key, owner = (await new_key(product)).json()["key"], await who_is(product)
     async with product.services.database.session() as session:
-        await second_factors.turn_off_for(session, email=EMAIL)
+        await second_factors.turn_off(session, user_id=owner.user_id)
         await session.commit()
     product.client.cookies.clear()
     assert (await product.post("/v1/chat", HELLO, key=key)).status_code == 200

@@ -107,6 +107,46 @@ async def test_an_invitation_stands_behind_the_hash_and_brings_a_second_person_i
     assert said(await post(product, "/auth/delete", password=PASSWORD, org_name="Analytical Engines")) == "owners"
 
 
+async def invited(product: Running) -> str:
+    """The secret of a new invitation into the team of a new account; nobody is signed in afterwards."""
+    await sign_up(product)
+    answer = await post(product, "/auth/invitations", role="member")
+    await post(product, "/auth/logout")
+    return urlsplit(answer.headers["location"]).fragment.removeprefix("invite=")
+
+
+async def test_an_invitation_waits_for_the_log_in_sealed_in_a_cookie_that_no_script_reads(product: Running) -> None:
+    token = await invited(product)
+    kept = await post(product, "/auth/keep-invitation", token=token)
+    cookie = kept.headers["set-cookie"]
+    assert (kept.status_code, kept.content) == (204, b"") and cookie.startswith("omr_invitation=")
+    assert {"HttpOnly", "SameSite=lax", "Max-Age=3600"} <= {part.strip() for part in cookie.split(";")}
+    assert token not in cookie and token.encode().hex() not in cookie
+    await sign_up(product, "bob@example.com")
+    assert (await post(product, "/auth/join", token="")).headers["location"] == "/overview/"
+    assert "omr_invitation" not in product.client.cookies
+    assert said(await post(product, "/auth/invitations", role="member")) == "owners", "they are in the team"
+    assert said(await post(product, "/auth/join", token="")) == "gone"
+
+
+async def test_an_invitation_waits_an_hour_and_not_over_a_log_out(
+    product: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await invited(product)
+    await sign_up(product, "bob@example.com")
+    await post(product, "/auth/keep-invitation", token=token)
+    await post(product, "/auth/logout")
+    assert "omr_invitation" not in product.client.cookies
+    await post(product, "/auth/login", email="bob@example.com", password=PASSWORD)
+    monkeypatch.setattr("omni_app.api.invitations.LASTS_S", -1)
+    kept = await post(product, "/auth/keep-invitation", token=token)
+    sealed = kept.headers["set-cookie"].partition("=")[2].partition(";")[0]
+    for cookie in (sealed, sealed[:-2] + "00", "zz", ""):
+        product.client.cookies.set("omr_invitation", cookie, domain="127.0.0.1")
+        assert said(await post(product, "/auth/join", token="")) == "gone"
+    assert (await post(product, "/auth/join", token=token)).headers["location"] == "/overview/"
+
+
 async def test_a_deleted_team_is_closed_and_its_address_is_free(product: Running) -> None:
     await sign_up(product)
     key = (await new_key(product)).json()["key"]

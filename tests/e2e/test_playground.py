@@ -144,6 +144,7 @@ def test_what_was_typed_outlives_a_reload_and_the_session_and_is_nobody_else_s(
 ) -> None:
     open_playground(page, address, "draft@example.com")
     page.fill("#prompt", PROMPT)
+    page.wait_for_function("sessionStorage.getItem('omni-draft:/playground/#prompt')")
     page.reload()
     expect(page.locator("#prompt")).to_have_value(PROMPT)
     expect(page.locator(".badge").first).to_contain_text("Coding")

@@ -91,9 +91,9 @@ def test_a_provider_key_of_ones_own_is_entered_exchanged_and_deleted_and_never_s
     expect(card.locator("code")).to_have_count(0)
 
 
-def set_up_factor(page: Page) -> str:
+def set_up_factor(page: Page, password: str = PASSWORD) -> str:
     """Through the form of the open page; gives the secret."""
-    page.fill("#factor-password", PASSWORD)
+    page.fill("#factor-password", password)
     page.click("button:text-is('Set up')")
     page.wait_for_selector("[data-factor-confirm]:not([hidden])")
     expect(page.locator("[data-factor-qr]")).to_have_js_property("complete", True)
@@ -192,7 +192,7 @@ def test_the_secret_of_a_mail_s_link_leaves_the_address_before_the_page_tells_it
     secret = "a-secret-of-a-link-" + "x" * 400
     for kind in ("confirm", "reset"):
         open_page(page, f"{address}/{kind}/#{kind}={secret}")
-        expect(page.locator("[data-mail-token]")).to_have_value(secret)
+        expect(page.locator("[data-link-secret]")).to_have_value(secret)
         assert page.url == f"{address}/{kind}/"
     page.fill("#new_password", NEW)
     page.click("text=Change it")

@@ -129,3 +129,17 @@ def test_our_scripts_evaluate_nothing_and_listen_to_no_other_window() -> None:
     for script in scripts:
         text = re.sub(r"/\*.*?\*/", "", script.read_text(), flags=re.DOTALL)
         assert [word for word in IN_A_BROWSER if word in text] == [], script.name
+
+
+def test_our_scripts_store_sealed_drafts_and_nothing_else() -> None:
+    ours, estimate = ((ROOT / "assets" / name).read_text() for name in ("omni.js", "estimate.js"))
+    assert "sessionStorage" not in estimate
+    assert set(re.findall(r"sessionStorage\b[^;)]*", ours)) == {
+        "sessionStorage.setItem(name, kept",
+        "sessionStorage.getItem(name",
+        "sessionStorage.removeItem(name",
+        'sessionStorage.removeItem("token"',
+        "sessionStorage",  # its names, at the log-out
+    }
+    kept = re.findall(r"const kept = (.*);", ours)
+    assert kept == ['key && text ? await sealed(key, name, text) : ""', "sessionStorage.getItem(name)"]

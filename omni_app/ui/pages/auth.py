@@ -25,12 +25,16 @@ ERRORS = {
     "reset_done": "Your password is changed, and you are logged out everywhere. Log in with the new one.",
     "no_mail": "This server sends no mail. Ask whoever runs it for a new password.",
     "code": "That code is wrong, or was used before. Wait for the next one in your app.",
+    "wrong_lost": "That is not the password of the account that this link is for.",
+    "factor_off": "Your second factor is off, and you are logged out everywhere. Log in with your password.",
     "too_late": "That took too long. Log in again.",
     "ended": "Your session has ended. Log in again to go on.",
     "away": "The database does not answer right now. Wait a moment, then try again.",
 }
 """Error code of the form's answer -> what to say."""
-GOOD_NEWS = frozenset({"sent", "sent_reset", "confirmed", "reset_done", "everywhere", "deleted", "confirm"})
+GOOD_NEWS = frozenset(
+    {"sent", "sent_reset", "confirmed", "reset_done", "factor_off", "everywhere", "deleted", "confirm"}
+)
 
 
 class AuthState(AppState):
@@ -93,7 +97,7 @@ def _form(action: str, title: str, lead: str, *fields: rx.Component, submit: str
             action=action,
             method="post",
             class_name="form card",
-            custom_attrs={"data-keep": ""},
+            custom_attrs={"data-in-place": ""},
         ),
         class_name="stack",
     )
@@ -157,7 +161,8 @@ def code() -> rx.Component:
         submit="Log in",
     )  # fmt: skip
     lost = rx.el.p(
-        "Lost your phone and the recovery codes? Whoever runs this server can turn the second factor off.",
+        "Lost your phone and the recovery codes? Whoever runs this server can send you a link. With that and your "
+        "password you take the second factor off.",
         class_name="soft small",
     )
     return public_page(rx.el.div(form, lost, class_name="stack"), class_name="narrow")
@@ -165,7 +170,7 @@ def code() -> rx.Component:
 
 def _token() -> rx.Component:
     """What the link of a mail carries: the script fills it in."""
-    return rx.el.input(type="hidden", name="token", value="", read_only=True, custom_attrs={"data-mail-token": ""})
+    return rx.el.input(type="hidden", name="token", value="", read_only=True, custom_attrs={"data-link-secret": ""})
 
 
 def forgot() -> rx.Component:
@@ -206,4 +211,17 @@ def reset() -> rx.Component:
         ),
         submit="Change it",
     )  # fmt: skip
+    return public_page(form, class_name="narrow")
+
+
+def lost_factor() -> rx.Component:
+    """Where the link for a lost second factor leads."""
+    form = _form(
+        "/auth/lost-factor",
+        "Take your second factor off",
+        "With your password. You will be logged out everywhere; set up a new one afterwards.",
+        _token(),
+        _field("Password", "password", kind="password", autocomplete="current-password", required=True, max_length=128),
+        submit="Take it off",
+    )
     return public_page(form, class_name="narrow")

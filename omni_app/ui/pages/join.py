@@ -23,7 +23,7 @@ def page() -> rx.Component:
     """Join, or how to get in first."""
     join = NativeForm.create(
         rx.el.p("You are signed in. Joining shows you this team's keys and figures; your own team stays."),
-        rx.el.input(type="hidden", name="token", value="", read_only=True, custom_attrs={"data-join-token": ""}),
+        rx.el.input(type="hidden", name="token", value="", read_only=True, custom_attrs={"data-link-secret": ""}),
         rx.el.button("Join the team", type="submit", class_name="button primary wide"),
         action="/auth/join",
         method="post",
