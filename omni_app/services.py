@@ -21,6 +21,7 @@ from omni_app.limits import MemoryLimiter, build_limiter
 from omni_app.limits.base import Limiter
 from omni_app.observe import families as of
 from omni_app.observe.families import FAMILIES
+from omni_app.observe.line_writer import write_to_stdout
 from omni_app.observe.metrics import Lines, Sample, exposition
 from omni_app.observe.neighbours import Neighbours
 from omni_app.observe.observer import Observer, Reporter
@@ -48,6 +49,7 @@ from omni_app.turns import Turns
 
 if TYPE_CHECKING:
     from omni_app.observe.alerts import Alerts
+    from omni_app.observe.log_sender import LogSender
     from omni_app.registry.refresh import DailySync
 
 log = logging.getLogger(__name__)
@@ -87,6 +89,7 @@ class Services:
     latencies: LatencyExchange
     observer: Observer
     security: SecurityLog
+    log_sender: "LogSender | None"
     neighbours: Neighbours
     strangers: MemoryLimiter = field(default_factory=MemoryLimiter)
     """This worker's count of unknown API keys, by address."""
@@ -99,6 +102,8 @@ class Services:
         measuring = (self.lengths.run, self.latencies.run)
         for reporter in self.observer.reporters:
             self._tasks.append(asyncio.create_task(reporter.run(self._stopping)))
+        if self.log_sender:
+            self._tasks.append(asyncio.create_task(self.log_sender.run(self._stopping)))
         if self.settings.metrics_token.get_secret_value():
             self._tasks.append(asyncio.create_task(self.neighbours.run(self._stopping, self._metric_lines)))
         if self.settings.alert_webhook_url:
@@ -143,6 +148,8 @@ class Services:
         for task in late:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.log_sender:
+            await self.log_sender.finish()
         closers: list[Callable[[], Awaitable[None]]] = [self.limiter.aclose, self.database.close]
         closers += [*(provider.aclose for provider in self.providers.values()), self.transport.aclose]
         for close in closers:
@@ -262,7 +269,9 @@ def build_services(settings: Settings) -> Services:
     key_sealer = Sealer(settings.sealing_key, purpose=provider_keys.PURPOSE, other_key=settings.sealing_key_other)
     prompts = PromptKeeper(database, sealer)
     lengths = AnswerLengths(database)
-    observer = Observer(counts=bool(settings.metrics_token.get_secret_value()), reporters=_reporters(settings))
+    log_sender = _log_sender(settings)
+    reporters = _reporters(settings, log_sender)
+    observer = Observer(counts=bool(settings.metrics_token.get_secret_value()), reporters=reporters)
     gateway = Gateway(
         registry=packaged_registry(),
         providers=providers,
@@ -305,7 +314,13 @@ def build_services(settings: Settings) -> Services:
         lengths=lengths,
         latencies=LatencyExchange(database, gateway.latencies),
         observer=observer,
-        security=SecurityLog(settings.secret_key, observer.figures, writes=settings.log_security == "on"),
+        security=SecurityLog(
+            settings.secret_key,
+            observer.figures,
+            writes=settings.log_security == "on",
+            write=log_sender.security.write if log_sender else write_to_stdout,
+        ),
+        log_sender=log_sender,
         neighbours=Neighbours(settings.omni_data_dir / "metrics"),
     )
     observer.sources += [
@@ -313,13 +328,25 @@ def build_services(settings: Settings) -> Services:
         services.security.samples,
         process_samples,
         *(one.samples for one in observer.reporters),
+        *([log_sender.samples] if log_sender else []),
     ]
     return services
 
 
-def _reporters(settings: Settings) -> list[Reporter]:
+def _log_sender(settings: Settings) -> "LogSender | None":
+    """Where a collector is named."""
+    if not settings.otel_exporter_otlp_endpoint or settings.otel_logs_exporter == "none":
+        return None
+    from omni_app.observe.log_sender import LogSender
+
+    endpoint, service = settings.otel_exporter_otlp_endpoint, settings.otel_service_name
+    return LogSender(endpoint, headers=settings.otlp_headers, service=service)
+
+
+def _reporters(settings: Settings, log_sender: "LogSender | None") -> list[Reporter]:
     """Those that were asked for."""
-    found: list[Reporter] = [RequestLog()] if settings.log_requests == "on" else []
+    write = log_sender.requests.write if log_sender else write_to_stdout
+    found: list[Reporter] = [RequestLog(write)] if settings.log_requests == "on" else []
     if settings.otel_exporter_otlp_endpoint:
         from omni_app.observe.traces import Tracer
 

@@ -178,6 +178,8 @@ class Settings(BaseSettings):
     otel_exporter_otlp_endpoint: BaseUrl = ""
     otel_exporter_otlp_headers: SecretStr = SecretStr("")
     """`name=value,name=value`, percent-encoded, as OpenTelemetry's own libraries read it."""
+    otel_logs_exporter: Literal["otlp", "none"] = "otlp"
+    """Whether what is logged goes to that endpoint too."""
     otel_traces_sampler_arg: float = Field(default=1.0, ge=0.0, le=1.0)
     otel_service_name: str = "omni-model-router"
 
@@ -292,7 +294,7 @@ class Settings(BaseSettings):
 
     @property
     def otlp_headers(self) -> dict[str, str]:
-        """What goes with every batch of spans."""
+        """What goes with every batch of spans or lines."""
         pairs = (one.partition("=") for one in self.otel_exporter_otlp_headers.get_secret_value().split(",") if one)
         return {unquote(name).strip(): unquote(value).strip() for name, _, value in pairs}
 

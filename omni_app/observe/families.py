@@ -39,6 +39,8 @@ DRAINED = Family("omni_drained_requests_total", COUNTER, "Requests that the drai
 DAMAGED = Family("omni_spool_damaged_lines_total", COUNTER, "Ledger lines that could not be read.")
 UNLOGGED = Family("omni_log_lines_dropped_total", COUNTER, "Log lines given up because nobody took them.")
 UNTRACED = Family("omni_spans_dropped_total", COUNTER, "Spans given up because the collector did not take them.")
+UNSENT = Family("omni_log_lines_unsent_total", COUNTER, "Log lines given up because the collector did not take them.",
+                ("log",))  # fmt: skip
 SECURITY = Family("omni_security_events_total", COUNTER, "Log-ins, refusals, changes of keys and accounts.",
                   ("event", "outcome"))  # fmt: skip
 SECURITY_UNLOGGED = Family("omni_security_lines_dropped_total", COUNTER, "Lines given up because nobody took them.")
@@ -49,6 +51,6 @@ STARTED = Family("process_start_time_seconds", GAUGE, "When the process began, s
 
 FAMILIES = (
     ANSWERS, REQUESTS, RESCUED, TOKENS, COST, OVERRUN, BASELINE, ATTEMPTS, ATTEMPT_TIME, DURATION, FIRST_TOKEN,
-    OVERHEAD, ROUTING, BREAKER, IN_FLIGHT, WAITING, SHED, SPOOL, LAG, DRAINED, DAMAGED, UNLOGGED, UNTRACED, SECURITY,
-    SECURITY_UNLOGGED, MEMORY, CPU, FILES, STARTED,
+    OVERHEAD, ROUTING, BREAKER, IN_FLIGHT, WAITING, SHED, SPOOL, LAG, DRAINED, DAMAGED, UNLOGGED, UNTRACED, UNSENT,
+    SECURITY, SECURITY_UNLOGGED, MEMORY, CPU, FILES, STARTED,
 )  # fmt: skip

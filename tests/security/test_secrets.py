@@ -2,7 +2,7 @@
 
 import io
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from reflex_base.utils.format import json_dumps
 
 from omni_app import redaction
+from omni_app.observe.log_sender import Waiting
 from omni_app.observe.request_log import RequestLog
 from omni_app.observe.security_log import SecurityLog
 from omni_app.origin import session_cookie
@@ -120,6 +121,16 @@ async def test_no_secret_is_logged_kept_or_told(scene: Scene) -> None:
     assert {secret for secret in [*own, PROVIDER_KEY, PASSWORD, WRONG_PASSWORD] if secret in told} == set()
 
 
+def kept(written: list[bytes], sent: Waiting) -> Callable[[bytes], None]:
+    """Writes to a list, and sends."""
+
+    def write(lines: bytes) -> None:
+        written.append(lines)
+        sent.put(lines)
+
+    return write
+
+
 async def test_no_secret_is_in_a_figure_a_trace_or_a_line_of_a_log(tmp_path: Path) -> None:
     written: list[bytes] = []
     made, figures = list[str](), ""
@@ -131,14 +142,18 @@ async def test_no_secret_is_in_a_figure_a_trace_or_a_line_of_a_log(tmp_path: Pat
             }  # fmt: skip
             async for product in run(settings_for(tmp_path, **told)):
                 services = product.services
-                services.security = SecurityLog("s" * 32, services.observer.figures, write=written.append)
+                assert services.log_sender
+
+                security, requests = services.log_sender.security, services.log_sender.requests
+                services.security = SecurityLog("s" * 32, services.observer.figures, write=kept(written, security))
                 for one in services.observer.reporters:
                     if isinstance(one, RequestLog):
-                        one._write = written.append
+                        one._write = kept(written, requests)
                 made, _ = await every_input(Scene(product, upstream, tmp_path, io.StringIO()))
                 operator = {"Authorization": f"Bearer {METRICS_TOKEN}"}
                 figures = (await product.client.get("/metrics", headers=operator)).text
                 await services.security.flush()
+    assert {"security", "requests"} <= {one.facts["log"] for one in collector.lines}
     spans, lines = b"".join(collector.bodies).decode(), b"".join(written).decode()
     assert "omni_security_events_total" in figures and "gen_ai.request.model" in spans and '"key_made"' in lines
     assert '"event":"request"' in lines

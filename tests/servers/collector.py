@@ -14,8 +14,10 @@ from threading import Thread
 from typing import Any
 
 from google.protobuf.json_format import ParseDict, ParseError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
@@ -39,15 +41,37 @@ class Span:
 
 
 @dataclass
+class Line:
+    """One log record as the collector understood it."""
+
+    text: str
+    at_ns: int
+    severity: str
+    facts: dict[str, str | int]
+    service: str
+
+
+@dataclass
 class Collector:
-    """What came. While `status` is not 200 it takes nothing."""
+    """What came. While `status` is not 200 it takes nothing. `answer`: what it says to who sent what it took."""
 
     address: str = ""
     status: int = 200
+    answer: bytes = b"{}"
     spans: list[Span] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    tries: int = 0
+    """At logs, whatever became of them."""
     headers: list[dict[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+
+    def take_logs(self, body: bytes) -> None:
+        """Raises `ParseError` as `take` does."""
+        sent = ParseDict(json.loads(body, object_hook=with_ids), ExportLogsServiceRequest())
+        for resource in sent.resource_logs:
+            service = str(facts_of(resource.resource.attributes)["service.name"])
+            self.lines += [line_of(one, service) for scope in resource.scope_logs for one in scope.log_records]
 
     def take(self, body: bytes) -> None:
         """Raises `ParseError` for a field or a value that the messages do not have, `ValueError` for a wrong id."""
@@ -74,6 +98,11 @@ def span_of(one: SpanMessage, service: str) -> Span:
     )  # fmt: skip
 
 
+def line_of(one: LogRecord, service: str) -> Line:
+    severity = f"{one.severity_text} {one.severity_number}"
+    return Line(one.body.string_value, one.time_unix_nano, severity, facts_of(one.attributes), service)
+
+
 def facts_of(attributes: Iterable[KeyValue]) -> dict[str, str | int]:
     """Key -> value. Raises `ValueError` for a key that stands there twice."""
     found: dict[str, str | int] = {}
@@ -85,30 +114,32 @@ def facts_of(attributes: Iterable[KeyValue]) -> dict[str, str | int]:
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
-    """A collector on a free port of this machine."""
+def collecting(port: int = 0) -> Iterator[Collector]:
+    """A collector on a port of this machine, a free one unless it is said."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             try:
-                assert self.path == "/v1/traces" and self.headers["Content-Type"] == "application/json"
+                take = {"/v1/traces": collector.take, "/v1/logs": collector.take_logs}[self.path]
+                collector.tries += self.path == "/v1/logs"
+                assert self.headers["Content-Type"] == "application/json"
                 if collector.status == 200:
-                    collector.take(body)
+                    take(body)
                     collector.bodies.append(body)
                     collector.headers.append({key.lower(): value for key, value in self.headers.items()})
             except (AssertionError, KeyError, ValueError, ParseError) as error:
                 collector.problems.append(repr(error))
             self.send_response(400 if collector.problems else collector.status)
-            self.send_header("Content-Length", "2")
+            self.send_header("Content-Length", str(len(collector.answer)))
             self.end_headers()
-            self.wfile.write(b"{}")
+            self.wfile.write(collector.answer)
 
         def log_message(self, *arguments: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     collector.address = f"http://127.0.0.1:{server.server_port}"
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
