@@ -21,7 +21,7 @@ from omni_app.limits import MemoryLimiter, build_limiter
 from omni_app.limits.base import Limiter
 from omni_app.observe import families as of
 from omni_app.observe.families import FAMILIES
-from omni_app.observe.line_writer import write_to_stdout
+from omni_app.observe.line_writer import write_to_stdout, write_with_copy
 from omni_app.observe.metrics import Lines, Sample, exposition
 from omni_app.observe.neighbours import Neighbours
 from omni_app.observe.observer import Observer, Reporter
@@ -318,7 +318,7 @@ def build_services(settings: Settings) -> Services:
             settings.secret_key,
             observer.figures,
             writes=settings.log_security == "on",
-            write=log_sender.security.write if log_sender else write_to_stdout,
+            write=write_with_copy(log_sender.security.put) if log_sender else write_to_stdout,
         ),
         log_sender=log_sender,
         neighbours=Neighbours(settings.omni_data_dir / "metrics"),
@@ -345,7 +345,7 @@ def _log_sender(settings: Settings) -> "LogSender | None":
 
 def _reporters(settings: Settings, log_sender: "LogSender | None") -> list[Reporter]:
     """Those that were asked for."""
-    write = log_sender.requests.write if log_sender else write_to_stdout
+    write = write_with_copy(log_sender.requests.put) if log_sender else write_to_stdout
     found: list[Reporter] = [RequestLog(write)] if settings.log_requests == "on" else []
     if settings.otel_exporter_otlp_endpoint:
         from omni_app.observe.traces import Tracer

@@ -25,6 +25,16 @@ def write_to_stdout(lines: bytes) -> None:
         lines = lines[os.write(STDOUT, lines) :]
 
 
+def write_with_copy(put: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """To standard output, and before that to `put`: it has the lines also where nobody reads."""
+
+    def write(lines: bytes) -> None:
+        put(lines)
+        write_to_stdout(lines)
+
+    return write
+
+
 class LineWriter(Generic[Item]):
     """Takes items on the event loop, makes a line of each with `line` and gives them to `write`, both in a thread."""
 

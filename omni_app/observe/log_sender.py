@@ -22,7 +22,6 @@ import httpx
 import orjson
 
 from omni_app.observe import families as of
-from omni_app.observe.line_writer import write_to_stdout
 from omni_app.observe.metrics import Sample
 from omni_app.observe.traces import attributes
 from omni_app.redaction import cleaned
@@ -62,11 +61,6 @@ class Waiting:
             else:
                 self.lines.append(line)
 
-    def write(self, lines: bytes) -> None:
-        """As a `LineWriter` writes: here, and to standard output as without a collector."""
-        self.put(lines)
-        write_to_stdout(lines)
-
 
 class _Messages(logging.Handler):
     """What goes to standard error, as lines of JSON. Records are cleaned as they are made (`omni_app.redaction`)."""
@@ -86,7 +80,7 @@ class _Messages(logging.Handler):
 
 
 class LogSender:
-    """One worker's. `security` and `requests` write what they are given, and send it."""
+    """One worker's. What is put into `security` and `requests` is sent."""
 
     def __init__(self, endpoint: str, *, headers: Mapping[str, str], service: str) -> None:
         self._url = f"{endpoint}/v1/logs"
