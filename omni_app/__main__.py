@@ -5,6 +5,7 @@ migrate                       bring the database to this version's schema
 backup FILE                   copy an SQLite database, beside a running server too
 build                         build the web app when its sources changed
 keys create|list|revoke       API keys, for scripts and operators
+users create EMAIL            an account, where nobody signs up by themselves
 users reset-password EMAIL    a new password, when there is no mail
 users end-sessions EMAIL      log somebody out everywhere
 users reset-second-factor EMAIL    a link for who lost phone and recovery codes
@@ -157,6 +158,10 @@ def add_catalog_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_users(user_commands: Any) -> None:
+    making = user_commands.add_parser("create", help="make an account, the owner of a team of its own")
+    making.add_argument("email")
+    making.add_argument("--team", default="", metavar="NAME", help="the team's name; else made from the address")
+    making.set_defaults(run=in_session(create_user))
     reset = user_commands.add_parser("reset-password", help="set a new password")
     reset.add_argument("email")
     reset.set_defaults(run=in_session(reset_password))
@@ -247,11 +252,33 @@ async def revoke_key(session: AsyncSession, settings: Settings, options: argpars
     return 0
 
 
+async def create_user(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
+    """Asks for the password twice and makes the account, with a team of its own."""
+    if settings.supabase_url:
+        print("accounts are kept at Supabase Auth (SUPABASE_URL): make it there", file=sys.stderr)
+        return 1
+    password = new_password()
+    if password is None:
+        return 1
+    team = accounts.team_name(options.team, email=options.email)
+    who = await accounts.sign_up(session, email=options.email, password=password, org_name=team)
+    print(f"there is an account for {who.email}; it owns {who.org_name}")
+    return 0
+
+
+def new_password() -> str | None:
+    """Asked for twice; None when the two differ, which is said."""
+    password = getpass.getpass("New password: ")
+    if password == getpass.getpass("Again: "):
+        return password
+    print("the two passwords differ", file=sys.stderr)
+    return None
+
+
 async def reset_password(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
     """Asks for the new password twice, sets it, and ends the user's sessions."""
-    password = getpass.getpass("New password: ")
-    if password != getpass.getpass("Again: "):
-        print("the two passwords differ", file=sys.stderr)
+    password = new_password()
+    if password is None:
         return 1
     if not await accounts.reset_password(session, email=options.email, password=password):
         print(f"no user {options.email}", file=sys.stderr)

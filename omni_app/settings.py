@@ -194,6 +194,10 @@ class Settings(BaseSettings):
     # Mail
     smtp_url: SecretStr = SecretStr("")
     mail_from: str = ""
+    sign_up_without_mail: Literal["on", "off", ""] = ""
+    """Whether anybody makes an account on the page of a server that sends no mail, and so learns which addresses are
+    taken; unset, in development only.
+    """
 
     @field_validator("public_url")
     @classmethod
@@ -335,6 +339,13 @@ class Settings(BaseSettings):
         """The web app's own origin, for cookies, links and origin checks."""
         host = "127.0.0.1" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104 a comparison
         return self.public_url or f"{'https' if self.tls_cert_file else 'http'}://{host}:{self.port}"
+
+    @property
+    def takes_sign_ups(self) -> bool:
+        """Whether people make accounts by themselves."""
+        if self.smtp_url.get_secret_value() or self.supabase_url:
+            return True
+        return self.sign_up_without_mail == "on" or not (self.sign_up_without_mail or self.omni_env == "production")
 
     @property
     def secret_key(self) -> str:

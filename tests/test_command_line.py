@@ -194,6 +194,29 @@ def test_providers_say_what_to_set(tmp_path: Path) -> None:
     assert states["anthropic"] == "ready" and states["sandbox"] == "ready"
 
 
+def test_an_account_is_made_with_a_password_that_is_typed_twice(tmp_path: Path) -> None:
+    def create(*words: str, typed: str = "a wonderful horse 9", again: str = "", **environment: str) -> tuple[int, str]:
+        stdin = f"{typed}\n{again or typed}\n"
+        done = omni(tmp_path, "users", "create", *words, stdin=stdin, **environment)
+        return done.returncode, done.stdout or done.stderr.splitlines()[-1]
+
+    refused = create("ada@example.com", again="another horse 9 away")
+    assert refused == (1, "the two passwords differ")
+    status, said = create("ada@example.com", typed="short")
+    assert status == 1 and "12 to 128 characters" in said
+    assert create("nobody", typed="a wonderful horse 9")[0] == 1
+    elsewhere = {"SUPABASE_URL": "https://x.example", "SUPABASE_SERVICE_KEY": "k"}
+    assert create("ada@example.com", **elsewhere) == (
+        1,
+        "accounts are kept at Supabase Auth (SUPABASE_URL): make it there",
+    )
+    status, said = create(" Ada@example.com", "--team", "Analytical Engines")
+    assert status == 0 and said.endswith("there is an account for ada@example.com; it owns Analytical Engines\n")
+    status, said = create("ada@example.com")
+    assert status == 1 and "there is an account with this address" in said
+    assert create("bob@example.com")[1].endswith("it owns bob's team\n")
+
+
 @pytest.mark.parametrize("email", ["nobody@example.com"])
 def test_resetting_an_unknown_users_password_says_so(tmp_path: Path, email: str) -> None:
     done = omni(tmp_path, "users", "reset-password", email, stdin="a wonderful horse 9\na wonderful horse 9\n")

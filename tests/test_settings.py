@@ -239,6 +239,26 @@ def in_production(**more: str) -> dict[str, str]:
     return {"OMNI_ENV": "production", "PUBLIC_URL": "https://omni.example", **secrets, **more}
 
 
+@pytest.mark.parametrize(
+    ("more", "opened"),
+    [
+        ({}, False),
+        ({"SIGN_UP_WITHOUT_MAIL": "on"}, True),
+        ({"SMTP_URL": "smtp://x", "MAIL_FROM": "a@b.example"}, True),
+        ({"SMTP_URL": "smtp://x", "MAIL_FROM": "a@b.example", "SIGN_UP_WITHOUT_MAIL": "off"}, True),
+        ({"SUPABASE_URL": "https://x.example", "SUPABASE_ANON_KEY": "k"}, True),
+        ({"OMNI_ENV": "development"}, True),
+        ({"OMNI_ENV": "development", "SIGN_UP_WITHOUT_MAIL": "off"}, False),
+    ],
+)
+def test_in_production_nobody_signs_up_by_themselves_where_no_mail_is_sent(
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, str], *, opened: bool
+) -> None:
+    for name, value in in_production(**more).items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().takes_sign_ups is opened
+
+
 def test_in_production_the_public_address_is_https(monkeypatch: pytest.MonkeyPatch) -> None:
     (line,) = problems(monkeypatch, **in_production(PUBLIC_URL="http://omni.example"))
     assert line.startswith("PUBLIC_URL") and "https://" in line

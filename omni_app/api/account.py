@@ -66,19 +66,21 @@ async def sign_up(services: Services, request: Request) -> Response:
     """A new account with an org of its own, signed in."""
     form = await read_form(request, services.settings)
     email, after = form.get("email", ""), form.get("next", "")
+    if not services.settings.takes_sign_ups:
+        note(services, request, "sign_up", refused="closed")
+        return back("/signup/", "closed", after=after)
     if not await may_try(request, services, account=email):
         note(services, request, "sign_up", refused="slow_down", email=email)
         return back("/signup/", "slow_down", after=after)
+    org_name = accounts.team_name(form.get("org_name", ""), email=email)
     try:
         if sends_mail(services.settings):
-            answer = await begin_sign_up(
-                services, email=email, password=form.get("password", ""), org_name=_org_name(form)
-            )
+            answer = await begin_sign_up(services, email=email, password=form.get("password", ""), org_name=org_name)
             note(services, request, "sign_up_begun", email=email)
             return answer
         async with services.database.reading() as session:
             who = await services.sign_in.sign_up(
-                session, email=email, password=form.get("password", ""), org_name=_org_name(form)
+                session, email=email, password=form.get("password", ""), org_name=org_name
             )
             token = await open_here(session, request, services, user_id=who.user_id)
             await session.commit()
@@ -172,12 +174,6 @@ def _scopes(value: object) -> frozenset[Scope] | None:
     if value is None or isinstance(value, list):
         return None if value is None else checked_scopes(value)
     raise InvalidRequest("scopes: must be a list of scopes", param="scopes")
-
-
-def _org_name(form: Mapping[str, str]) -> str:
-    """The team's name as typed, else made from the address."""
-    typed = "".join(one for one in form.get("org_name", "") if one.isprintable()).strip()[:MAX_NAME]
-    return typed or f"{form.get('email', '').partition('@')[0][:40]}'s team"
 
 
 def error_code(error: OmniError) -> str:

@@ -25,6 +25,7 @@ ABSOLUTE = timedelta(days=7)
 SEEN_STEP = timedelta(minutes=5)
 """`last_seen_at` is written at most this often."""
 OWNER, MEMBER = "owner", "member"
+LONGEST_TEAM_NAME = 60
 EMAIL = re.compile(
     r"[^@\s\x00-\x1f\x7f<>,;\"]{1,64}@[^@\s\x00-\x1f\x7f<>,;\"]{1,250}\.[^@\s\x00-\x1f\x7f<>,;\".]{2,63}"
 )
@@ -207,6 +208,12 @@ async def change_email(session: AsyncSession, *, user_id: UUID, email: str) -> N
             await session.execute(update(User).where(col(User.id) == user_id).values(email=address))
     except IntegrityError:
         raise EmailTaken("email: there is an account with this address", param="email") from None
+
+
+def team_name(typed: str, *, email: str) -> str:
+    """The team's name as typed, else made from the address."""
+    shown = "".join(one for one in typed if one.isprintable()).strip()[:LONGEST_TEAM_NAME]
+    return shown or f"{email.strip().partition('@')[0][:40]}'s team"
 
 
 async def org_named(session: AsyncSession, name: str) -> UUID:

@@ -1,6 +1,7 @@
 """`/auth/*`: native forms, the cookie, cross-site requests, and the one hand-over of a new key."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import pytest
 from omni_app.api.account import MAX_KEYS
 from omni_app.api.forms import ACCOUNT_TRIES
 from omni_app.limits.memory import MemoryLimiter
+from omni_app.settings import Settings
 from omni_app.storage import accounts, keys
 from tests.api.conftest import HELLO, ORIGIN, Running, run, settings_for
+from tests.security.cast import told
 
 OURS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
 EMAIL, PASSWORD = "ada@example.com", "teal-otter-maps-42-winter"
+TRIED = (EMAIL, " ADA@Example.com ", "bob@example.com", "nobody")
 
 
 async def post(product: Running, path: str, *, headers: Any = OURS, **form: str) -> httpx.Response:
@@ -73,6 +77,40 @@ async def test_a_refused_sign_up_comes_back_with_a_code_and_nothing_typed(
     answer = await product.client.post("/auth/signup", data=form, headers=OURS)
     assert (answer.status_code, answer.headers["location"]) == (303, f"/signup/?error={code}")
     assert "set-cookie" not in answer.headers
+
+
+def in_production(folder: Path, **more: str) -> Settings:
+    secrets = {"omni_secret_key": "a" * 40, "omni_key_pepper": "b" * 40}
+    database = f"sqlite:///{folder / 'omni.db'}"
+    return settings_for(
+        folder, omni_env="production", public_url=ORIGIN, database_url=database, **secrets, **more
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", [in_production, partial(settings_for, sign_up_without_mail="off")])
+async def test_where_nobody_signs_up_by_themselves_every_address_is_told_the_same(
+    tmp_path: Path, settings: Callable[[Path], Settings]
+) -> None:
+    async for running in run(settings(tmp_path)):
+        await make_account(running, EMAIL)
+        answers = [await post(running, "/auth/signup", email=one, password=PASSWORD) for one in TRIED]
+        assert {told(one) for one in answers} == {told(answers[0])}
+        assert answers[0].headers["location"] == "/signup/?error=closed" and "set-cookie" not in answers[0].headers
+        made = await post(running, "/auth/login", email=EMAIL, password=PASSWORD)
+        assert made.headers["location"] == "/overview/"
+
+
+async def test_production_takes_sign_ups_without_mail_where_that_is_set(tmp_path: Path) -> None:
+    async for running in run(in_production(tmp_path, sign_up_without_mail="on")):
+        answer = await sign_up(running)
+        assert answer.headers["location"] == "/start/"
+
+
+async def make_account(product: Running, email: str) -> None:
+    """As the command line does."""
+    async with product.services.database.session() as session:
+        await accounts.sign_up(session, email=email, password=PASSWORD, org_name="Analytical Engines")
+        await session.commit()
 
 
 @pytest.mark.parametrize(("email", "password"), [(EMAIL, "wrong password!"), ("x@example.com", PASSWORD), ("", "")])

@@ -102,6 +102,7 @@ FORMS: dict[Callable[[], Any], dict[str, tuple[str, str]]] = {
     auth.forgot: {"email": ("email", "username")},
     auth.confirm: {"password": ("password", "current-password")},
     auth.reset: {"new_password": ("password", "new-password")},
+    auth.lost_factor: {"password": ("password", "current-password")},
 }
 """What each form of a log-in asks for: name -> type, and what a password manager is told. No hint, no question."""
 

@@ -11,6 +11,7 @@ from omni_app.ui.session import AppState, backstage, public
 ERRORS = {
     "wrong": "This e-mail and password do not belong together. Check both and try again.",
     "taken": "There is an account with this e-mail address already. Log in instead.",
+    "closed": "Nobody signs up here by themselves.",
     "weak": "Choose another password: 12 to 128 characters, no common or leaked one, not made of your address or team.",
     "email": "This does not look like an e-mail address. It should be like you@example.com.",
     "slow_down": "Too many tries from here. Wait a minute, then try again; after many tries the wait grows.",
@@ -45,6 +46,8 @@ class AuthState(AppState):
     """Whether what is said is good news."""
     mails: bool = False
     """Whether this server sends mail."""
+    closed: bool = False
+    """Whether nobody makes an account by themselves."""
 
     @rx.event
     @public
@@ -52,6 +55,7 @@ class AuthState(AppState):
         """Reads the answer of the last try from the address."""
         settings = backstage.services.settings
         self.mails = bool(settings.smtp_url.get_secret_value()) and not settings.supabase_url
+        self.closed = not settings.takes_sign_ups
         query = self.router.url.query_parameters
         self.error = ERRORS.get(query.get("error", ""), "")
         self.good = query.get("error", "") in GOOD_NEWS
@@ -122,7 +126,23 @@ def signup() -> rx.Component:
         submit="Create account",
     )  # fmt: skip
     other = rx.el.p("You have an account? ", rx.el.a("Log in", href="/login/"), class_name="soft")
-    return public_page(rx.el.div(form, other, class_name="stack"), class_name="narrow")
+    shown = rx.cond(AuthState.closed, _closed(), form)
+    return public_page(rx.el.div(shown, other, class_name="stack"), class_name="narrow")
+
+
+def _closed() -> rx.Component:
+    """In place of the form: what whoever runs the server can do."""
+    return rx.el.div(
+        rx.el.h1("Nobody signs up here by themselves"),
+        rx.el.p("This server sends no mail, so it cannot ask a mailbox whether it is yours. Whoever runs it can"),
+        rx.el.ul(
+            rx.el.li("make your account: ", rx.el.code("python -m omni_app users create EMAIL")),
+            rx.el.li("let it send mail: ", rx.el.code("SMTP_URL"), " and ", rx.el.code("MAIL_FROM")),
+            rx.el.li("let people sign up without: ", rx.el.code("SIGN_UP_WITHOUT_MAIL=on")),
+        ),
+        class_name="card stack tight",
+        id="sign-up-closed",
+    )
 
 
 def login() -> rx.Component:
