@@ -22,10 +22,11 @@ ERRORS = {
     "504": "provider_error: the whole chain timed out",
 }
 
-STREAMED = ("/v1/chat", "/v1/agent-step", "/v1/chat/completions", "/v1/messages")
+STREAMED = ("/v1/chat", "/v1/agent-step", "/v1/chat/completions", "/v1/responses", "/v1/messages")
 """Where `stream` may be true: then the answer is server-sent events."""
 ERROR_SHAPES = {
     "/v1/chat/completions": "OpenAIError",
+    "/v1/responses": "OpenAIError",
     "/v1/images/generations": "OpenAIError",
     "/v1/embeddings": "OpenAIError",
     "/v1/messages": "AnthropicError",
@@ -122,6 +123,29 @@ def document() -> Schema:
                         "omni": OMNI,
                     },
                     required=("messages",),
+                    description="OpenAI's fields; those that are not known are ignored",
+                ),
+                parameters=(deadline,),
+                errors=(*CHATTING, "404"),
+            )
+        },
+        "/v1/responses": {
+            "post": _operation(
+                "OpenAI's responses, plain and streamed; nothing is stored, so the conversation comes whole each time",
+                described("object", "OpenAI's `response`, with our figures in the object `omni`"),
+                body=object_of(
+                    {
+                        "model": described("string", "As for chat completions"),
+                        "input": described(["string", "array"], "A text, or messages, calls and their outputs"),
+                        "instructions": described("string", "Stands before the input, as the system's message"),
+                        "max_output_tokens": {"type": "integer", "minimum": 1},
+                        "tools": list_of({"type": "object"}, "Functions"),
+                        "text": described("object", "`format`: text, json_object, or a JSON schema to keep to"),
+                        "reasoning": described("object", "`effort`"),
+                        "stream": {"type": "boolean"},
+                        "omni": OMNI,
+                    },
+                    required=("input",),
                     description="OpenAI's fields; those that are not known are ignored",
                 ),
                 parameters=(deadline,),

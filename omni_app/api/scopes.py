@@ -11,6 +11,7 @@ ROUTES: Mapping[str, Scope] = {
     "/v1/agent-step": Scope.CHAT,
     "/v1/chat/completions": Scope.CHAT,
     "/v1/messages": Scope.CHAT,
+    "/v1/responses": Scope.CHAT,
     "/v1/embeddings": Scope.EMBEDDINGS,
     "/v1/images/generations": Scope.IMAGES,
     "/v1/models": Scope.MODELS,

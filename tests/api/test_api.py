@@ -389,12 +389,14 @@ async def test_over_the_limit_is_429_with_its_headers(tmp_path: Path) -> None:
         assert (await limited.get("/v1/usage", key=await limited.new_key(org="Other"))).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/chat", "/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("path", ["/v1/chat", "/v1/chat/completions", "/v1/messages", "/v1/responses"])
 @pytest.mark.parametrize("options", [{}, {"stream": True}])
 async def test_a_limit_of_tokens_is_told_on_every_door_and_refuses_with_the_time_to_wait(
     tmp_path: Path, path: str, options: Any
 ) -> None:
     body = {**HELLO, "max_tokens": 40, **options} | ({} if path == "/v1/chat" else {"model": "auto"})
+    if path == "/v1/responses":
+        body = {"model": "auto", "input": HELLO["messages"], "max_output_tokens": 40, **options}
     async for limited in run(settings_for(tmp_path, rate_limit_tokens=60)):
         once = {"Authorization": f"Bearer {limited.key}", "Idempotency-Key": "once"}
         first = await limited.client.post(path, json=body, headers=once)

@@ -14,6 +14,7 @@ from tests.api.conftest import HELLO, ORIGIN, Running
 OURS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
 OPENAI = HELLO | {"model": "auto"}
 ANTHROPIC = OPENAI | {"max_tokens": 50}
+RESPONSES = {"model": "auto", "input": HELLO["messages"]}
 
 
 async def with_budget(product: Running, limit: int) -> str:
@@ -35,6 +36,7 @@ async def with_budget(product: Running, limit: int) -> str:
         ("/v1/agent-step", HELLO),
         ("/v1/chat/completions", OPENAI),
         ("/v1/messages", ANTHROPIC),
+        ("/v1/responses", RESPONSES),
     ],
 )
 async def test_a_request_that_its_budget_does_not_cover_is_402_in_the_route_s_own_shape(
@@ -55,7 +57,7 @@ async def test_a_request_that_its_budget_does_not_cover_is_402_in_the_route_s_ow
         assert error["code"] == "budget_exceeded"
     else:
         assert error["type"]
-    if path == "/v1/chat/completions":
+    if path in ("/v1/chat/completions", "/v1/responses"):
         assert error.keys() >= {"type", "param", "code", "message"}
 
 

@@ -83,6 +83,8 @@ class Heard:
     calls: str = ""
     """The tool calls' names and arguments, one after the other."""
     ended: bool = False
+    broken: str = ""
+    """An error after which something has to come yet."""
     error: str = ""
 
     @property
@@ -125,6 +127,20 @@ def hear_message(heard: Heard, name: str, data: Any) -> None:
     heard.error += data["error"]["code"] if name == "error" else ""
 
 
+def hear_response(heard: Heard, name: str, data: Any) -> None:
+    if name == "response.output_text.delta":
+        heard.text += data["delta"]
+    if name == "response.output_item.added" and data["item"]["type"] == "function_call":
+        heard.called({"name": data["item"]["name"]})
+    if name == "response.function_call_arguments.delta":
+        heard.called({"arguments": data["delta"]})
+    heard.ended |= name == "response.completed"
+    if name == "error":
+        heard.broken = data["code"]
+    if name == "response.failed":  # comes behind the error, and is the last one
+        heard.error = heard.broken
+
+
 @dataclass(frozen=True)
 class Door:
     """An endpoint that streams: its body, its tools, and how its events are read."""
@@ -134,8 +150,11 @@ class Door:
     tool: Mapping[str, Any]
     hear: Callable[[Heard, str, Any], None]
 
+    words: str = "messages"
+    """The body's field for the conversation."""
+
     def asked(self, *, tools: bool) -> dict[str, Any]:
-        said = {"messages": [{"role": "user", "content": ASK}], "stream": True}
+        said = {self.words: [{"role": "user", "content": ASK}], "stream": True}
         return {**self.body, **said, **({"tools": [dict(self.tool)]} if tools else {})}
 
     def read(self, answer: httpx.Response) -> Heard:
@@ -158,6 +177,7 @@ DOORS = {
     "completions": Door(
         "/v1/chat/completions", {"model": "auto"}, {"type": "function", "function": FUNCTION}, hear_completion
     ),
+    "responses": Door("/v1/responses", {"model": "auto"}, {"type": "function", **FUNCTION}, hear_response, "input"),
     "messages": Door(
         "/v1/messages", {"model": "auto", "max_tokens": 200}, {"name": "weather", "input_schema": SCHEMA}, hear_message
     ),

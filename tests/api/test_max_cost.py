@@ -22,6 +22,7 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/v1/agent-step": CHAT | {"max_tokens": 100_000, "session_id": "s-1"},
     "/v1/chat/completions": OPENAI | {"max_tokens": 100_000},
     "/v1/messages": OPENAI | {"max_tokens": 100_000},
+    "/v1/responses": {"model": "auto", "input": TEXT, "max_output_tokens": 100_000},
 }
 OURS = ("/v1/chat", "/v1/agent-step")
 every_route = pytest.mark.parametrize("path", ROUTES)
@@ -42,7 +43,7 @@ def figures(answer: httpx.Response) -> dict[str, Any]:
     else:
         lines = (line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: {"))
         bodies = (orjson.loads(line) for line in lines)
-    told = (body.get("omni", body) for body in bodies)
+    told = (whole.get("omni", whole) for body in bodies for whole in [body.get("response", body)])
     (found,) = [one for one in told if "cost" in one and "warnings" in one]
     return found  # type: ignore[no-any-return]  # JSON
 
@@ -110,7 +111,7 @@ async def test_an_image_is_made_within_the_limit_or_not_at_all(product: Running)
     assert made.status_code == 200 and made.json()["omni"]["cost"] <= float(least)
 
 
-@pytest.mark.parametrize("path", ["/v1/messages", "/v1/images/generations"])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses", "/v1/images/generations"])
 async def test_an_option_that_is_none_of_ours_is_refused_by_name(product: Running, path: str) -> None:
     body = ROUTES.get(path, {"prompt": "A fox"})
     for omni, words in (({"max_price": 1}, "omni.max_price"), ({"max_cost": -1}, "omni.max_cost"), ("x", "omni")):

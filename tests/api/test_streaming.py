@@ -31,12 +31,16 @@ def parsed(text: str) -> list[tuple[str, Any]]:
 
 
 class ScriptedStream:
-    """The sandbox's place in a test: says the pieces, then breaks, hangs or ends."""
+    """The sandbox's place in a test: says the pieces, then breaks, hangs or ends, with `whole` where it is given."""
 
     name, simulated = "sandbox", True
 
-    def __init__(self, *pieces: str, then: ProviderFault | float | None = None) -> None:
-        self.pieces, self.then = pieces, then
+    def __init__(
+        self, *pieces: str | Delta, then: ProviderFault | float | None = None, whole: Completion | None = None
+    ) -> None:
+        self.pieces = [piece if isinstance(piece, Delta) else Delta(text=piece) for piece in pieces]
+        self.then = then
+        self.whole = whole or Completion("".join(piece.text for piece in self.pieces), usage=Usage(10, len(pieces)))
         self.closed = asyncio.Event()
 
     def unavailable_reason(self) -> str:
@@ -48,12 +52,12 @@ class ScriptedStream:
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         try:
             for piece in self.pieces:
-                yield (Delta(text=piece),)
+                yield (piece,)
             if isinstance(self.then, ProviderFault):
                 raise self.then
             if self.then:
                 await asyncio.sleep(self.then)
-            yield Completion(text="".join(self.pieces), usage=Usage(10, len(self.pieces)))
+            yield self.whole
         finally:
             self.closed.set()
 
@@ -188,9 +192,11 @@ async def test_no_event_is_held_back_for_another() -> None:
 
 
 async def test_a_stream_opens_and_its_first_words_follow_in_one_piece(product: Running) -> None:
-    for path in ("/v1/chat/completions", "/v1/messages"):
+    for path in ("/v1/chat/completions", "/v1/responses", "/v1/messages"):
         product.services.providers["sandbox"] = ScriptedStream("one ", "two ")
-        async with product.client.stream("POST", path, json={**CODE, "max_tokens": 9, "stream": True}) as answer:
+        async with product.client.stream(
+            "POST", path, json={**CODE, "input": "Hi", "max_tokens": 9, "stream": True}
+        ) as answer:
             (first, *_), headers = [one async for one in answer.aiter_raw()], answer.headers
         assert b"one " in first, "who answers is told with what he says first"
         assert headers["x-omni-model"]

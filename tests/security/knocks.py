@@ -21,6 +21,7 @@ KNOCKS: dict[str, Callable[[Cast], Arguments]] = {
     "POST /v1/images/generations": lambda cast: {"body": {"model": "auto", "prompt": "a red fox"}},
     "POST /v1/embeddings": lambda cast: {"body": {"model": "auto", "input": "a red fox"}},
     "POST /v1/messages": lambda cast: {"body": {"model": "auto", "max_tokens": 50, "messages": HELLO}},
+    "POST /v1/responses": lambda cast: {"body": {"model": "auto", "input": HELLO}},
     "GET /v1/usage": lambda cast: {"path": "/v1/usage?from=2026-01-01&to=2026-01-02"},
     "GET /v1/requests.csv": lambda cast: {"path": "/v1/requests.csv?from=2026-01-01&to=2026-01-02"},
     "GET /v1/models": lambda cast: {},

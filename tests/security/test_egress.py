@@ -117,6 +117,7 @@ def tolerant(model: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """A good request for each route of another maker's format: fields that are unknown to us are left out there."""
     yield "/v1/chat/completions", {"model": model, "messages": HELLO}
     yield "/v1/messages", {"model": model, "max_tokens": 20, "messages": HELLO}
+    yield "/v1/responses", {"model": model, "input": HELLO}
     yield "/v1/embeddings", {"model": "openai/text-embedding-3-small", "input": "hello"}
 
 
@@ -219,6 +220,9 @@ async def test_a_picture_is_never_fetched_by_us(stage: Stage, model: str) -> Non
         await stage.post(
             "/v1/messages", {"model": model, "max_tokens": 20, "messages": [{"role": "user", "content": [image]}]}
         )
+        seen = {"role": "user", "content": [{"type": "input_image", "image_url": place}]}
+        answer = await stage.post("/v1/responses", {"model": model, "input": [seen]})
+        assert (answer.status_code == 200) == taken, (place, answer.text)
 
 
 async def test_no_redirect_of_a_provider_is_followed(stage: Stage) -> None:

@@ -119,6 +119,8 @@ def bodies(said: str) -> list[tuple[str, dict[str, Any]]]:
         ("/v1/router/debug", chat[0]),
         *(("/v1/chat/completions", body) for body in openai),
         ("/v1/messages", {"model": said, "max_tokens": 5, "messages": HELLO}),
+        ("/v1/responses", {"model": "auto", "input": said, "instructions": said, "metadata": {"note": said}}),
+        ("/v1/responses", {"model": said, "input": [{"type": said}]}),
         ("/v1/embeddings", {"model": "auto", "input": said}),
         ("/v1/images/generations", {"prompt": said, "response_format": said}),
     ]
