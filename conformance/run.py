@@ -50,6 +50,7 @@ CLIENTS = (
     Client("LangChain", "langchain_client.py", "langchain"),
     Client("LlamaIndex", "llama_index_client.py", "llama-index"),
     Client("pydantic-ai", "pydantic_ai_client.py", "pydantic-ai"),
+    Client("openai-agents", "openai_agents_client.py", "openai-agents"),
     Client("instructor", "instructor_client.py", "instructor"),
     Client("llm", "llm_client.py", "llm"),
     Client("aider", "aider_client.py", "aider"),

@@ -394,9 +394,9 @@ async def test_over_the_limit_is_429_with_its_headers(tmp_path: Path) -> None:
 async def test_a_limit_of_tokens_is_told_on_every_door_and_refuses_with_the_time_to_wait(
     tmp_path: Path, path: str, options: Any
 ) -> None:
-    body = {**HELLO, "max_tokens": 40, **options} | ({} if path == "/v1/chat" else {"model": "auto"})
-    if path == "/v1/responses":
-        body = {"model": "auto", "input": HELLO["messages"], "max_output_tokens": 40, **options}
+    most = "max_output_tokens" if path == "/v1/responses" else "max_tokens"
+    said = {"input": HELLO["messages"]} if path == "/v1/responses" else HELLO
+    body = {**said, most: 40, **options} | ({} if path == "/v1/chat" else {"model": "auto"})
     async for limited in run(settings_for(tmp_path, rate_limit_tokens=60)):
         once = {"Authorization": f"Bearer {limited.key}", "Idempotency-Key": "once"}
         first = await limited.client.post(path, json=body, headers=once)
@@ -412,7 +412,7 @@ async def test_a_limit_of_tokens_is_told_on_every_door_and_refuses_with_the_time
         assert refused.headers["retry-after"] == refused.headers["x-ratelimit-reset-tokens"]
         assert int(refused.headers["x-ratelimit-remaining-tokens"]) < 50
         assert "x-ratelimit-remaining" in refused.headers
-        larger = await limited.post(path, body | {"max_tokens": 61})
+        larger = await limited.post(path, body | {most: 61})
         assert larger.status_code == 400 and "the limit is 60 in 60 seconds" in larger.json()["error"]["message"]
 
 

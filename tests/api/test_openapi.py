@@ -13,6 +13,7 @@ from omni_app.api import (
     health,
     messages,
     models,
+    openai_responses,
     request_export,
     router_debug,
     usage,
@@ -21,7 +22,7 @@ from omni_app.api.chat_schema import AGENT_STEP_FIELDS, CHAT_FIELDS
 from omni_app.api.openapi import document
 from tests.api.conftest import HELLO, Running
 
-API = (chat, completions, embeddings, messages, usage, models, request_export, router_debug, health)
+API = (chat, completions, embeddings, messages, openai_responses, usage, models, request_export, router_debug, health)
 UNLISTED = (account, documents)
 """The web app's own forms, and the document itself. A module may serve a page of the web app beside `/v1`."""
 
