@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -27,14 +28,15 @@ from omni_app.observe.neighbours import Neighbours
 from omni_app.observe.observer import Observer, Reporter
 from omni_app.observe.process import process_samples
 from omni_app.observe.request_log import RequestLog
-from omni_app.observe.security_log import SecurityLog
+from omni_app.observe.security_log import SecurityEvent, SecurityLog
 from omni_app.providers.base import Provider
-from omni_app.providers.catalog import build_providers
+from omni_app.providers.catalog import build_providers, use_keys
 from omni_app.providers.transport import Transport
 from omni_app.registry import packaged_registry
 from omni_app.registry.registry import packaged_file
 from omni_app.registry.store import load_registry, record_registry, registry_version, seed_models
-from omni_app.settings import Settings
+from omni_app.secret_files import LOOK_S, SecretFiles, exchanged
+from omni_app.settings import Settings, SettingsError, load_settings
 from omni_app.storage import provider_keys, second_factors
 from omni_app.storage.answer_lengths import AnswerLengths
 from omni_app.storage.database import DATABASE_ERRORS, Database
@@ -90,6 +92,8 @@ class Services:
     observer: Observer
     security: SecurityLog
     log_sender: "LogSender | None"
+    otlp_headers: dict[str, str]
+    """What goes to the collector beside each batch; held by whoever sends one."""
     neighbours: Neighbours
     strangers: MemoryLimiter = field(default_factory=MemoryLimiter)
     """This worker's count of unknown API keys, by address."""
@@ -102,6 +106,8 @@ class Services:
         measuring = (self.lengths.run, self.latencies.run)
         for reporter in self.observer.reporters:
             self._tasks.append(asyncio.create_task(reporter.run(self._stopping)))
+        if self.settings.omni_secrets_dir:
+            self._tasks.append(asyncio.create_task(self._follow_secrets(self.settings.omni_secrets_dir)))
         if self.log_sender:
             self._tasks.append(asyncio.create_task(self.log_sender.run(self._stopping)))
         if self.settings.metrics_token.get_secret_value():
@@ -113,6 +119,34 @@ class Services:
         for work in (self.keys.run, self.drainer.run, *keeping, *measuring, self._follow_registry, self.security.run):
             self._tasks.append(asyncio.create_task(work(self._stopping)))
         self._tasks.append(asyncio.create_task(self._warm_up()))
+
+    async def _follow_secrets(self, folder: Path) -> None:
+        """Takes credentials that were exchanged in their files."""
+        files = SecretFiles(folder)
+        while not self._stopping.is_set():
+            await pause(self._stopping, LOOK_S)
+            if await asyncio.to_thread(files.changed):
+                try:
+                    self.exchange(load_settings())
+                except SettingsError as error:
+                    log.warning("the files of OMNI_SECRETS_DIR are not taken: %s", "; ".join(error.problems))
+
+    def exchange(self, told: Settings) -> None:
+        """Uses the credentials of these settings from now on; what is being served goes on with the earlier ones."""
+        changed = exchanged(self.settings, told)
+        if "database_url" in changed and not self.database.use_credentials(told.database):
+            log.warning("DATABASE_URL names another database in its file: that takes a restart")
+            del changed["database_url"]
+        if not changed:
+            return
+        self.settings = self.settings.model_copy(update=changed)
+        use_keys(self.providers, self.settings)
+        self.limiter.use_token(self.settings.upstash_redis_rest_token.get_secret_value())
+        self.otlp_headers.clear()
+        self.otlp_headers.update(self.settings.otlp_headers)
+        self.sign_in = _sign_in(self.settings)
+        for name in changed:
+            self.security.tell(SecurityEvent("secret_exchanged", about=name.upper()))
 
     def own_process(self) -> None:
         """To be called once, when a server's process is this product's alone, and started."""
@@ -269,8 +303,9 @@ def build_services(settings: Settings) -> Services:
     key_sealer = Sealer(settings.sealing_key, purpose=provider_keys.PURPOSE, other_key=settings.sealing_key_other)
     prompts = PromptKeeper(database, sealer)
     lengths = AnswerLengths(database)
-    log_sender = _log_sender(settings)
-    reporters = _reporters(settings, log_sender)
+    otlp_headers = settings.otlp_headers
+    log_sender = _log_sender(settings, otlp_headers)
+    reporters = _reporters(settings, otlp_headers, log_sender)
     observer = Observer(counts=bool(settings.metrics_token.get_secret_value()), reporters=reporters)
     gateway = Gateway(
         registry=packaged_registry(),
@@ -321,6 +356,7 @@ def build_services(settings: Settings) -> Services:
             write=write_with_copy(log_sender.security.put) if log_sender else write_to_stdout,
         ),
         log_sender=log_sender,
+        otlp_headers=otlp_headers,
         neighbours=Neighbours(settings.omni_data_dir / "metrics"),
     )
     observer.sources += [
@@ -333,17 +369,17 @@ def build_services(settings: Settings) -> Services:
     return services
 
 
-def _log_sender(settings: Settings) -> "LogSender | None":
+def _log_sender(settings: Settings, headers: Mapping[str, str]) -> "LogSender | None":
     """Where a collector is named."""
     if not settings.otel_exporter_otlp_endpoint or settings.otel_logs_exporter == "none":
         return None
     from omni_app.observe.log_sender import LogSender
 
     endpoint, service = settings.otel_exporter_otlp_endpoint, settings.otel_service_name
-    return LogSender(endpoint, headers=settings.otlp_headers, service=service)
+    return LogSender(endpoint, headers=headers, service=service)
 
 
-def _reporters(settings: Settings, log_sender: "LogSender | None") -> list[Reporter]:
+def _reporters(settings: Settings, headers: Mapping[str, str], log_sender: "LogSender | None") -> list[Reporter]:
     """Those that were asked for."""
     write = write_with_copy(log_sender.requests.put) if log_sender else write_to_stdout
     found: list[Reporter] = [RequestLog(write)] if settings.log_requests == "on" else []
@@ -353,7 +389,7 @@ def _reporters(settings: Settings, log_sender: "LogSender | None") -> list[Repor
         found.append(
             Tracer(
                 settings.otel_exporter_otlp_endpoint,
-                headers=settings.otlp_headers,
+                headers=headers,
                 ratio=settings.otel_traces_sampler_arg,
                 service=settings.otel_service_name,
             )

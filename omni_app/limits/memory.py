@@ -126,5 +126,8 @@ class MemoryLimiter:
         """Always well."""
         return ""
 
+    def use_token(self, token: str) -> None:
+        """Nobody is shown one."""
+
     async def aclose(self) -> None:
         """Nothing to close."""

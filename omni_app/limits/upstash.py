@@ -383,6 +383,10 @@ class UpstashLimiter:
         """Always empty: without Redis requests go on, by local limits."""
         return ""
 
+    def use_token(self, token: str) -> None:
+        """See `Limiter`."""
+        self._door.use_token(token)
+
     async def aclose(self) -> None:
         """Gives the leases back, and closes the HTTP session once Redis has heard of what was settled."""
         self._closing = True

@@ -80,11 +80,11 @@ class _Messages(logging.Handler):
 
 
 class LogSender:
-    """One worker's. What is put into `security` and `requests` is sent."""
+    """One worker's. What is put into `security` and `requests` is sent, with `headers` as they are then."""
 
     def __init__(self, endpoint: str, *, headers: Mapping[str, str], service: str) -> None:
         self._url = f"{endpoint}/v1/logs"
-        self._headers = {**headers, "Content-Type": "application/json"}
+        self._headers = headers
         self._service = service
         self.security, self.requests, self._messages = Waiting("security"), Waiting("requests"), Waiting("messages")
         self._all = self.security, self._messages, self.requests
@@ -136,7 +136,9 @@ class LogSender:
         """How many lines it refused for good, None when it takes none for now; and what was wrong."""
         body = await asyncio.to_thread(self._encoded, name, batch)
         try:
-            answer = await client.post(self._url, content=body, headers=self._headers)
+            answer = await client.post(
+                self._url, content=body, headers={**self._headers, "Content-Type": "application/json"}
+            )
         except httpx.HTTPError as error:
             return None, type(error).__name__
         if answer.is_success:

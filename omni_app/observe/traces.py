@@ -52,11 +52,14 @@ Json = dict[str, Any]
 
 
 class Tracer:
-    """A listener of the observer. `ratio` of the traces are sent, chosen by their id."""
+    """A listener of the observer. `ratio` of the traces are sent, chosen by their id.
+
+    `headers` go with each batch as they are then: a credential may be exchanged.
+    """
 
     def __init__(self, endpoint: str, *, headers: Mapping[str, str], ratio: float, service: str) -> None:
         self._url = f"{endpoint}/v1/traces"
-        self._headers = {**headers, "Content-Type": "application/json"}
+        self._headers = headers
         self._below = round(ratio * 2**56)
         self._service = service
         self._waiting: deque[tuple[Seen, str, str]] = deque()
@@ -91,7 +94,9 @@ class Tracer:
         batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         try:
             body = await asyncio.to_thread(self._encoded, batch)
-            answer = await client.post(self._url, content=body, headers=self._headers)
+            answer = await client.post(
+                self._url, content=body, headers={**self._headers, "Content-Type": "application/json"}
+            )
             problem = "" if answer.is_success else f"HTTP {answer.status_code}"
         except httpx.HTTPError as error:
             problem = type(error).__name__

@@ -41,6 +41,10 @@ class AnthropicWire:
         """Empty when there is a key."""
         return "" if self.api_key else f"{self.key_variable} is not set"
 
+    def use_key(self, key: str) -> None:
+        """From the next call on."""
+        self.api_key = key
+
     async def complete(self, request: ProviderRequest) -> Completion:
         """One call. Raises `ProviderFault`."""
         body, warnings = message_body(request)

@@ -1,5 +1,6 @@
 """Which providers there are, and through which lane each one is reached."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from omni_app.providers.anthropic_wire import AnthropicWire
@@ -31,6 +32,13 @@ def base_url_of(provider: Provider) -> str:
 def with_key(provider: Provider, key: str) -> Provider | None:
     """The same provider, at the same address, with another key; None for one that wants none."""
     return replace(provider, api_key=key) if isinstance(provider, KEYED) else None
+
+
+def use_keys(providers: Mapping[str, Provider], settings: Settings) -> None:
+    """From their next call on the providers with a key show the one of these settings."""
+    for provider in providers.values():
+        if isinstance(provider, KEYED) and provider.api_key:
+            provider.use_key(settings.provider_key(provider.name) or provider.api_key)
 
 
 def build_providers(settings: Settings, transport: Transport) -> dict[str, Provider]:

@@ -60,6 +60,10 @@ class LiteLLMLane:
         """Empty when there is a key."""
         return "" if self.api_key else f"{self.key_variable} is not set"
 
+    def use_key(self, key: str) -> None:
+        """From the next call on."""
+        self.api_key = key
+
     async def complete(self, request: ProviderRequest) -> Completion:
         """One call. Raises `ProviderFault`, also for a picture by its address: LiteLLM would fetch it from here."""
         if any(map(names_a_picture, request.messages)):

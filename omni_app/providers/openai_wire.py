@@ -48,6 +48,11 @@ class OpenAIWire:
         """Empty when there is a key."""
         return "" if self.api_key else f"{self.key_variable} is not set"
 
+    def use_key(self, key: str) -> None:
+        """From the next call on."""
+        self.api_key = key
+        self.__post_init__()
+
     async def complete(self, request: ProviderRequest) -> Completion:
         """One call. Raises `ProviderFault`."""
         if request.deployment.makes_images:

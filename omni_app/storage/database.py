@@ -88,9 +88,25 @@ class Database:
         self.url = url
         self.patience_s = patience_s
         self.engine = _engine(url, pool_size)
+        self._credentials: dict[str, str | None] = {}
+        event.listen(self.engine.sync_engine, "do_connect", self._show_credentials)
         self._readers = Line(at_once=max(1, pool_size - KEPT_BACK), waiting=LINE_PER_CONNECTION * pool_size)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._probes = (Probe(self._ask), Probe(self._ask_schema))
+
+    def use_credentials(self, url: str) -> bool:
+        """The name and password of this URL from the next connection on; those that are open stay.
+
+        False, and nothing is changed, when it names another database or other ways to it.
+        """
+        old, new = make_url(self.url), make_url(url)
+        if is_sqlite(url) or old._replace(username=None, password=None) != new._replace(username=None, password=None):
+            return False
+        self.url, self._credentials = url, {"user": new.username, "password": new.password}
+        return True
+
+    def _show_credentials(self, _dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
+        parameters |= {name: value for name, value in self._credentials.items() if value is not None}
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:

@@ -63,7 +63,7 @@ class Postgres:
         """The end of `take_away`."""
         self.run(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
 
-    def run(self, statement: sql.Composed, *, name: str = "postgres") -> None:
+    def run(self, statement: sql.SQL | sql.Composed, *, name: str = "postgres") -> None:
         """One statement as the owner."""
         with psycopg.connect(self.url(name), autocommit=True) as connection:
             connection.execute(statement)
