@@ -3,6 +3,7 @@
 serve                         migrate, build the web app when needed, serve everything
 migrate                       bring the database to this version's schema
 backup FILE                   copy an SQLite database, beside a running server too
+certificates                  make a certificate for a service of your own
 build                         build the web app when its sources changed
 keys create|list|revoke       API keys, for scripts and operators
 users create EMAIL            an account, where nobody signs up by themselves
@@ -91,6 +92,21 @@ def parser() -> argparse.ArgumentParser:
     building = commands.add_parser("build", help="build the web app when its sources changed")
     building.set_defaults(run=lambda settings, _options: build_web_app(settings))
 
+    certifying = commands.add_parser("certificates", help="make a certificate for a service of your own, once")
+    certifying.add_argument(
+        "--host",
+        dest="hosts",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help="that it is asked by; may be repeated",
+    )
+    certifying.add_argument(
+        "--into", type=Path, required=True, metavar="FOLDER",
+        help="for authority.pem, server.crt and server.key, which its owner and group can read",
+    )  # fmt: skip
+    certifying.set_defaults(run=lambda _settings, options: make_certificates(options.hosts, options.into))
+
     key_commands = commands.add_parser("keys", help="API keys").add_subparsers(required=True, metavar="ACTION")
     create = key_commands.add_parser("create", help="make a key and print it once")
     create.add_argument("--org", required=True, metavar="NAME", help="the org's name; made when there is none")
@@ -173,6 +189,17 @@ def _add_users(user_commands: Any) -> None:
     factor.set_defaults(run=in_session(reset_second_factor))
     resealing = user_commands.add_parser("reseal", help="seal the second factors with OMNI_SECRET_KEY")
     resealing.set_defaults(run=in_session(reseal_second_factors))
+
+
+def make_certificates(hosts: list[str], folder: Path) -> None:
+    """Raises `StartError`."""
+    from omni_app import certificates
+
+    try:
+        made = certificates.make(hosts, folder)
+    except (OSError, ValueError) as error:
+        raise StartError(f"no certificate could be made in {folder}: {error}") from None
+    print(f"{folder}: {'made for ' + ', '.join(hosts) if made else 'there already'}")
 
 
 Command = Callable[[AsyncSession, Settings, argparse.Namespace], Awaitable[int]]

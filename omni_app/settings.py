@@ -21,7 +21,8 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSource
 
-from omni_app.addresses import is_this_machine
+from omni_app import authorities
+from omni_app.addresses import clear_problem, is_this_machine, postgres_problem, verified
 
 PROVIDER_KEY_VARIABLES: Mapping[str, str] = {
     "openai": "OPENAI_API_KEY",
@@ -45,6 +46,21 @@ DEFAULT_BASE_URLS: Mapping[str, str] = {
     "deepseek": "https://api.deepseek.com/v1",
     "xai": "https://api.x.ai/v1",
 }
+
+
+ADDRESSES = (
+    *(f"{name}_base_url" for name in PROVIDER_KEY_VARIABLES),
+    "supabase_url",
+    "upstash_redis_rest_url",
+    "reflex_redis_url",
+    "alert_webhook_url",
+    "otel_exporter_otlp_endpoint",
+    "catalog_openrouter_url",
+    "catalog_litellm_url",
+    "smtp_url",
+)
+"""Where others are called; Postgres' addresses beside them."""
+POSTGRES = ("database_url", "database_owner_url")
 
 
 class SettingsError(Exception):
@@ -97,6 +113,10 @@ class Settings(BaseSettings):
     tls_key_file: Path | None = None
     """A certificate with its chain, and its key (PEM): then TLS alone is spoken at our port."""
     trusted_proxies: str = ""
+    plain_hosts: str = ""
+    """Hosts that production may speak with in the clear."""
+    ssl_cert_file: Path | None = None
+    """Authorities beside the system's; OpenSSL reads the variable by itself."""
     cors_origin: str = ""
 
     # Secrets of ours
@@ -251,6 +271,7 @@ class Settings(BaseSettings):
                     f"HOST={self.host} would be reached without TLS: set TLS_CERT_FILE and TLS_KEY_FILE, or "
                     "TRUSTED_PROXIES to the addresses of the proxy that does TLS, or HOST=127.0.0.1"
                 )
+            problems += self._open_ways()
         problems += [
             f"{name.upper()} is too short: at least 32 characters"
             for name in (
@@ -266,6 +287,8 @@ class Settings(BaseSettings):
         ]
         if self._is_set("alert_webhook_url") and not self.alert_webhook_url.startswith(("https://", "http://")):
             problems.append("ALERT_WEBHOOK_URL: must start with https:// or http://")
+        if self.ssl_cert_file and (problem := authorities.problem(self.ssl_cert_file)):
+            problems.append(f"SSL_CERT_FILE: {problem}")
         if self._is_set("metrics_token") and len(self.metrics_token.get_secret_value()) < 16:
             problems.append("METRICS_TOKEN is too short: at least 16 characters")
         if self._is_set("supabase_anon_key") and self._is_set("supabase_service_key"):
@@ -277,6 +300,16 @@ class Settings(BaseSettings):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _open_ways(self) -> list[str]:
+        """Services on other machines that would be spoken with in the clear, or whoever they are."""
+        found = {name: clear_problem(self._said(name), self.plain) for name in ADDRESSES if self._is_set(name)}
+        found |= {name: postgres_problem(self._said(name), self.plain) for name in POSTGRES if self._is_set(name)}
+        return [f"{name.upper()} {problem}" for name, problem in found.items() if problem]
+
+    def _said(self, name: str) -> str:
+        value = getattr(self, name)
+        return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
     def _wrong_other(self, name: str, ask: str) -> list[str]:
         """What is wrong with a second secret that is accepted beside `name`."""
@@ -290,6 +323,15 @@ class Settings(BaseSettings):
     def _is_set(self, name: str) -> bool:
         value = getattr(self, name)
         return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+    @property
+    def plain(self) -> frozenset[str]:
+        """`PLAIN_HOSTS`, one by one."""
+        return frozenset(filter(None, (one.strip().lower() for one in self.plain_hosts.split(","))))
+
+    def may_be_plain(self, host: str) -> bool:
+        """Whether a secret may be told to it in the clear."""
+        return is_this_machine(host) or host.lower() in self.plain
 
     @property
     def markup_bp(self) -> int:
@@ -317,12 +359,18 @@ class Settings(BaseSettings):
         """The database URL in use: `DATABASE_URL`, else SQLite in the data directory."""
         if not self.database_url:
             return f"sqlite:///{(self.omni_data_dir / 'omni.db').absolute()}"
-        return self.database_url.replace("postgres://", "postgresql://", 1)
+        return self._postgres(self.database_url)
+
+    def _postgres(self, url: str) -> str:
+        """In production a server on another machine shows a certificate that is checked."""
+        url = url.replace("postgres://", "postgresql://", 1)
+        checks = self.omni_env == "production" and not url.startswith("sqlite")
+        return verified(url, self.plain) if checks else url
 
     @property
     def database_owner(self) -> str:
         """The database URL for migrations."""
-        return self.database_owner_url.replace("postgres://", "postgresql://", 1) or self.database
+        return self._postgres(self.database_owner_url) if self.database_owner_url else self.database
 
     @property
     def supabase_key(self) -> str:

@@ -15,15 +15,18 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import psycopg
+import pytest
 import yaml
 
 from omni_app.serve import LAST_STEPS_S, WEB_SOURCES
 from omni_app.server.tls import context_of
-from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings
+from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings, load_settings
 from omni_app.version import VERSION
 from tests.locks import versions_of
 from tests.product import free_port
 from tests.servers.authority import Authority
+from tests.servers.postgres import FASTER, account, folder_for_postgres, or_skipped, running_cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -131,8 +134,46 @@ def healthy(tls: ssl.SSLContext | None) -> Iterator[int]:
         server.shutdown()
 
 
+@pytest.fixture
+def certificates() -> Iterator[Path]:
+    """What the step of compose's own makes, for Postgres' group here."""
+    with folder_for_postgres() as folder:
+        command = [one.replace("/certs", str(folder)) for one in COMPOSE["services"]["certificates"]["command"]]
+        group = {"group": account()["group"]} if account() else {}
+        for told in ("made for postgres", "there already"):
+            done = subprocess.run(
+                [sys.executable, *command[1:]], check=True, cwd=ROOT, capture_output=True, text=True, **group
+            )
+            assert told in done.stdout
+        assert COMPOSE["services"]["certificates"]["user"] == "0:999", "a volume's owner, and Postgres' group there"
+        yield folder
+
+
+def test_postgres_shows_a_certificate_that_the_product_believes(certificates: Path) -> None:
+    """Postgres with its options and the product with its address, as processes."""
+    assert (certificates / "server.key").stat().st_mode & 0o777 == 0o640
+    words = [one.replace("/certs", str(certificates)) for one in COMPOSE["services"]["postgres"]["command"]]
+    address = COMPOSE["services"]["app"]["environment"]["DATABASE_URL"].replace("/certs", str(certificates))
+    with or_skipped(), running_cluster((*FASTER, *(one for one in words[1:] if one != "-c"))) as cluster:
+        here = f"&hostaddr=127.0.0.1&port={cluster.server.port}"
+        url = re.sub(r"omni:\$\{[^}]+\}@postgres:5432/omni\?", "omni@postgres/postgres?", address) + here
+        with psycopg.connect(url) as connection:
+            found = connection.execute("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone()
+    assert found == ("TLSv1.3",)
+
+
+def test_in_compose_every_way_is_closed_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its settings are taken by production, which would refuse them, and name no host that may be plain."""
+    assert COMPOSE["services"].keys() == {*OURS, "certificates", "postgres"}
+    environment = COMPOSE["services"]["app"]["environment"] | {"HOST": "0.0.0.0", "OMNI_DATA_DIR": "/data"}  # noqa: S104
+    for name, value in environment.items():
+        monkeypatch.setenv(name, re.sub(r"\$\{\w+:-(.*)\}", r"\1", re.sub(r"\$\{\w+:\?[^}]*\}", "x" * 40, value)))
+    settings = load_settings()
+    assert (settings.omni_env, settings.plain_hosts) == ("production", "")
+
+
 def test_every_image_has_a_version() -> None:
-    assert len(images()) == 9
+    assert len(images()) == 8
     for one in images():
         name, _, tag = one.rpartition(":")
         assert name and tag != "latest", one
@@ -163,7 +204,7 @@ def test_every_port_is_the_one_that_the_image_listens_on() -> None:
 def test_nothing_runs_as_root_or_writes_beside_its_data() -> None:
     (uid,) = re.findall(r"^USER (\d+):\d+", DOCKERFILE, re.MULTILINE)
     assert int(uid) > 0 and POD["securityContext"]["runAsUser"] == int(uid) and POD["securityContext"]["runAsNonRoot"]
-    for name in OURS:
+    for name in (*OURS, "certificates"):
         service = COMPOSE["services"][name]
         assert service["read_only"] and service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]

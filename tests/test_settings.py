@@ -1,5 +1,6 @@
 """The environment: read once, typed, and refused with one clear line per problem."""
 
+import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from omni_app.settings import (
+    ADDRESSES,
+    POSTGRES,
     PROVIDER_KEY_VARIABLES,
     Settings,
     SettingsError,
@@ -282,6 +285,48 @@ def test_in_production_nobody_comes_in_without_tls(monkeypatch: pytest.MonkeyPat
             if name == "TLS_CERT_FILE":
                 other.setenv("TLS_KEY_FILE", "/k.pem")
             load_settings()
+
+
+def test_every_address_of_another_service_is_looked_at() -> None:
+    named = {name for name in Settings.model_fields if re.search("url|endpoint", name)}
+    assert {*ADDRESSES, *POSTGRES} == named - {"public_url"}
+
+
+@pytest.mark.parametrize("name", sorted({*ADDRESSES, *POSTGRES} - {"smtp_url"}))
+def test_in_production_no_service_elsewhere_is_asked_in_the_clear(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Mail becomes TLS by STARTTLS, which is insisted on when it is sent."""
+    kind = "postgres" if name in POSTGRES else "redis" if "reflex" in name else "http"
+    plain = {"postgres": "postgresql://u@elsewhere.example/x?sslmode=require", "redis": "redis://elsewhere.example"}
+    beside = {"UPSTASH_REDIS_REST_TOKEN": "t", "ALERT_WEBHOOK_SECRET": "s" * 40, "SUPABASE_ANON_KEY": "k"}
+    whole = {"upstash_redis_rest_url": 0, "alert_webhook_url": 1, "supabase_url": 2}
+    more = dict([list(beside.items())[whole[name]]]) if name in whole else {}
+    if name == "database_owner_url":
+        more["DATABASE_URL"] = "postgresql://s@elsewhere.example/x"
+    environment = in_production(**more) | {name.upper(): plain.get(kind, "http://elsewhere.example/v1")}
+    (line,) = problems(monkeypatch, **environment)
+    assert line.startswith(f"{name.upper()} ") and "list elsewhere.example in PLAIN_HOSTS" in line
+    monkeypatch.setenv("PLAIN_HOSTS", "other.example, Elsewhere.example")
+    load_settings()
+    monkeypatch.setenv("PLAIN_HOSTS", "")
+    monkeypatch.setenv("OMNI_ENV", "development")
+    load_settings()
+
+
+def test_in_production_postgres_elsewhere_is_asked_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql://u:p@db.example/x"
+    for name, value in in_production(DATABASE_URL=url, DATABASE_OWNER_URL=url).items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert "sslmode=verify-full&sslrootcert=" in settings.database and settings.database == settings.database_owner
+    monkeypatch.setenv("PLAIN_HOSTS", "db.example")
+    assert load_settings().database == url
+
+
+def test_a_file_of_authorities_that_cannot_be_read_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (line,) = problems(monkeypatch, SSL_CERT_FILE=str(tmp_path / "none.pem"))
+    assert line.startswith("SSL_CERT_FILE: ") and "none.pem" in line
 
 
 def test_with_a_certificate_our_own_address_is_https() -> None:

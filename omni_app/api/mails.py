@@ -18,9 +18,9 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 
+from omni_app.authorities import client_context
 from omni_app.errors import InvalidRequest
 from omni_app.limits.base import Quota
-from omni_app.origin import LOOPBACK_NAMES
 from omni_app.services import Services
 from omni_app.settings import Settings
 from omni_app.storage.sealing import CannotOpen, Sealer
@@ -82,7 +82,7 @@ async def deliver(settings: Settings, to: str, subject: str, text: str) -> bool:
     message["From"], message["To"], message["Subject"] = settings.mail_from, to, subject
     message.set_content(text)
     try:
-        await asyncio.to_thread(_deliver, settings.smtp_url.get_secret_value(), message)
+        await asyncio.to_thread(_deliver, settings, message)
     except (OSError, smtplib.SMTPException) as error:
         log.warning("a mail could not be sent: %s", type(error).__name__)
         return False
@@ -98,10 +98,13 @@ async def _may_send(services: Services, to: str) -> bool:
     return True
 
 
-def _deliver(url: str, message: EmailMessage) -> None:
-    """`smtps://` is TLS from the start; `smtp://` becomes TLS where it is offered, and has to before a password."""
-    parts = urlsplit(url)
-    host, context = parts.hostname or "", ssl.create_default_context()
+def _deliver(settings: Settings, message: EmailMessage) -> None:
+    """`smtps://` is TLS from the start; `smtp://` becomes TLS where it is offered.
+
+    It has to before a password, and in production before anything, towards hosts that may not be plain.
+    """
+    parts = urlsplit(settings.smtp_url.get_secret_value())
+    host, context = parts.hostname or "", client_context()
     if parts.scheme == "smtps":
         server: smtplib.SMTP = smtplib.SMTP_SSL(host, parts.port or 465, timeout=TIMEOUT_S, context=context)
     else:
@@ -109,8 +112,9 @@ def _deliver(url: str, message: EmailMessage) -> None:
     with server:
         if parts.scheme != "smtps" and (server.has_extn("starttls") if server.ehlo()[0] == 250 else False):
             server.starttls(context=context)
+        is_secret = bool(parts.username) or settings.omni_env == "production"
+        if is_secret and not (isinstance(server.sock, ssl.SSLSocket) or settings.may_be_plain(host)):
+            raise smtplib.SMTPNotSupportedError("no TLS: nothing is sent")
         if parts.username:
-            if not isinstance(server.sock, ssl.SSLSocket) and host not in LOOPBACK_NAMES:
-                raise smtplib.SMTPNotSupportedError("no TLS: the password is not sent")
             server.login(unquote(parts.username), unquote(parts.password or ""))
         server.send_message(message)

@@ -7,12 +7,14 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
+from omni_app.authorities import web_context
 from omni_app.pace import LoopTimeout
 from omni_app.providers.base import ProviderFault
-from omni_app.providers.http import broken, cut_off, no_answer_in, no_connection_in, refused
+from omni_app.providers.http import broken, cut_off, no_answer_in, no_connection_in, refused, socket_of
 
 WITHOUT_LIMIT = aiohttp.ClientTimeout(total=None)
 
@@ -69,15 +71,17 @@ class AiohttpClient:
     """The pool, made on first use. At most `max_connections` to one address."""
 
     max_connections: int
-    _session: aiohttp.ClientSession | None = None
+    _sessions: dict[str, aiohttp.ClientSession] = field(default_factory=dict)
+    """One for each socket of this machine, and one for all other addresses (`""`)."""
 
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, connect_s: float, answer_s: float
     ) -> AiohttpAnswer:
+        path = socket_of(url)
         try:
             async with asyncio.timeout(answer_s):
-                response = await self._pool().post(
-                    url,
+                response = await self._pool(path).post(
+                    f"http://localhost{urlsplit(url).path}" if path else url,
                     data=body,
                     headers=headers,
                     allow_redirects=False,
@@ -91,20 +95,25 @@ class AiohttpClient:
             raise connection_fault(error) from None
         return AiohttpAnswer(response)
 
-    def _pool(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=Connector(limit=0, limit_per_host=self.max_connections, ttl_dns_cache=60),
+    def _pool(self, socket: str) -> aiohttp.ClientSession:
+        if socket not in self._sessions:
+            self._sessions[socket] = aiohttp.ClientSession(
+                connector=self._connector(socket),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 auto_decompress=True,
             )
-        return self._session
+        return self._sessions[socket]
+
+    def _connector(self, socket: str) -> aiohttp.BaseConnector:
+        if socket:
+            return aiohttp.UnixConnector(socket, limit=self.max_connections)
+        return Connector(limit=0, limit_per_host=self.max_connections, ttl_dns_cache=60, ssl=web_context())
 
     async def aclose(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
 
 
 def connection_fault(error: Exception) -> ProviderFault:

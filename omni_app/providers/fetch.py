@@ -5,10 +5,12 @@ than the cap: what is over it is refused, not cut.
 """
 
 import asyncio
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import httpx
+
+from omni_app.addresses import is_this_machine
+from omni_app.authorities import web_context
 
 TOTAL_S = 60.0
 SILENCE_S = 15.0
@@ -25,14 +27,7 @@ def address_problem(url: str) -> str:
         return "must not hold a user or password"
     if parts.scheme == "https" and parts.hostname:
         return ""
-    return "" if parts.scheme == "http" and _is_this_machine(parts.hostname) else "must start with https://"
-
-
-def _is_this_machine(host: str | None) -> bool:
-    try:
-        return host == "localhost" or ip_address(host or "").is_loopback
-    except ValueError:
-        return False
+    return "" if parts.scheme == "http" and is_this_machine(parts.hostname or "") else "must start with https://"
 
 
 async def fetch(url: str, *, most_bytes: int) -> bytes:
@@ -55,7 +50,7 @@ async def _read(url: str, *, most_bytes: int) -> bytes:
     size = 0
     headers = {"Accept": "application/json"}
     async with (
-        httpx.AsyncClient(timeout=SILENCE_S, trust_env=False, follow_redirects=False) as client,
+        httpx.AsyncClient(verify=web_context(), timeout=SILENCE_S, trust_env=False, follow_redirects=False) as client,
         client.stream("GET", url, headers=headers) as answer,
     ):
         if answer.status_code != 200:

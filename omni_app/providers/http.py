@@ -4,9 +4,27 @@ Neither follows a redirect, sends anything twice, keeps cookies or reads proxy s
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote, unquote, urlsplit
 
 from omni_app.providers.base import FaultKind, ProviderFault
+
+ON_SOCKET = "http+unix"
+"""The scheme of an address whose host is the path of a socket, percent-encoded."""
+
+
+def unix_url(socket: Path) -> str:
+    """The base URL of a web server that listens on a socket of this machine."""
+    return f"{ON_SOCKET}://{quote(str(socket), safe='')}"
+
+
+@lru_cache(maxsize=256)
+def socket_of(url: str) -> str:
+    """The socket's path; empty for a URL of another kind."""
+    parts = urlsplit(url)
+    return unquote(parts.netloc) if parts.scheme == ON_SOCKET else ""
 
 
 class HttpAnswer(Protocol):

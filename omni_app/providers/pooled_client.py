@@ -7,7 +7,6 @@ at once; one that breaks while a request is on its way is a fault, for nobody kn
 
 import asyncio
 import socket
-import ssl
 import zlib
 from collections import deque
 from collections.abc import Mapping
@@ -19,9 +18,10 @@ from urllib.parse import urlsplit
 import aiohappyeyeballs
 import httptools
 
+from omni_app.authorities import web_context
 from omni_app.pace import LoopTimeout
 from omni_app.providers.base import ProviderFault
-from omni_app.providers.http import broken, cut_off, no_answer_in, no_connection_in, refused
+from omni_app.providers.http import broken, cut_off, no_answer_in, no_connection_in, refused, socket_of
 
 KEPT_S = 15.0
 """How long a connection without work is kept: less than the minute after which most servers close theirs."""
@@ -35,12 +35,14 @@ EYEBALLS_DELAY_S = 0.25
 COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
 
 Address = tuple[str, int, bool]
-"""Host, port, whether over TLS."""
+"""Host, port, whether over TLS; the path of a socket, 0 and False."""
 
 
 @lru_cache(maxsize=256)
 def address_of(url: str) -> Address:
     """Where a URL leads. Raises `ValueError`."""
+    if path := socket_of(url):
+        return path, 0, False
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     if not parts.hostname or parts.scheme not in ("http", "https"):
@@ -53,7 +55,8 @@ def head_of(url: str, headers: tuple[tuple[str, str], ...]) -> bytes:
     """The request's head up to the length of its body. Raises `ValueError` where a header would be two."""
     parts = urlsplit(url)
     target = parts.path + (f"?{parts.query}" if parts.query else "")
-    lines = [f"POST {target or '/'} HTTP/1.1", f"Host: {parts.netloc.rpartition('@')[2]}"]
+    host = "localhost" if socket_of(url) else parts.netloc.rpartition("@")[2]
+    lines = [f"POST {target or '/'} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name}: {value}" for name, value in headers]
     if not all(line.isprintable() for line in lines):
         raise ValueError("a line of the request's head holds what no header may hold")
@@ -395,7 +398,6 @@ class PooledClient:
 
     max_connections: int
     _places: dict[Address, Place] = field(default_factory=dict)
-    _tls: ssl.SSLContext | None = None
     _sweep: asyncio.TimerHandle | None = None
 
     async def post(
@@ -438,10 +440,13 @@ class PooledClient:
         connection = Connection(loop, place)
         place.open += 1
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            wire = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=EYEBALLS_DELAY_S)
-            tls = self._context() if secure else None
-            await loop.create_connection(lambda: connection, sock=wire, ssl=tls, server_hostname=host if tls else None)
+            if host.startswith("/"):
+                await loop.create_unix_connection(lambda: connection, host)
+            else:
+                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                wire = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=EYEBALLS_DELAY_S)
+                tls, name = (web_context(), host) if secure else (None, None)
+                await loop.create_connection(lambda: connection, sock=wire, ssl=tls, server_hostname=name)
         except BaseException:
             if connection.is_open:
                 connection.drop()
@@ -450,12 +455,6 @@ class PooledClient:
             raise
         self._sweep_later(loop)
         return connection
-
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-            self._tls.set_alpn_protocols(["http/1.1"])
-        return self._tls
 
     def _sweep_later(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._sweep is None:

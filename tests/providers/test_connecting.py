@@ -5,25 +5,19 @@ import re
 import ssl
 import time
 from contextlib import aclosing, suppress
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
+from omni_app.authorities import web_context
 from omni_app.pace import LoopTimeout
 from omni_app.providers.base import FaultKind
 from omni_app.providers.openai_wire import OpenAIWire
-from omni_app.providers.pooled_client import PooledClient
 from omni_app.providers.transport import Transport
 from tests.providers.asking import ask, eventually, fault_met, wire, within
 from tests.providers.conftest import BOTH_CLIENTS
+from tests.servers.authority import Authority
 from tests.servers.upstream import TEXT, Upstream
 
 
@@ -85,7 +79,9 @@ async def test_who_shows_a_certificate_that_nobody_vouches_for_is_told_nothing(
             heard.extend(await reader.read())
         writer.close()
 
-    server = await asyncio.start_server(listen, "127.0.0.1", 0, ssl=self_signed(tmp_path))
+    server = await asyncio.start_server(
+        listen, "127.0.0.1", 0, ssl=Authority(tmp_path).serves("127.0.0.1", "localhost")
+    )
     port = server.sockets[0].getsockname()[1]
     async with Upstream() as upstream:
         provider = wire("openai", upstream, transport)
@@ -97,24 +93,8 @@ async def test_who_shows_a_certificate_that_nobody_vouches_for_is_told_nothing(
     assert heard == b""
 
 
-def self_signed(folder: Path) -> ssl.SSLContext:
-    """A server's side of TLS, with a certificate for this machine that it made itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
-    now = datetime.now(UTC)
-    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1))
-    certificate = made.add_extension(names, critical=False).sign(key, SHA256())
-    file = folder / "server.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
-    return context
-
-
 def test_calls_go_out_over_tls_1_2_at_least_and_certificates_are_checked() -> None:
-    context = PooledClient(max_connections=1)._context()
+    context = web_context()
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     weak = [one["name"] for one in context.get_ciphers() if re.search("NULL|RC4|DES|MD5|EXP|anon", one["name"])]

@@ -1,26 +1,28 @@
 """The local model: a real one, in a real child process; and its server, written by others, under both of our wires."""
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 
 from omni_app.providers.anthropic_wire import AnthropicWire
 from omni_app.providers.base import FaultKind, ProviderRequest, Timeouts
+from omni_app.providers.http import socket_of
 from omni_app.providers.local import MAX_OUTPUT_TOKENS, LocalModel
 from omni_app.providers.openai_wire import OpenAIWire
-from omni_app.providers.transport import Transport
+from omni_app.providers.transport import CLIENTS, Transport
 from omni_app.settings import secret_variables
 from tests.product import ROOT
 from tests.providers.asking import ask, eventually, fault_met, model, streamed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATIENT = Timeouts(first_byte_s=60, total_s=60)
+CLOSE = {"Connection": "close"}
 SMOL = model("local/smollm2-135m")
 QUESTION = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
 
@@ -40,8 +42,8 @@ async def local() -> AsyncIterator[LocalModel]:
 
 
 def is_listening(address: str) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", urlsplit(address).port)) == 0
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(socket_of(address)) == 0
 
 
 async def test_knows_the_capital_of_france_and_counts_its_tokens(local: LocalModel) -> None:
@@ -114,7 +116,27 @@ async def test_closing_ends_the_child() -> None:
     address = await local.address()
     assert is_listening(address)
     await local.aclose()
-    assert not is_listening(address)
+    assert not is_listening(address) and not Path(socket_of(address)).parent.exists()
+
+
+async def test_it_is_asked_over_a_socket_that_is_closed_to_other_users(local: LocalModel) -> None:
+    """And by no port: none of this machine's is the child's."""
+    folder = Path(socket_of(await local.address())).parent
+    assert (folder.stat().st_mode & 0o777, folder.stat().st_uid) == (0o700, os.geteuid())
+    assert local._child is not None
+    mine = {str(one.readlink()) for one in Path(f"/proc/{local._child.pid}/fd").iterdir() if one.is_symlink()}
+    tables = [Path(f"/proc/{local._child.pid}/net/{name}").read_text() for name in ("tcp", "tcp6", "udp", "udp6")]
+    ports = [line.split()[9] for table in tables for line in table.splitlines()[1:]]
+    assert [inode for inode in ports if f"socket:[{inode}]" in mine] == []
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_either_client_asks_it(local: LocalModel, client: str) -> None:
+    transport = Transport(client=client)
+    wire = OpenAIWire("llamacpp", f"{await local.address()}/v1", "", "", transport, extra_headers=CLOSE)
+    for _ in range(2):
+        assert "Paris" in (await wire.complete(france())).text
+    await transport.aclose()
 
 
 PARENT = """
@@ -140,7 +162,7 @@ async def test_the_child_ends_when_its_parent_is_killed() -> None:
     finally:
         parent.kill()
         await parent.wait()
-    await eventually(lambda: not is_listening(address))
+    await eventually(lambda: not is_listening(address) and not Path(socket_of(address)).parent.exists())
 
 
 async def test_switched_off_it_says_so_and_starts_nothing() -> None:
@@ -170,6 +192,7 @@ async def test_weights_that_cannot_be_loaded_are_a_fault() -> None:
     local._weights = ROOT / "README.md"
     met = await fault_met(local, france())
     assert (met.kind, met.detail) == (FaultKind.REFUSED, "the local model did not start")
+    assert local._folder is None
 
 
 async def test_without_the_packages_it_says_which_are_missing() -> None:

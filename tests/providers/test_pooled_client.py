@@ -5,18 +5,14 @@ import gzip
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from omni_app.providers import pooled_client
 from omni_app.providers.base import FaultKind, ProviderFault
 from omni_app.providers.pooled_client import PooledClient, head_of
+from tests.servers.authority import Authority, believing
 
 LONG = b"the router answers " * 20_000
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -202,50 +198,20 @@ async def test_a_connection_without_work_is_closed_after_a_while(
         await gone.wait()
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A self-signed certificate of 127.0.0.1, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "provider")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, plain)
-    )
-    return paths
-
-
-async def test_tls_speaks_with_whom_the_system_trusts_and_nobody_else(
-    client: PooledClient, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*certificate)
+async def test_tls_speaks_with_whom_the_system_trusts_and_nobody_else(client: PooledClient, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
     server = Scripted(GOOD, GOOD)
-    async with served(server, context) as url:
+    async with served(server, authority.serves("127.0.0.1")) as url:
         with pytest.raises(ProviderFault) as met:
             await ask(client, url)
         assert met.value.kind is FaultKind.REFUSED and not server.heads
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-        trusting = PooledClient(10)
-        assert await ask(trusting, url) == await ask(trusting, url) == (200, b"hi")
-        await trusting.aclose()
-        with pytest.raises(ProviderFault) as met:
-            await ask(client, url.replace("127.0.0.1", "localhost"))
-        assert met.value.kind is FaultKind.REFUSED, "another name than the certificate's"
+        with believing(authority.file):
+            trusting = PooledClient(10)
+            assert await ask(trusting, url) == await ask(trusting, url) == (200, b"hi")
+            await trusting.aclose()
+            with pytest.raises(ProviderFault) as met:
+                await ask(client, url.replace("127.0.0.1", "localhost"))
+            assert met.value.kind is FaultKind.REFUSED, "another name than the certificate's"
 
 
 def test_a_header_that_would_be_two_is_refused() -> None:

@@ -1,16 +1,15 @@
 """An authority for certificates that this machine does not know, and servers' certificates of it."""
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from omni_app import authorities, certificates
 
 
 @dataclass
@@ -19,28 +18,21 @@ class Authority:
 
     folder: Path
     file: Path = field(init=False)
-    _key: ec.EllipticCurvePrivateKey = field(
-        default_factory=lambda: ec.generate_private_key(ec.SECP256R1()), init=False
-    )
-    _name: x509.Name = field(init=False)
+    _signs: certificates.Authority = field(init=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._signs = certificates.Authority(f"An authority of the tests: {self.folder.name}")
         self.file = self.folder / "authority.pem"
-        self._name = _name(f"An authority of the tests: {self.folder.name}")
-        made = _builder(self._name, self._name, self._key.public_key())
-        made = made.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        self.file.write_bytes(made.sign(self._key, SHA256()).public_bytes(Encoding.PEM))
+        self.file.write_bytes(self._signs.pem)
 
     def issue(self, *hosts: str, of_rsa: bool = False) -> tuple[Path, Path]:
         """A certificate for these names and addresses, and its key."""
-        key = rsa.generate_private_key(65_537, 2_048) if of_rsa else ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([_host(one) for one in hosts])
-        made = _builder(_name(hosts[0]), self._name, key.public_key()).add_extension(names, critical=False)
+        key = rsa.generate_private_key(65_537, 2_048) if of_rsa else certificates.new_key()
         number = len(list(self.folder.glob("*.crt")))
         certificate, private = self.folder / f"{number}.crt", self.folder / f"{number}.key"
-        certificate.write_bytes(made.sign(self._key, SHA256()).public_bytes(Encoding.PEM))
-        private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        certificate.write_bytes(self._signs.certificate(hosts, key))
+        private.write_bytes(certificates.pem(key))
         private.chmod(0o600)
         return certificate, private
 
@@ -55,20 +47,13 @@ class Authority:
         return ssl.create_default_context(cafile=self.file)
 
 
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
-
-
-def _host(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
-) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    begins, ends = now - timedelta(hours=1), now + timedelta(days=1)
-    return x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number(), begins, ends)
+@contextmanager
+def believing(file: Path | None) -> Iterator[None]:
+    """As in a process that was started with this `SSL_CERT_FILE`, or without one."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("SSL_CERT_FILE", raising=False)
+        if file:
+            environment.setenv("SSL_CERT_FILE", str(file))
+        authorities.client_context.cache_clear()
+        yield
+    authorities.client_context.cache_clear()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from tests.product import free_port
@@ -130,6 +131,25 @@ def running_cluster(more: tuple[str, ...] = FAST) -> Iterator[Cluster]:
                 stop(cluster.process)
             return
     raise PostgresMissing("; ".join(tried) or "no Postgres: install the package postgresql, or the wheel pgserver")
+
+
+@contextmanager
+def folder_for_postgres() -> Iterator[Path]:
+    """One that its user can look into: pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="omni-postgres-tls-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@contextmanager
+def or_skipped() -> Iterator[None]:
+    """Where none can be started: a failure in CI, elsewhere a skip that says why."""
+    try:
+        yield
+    except PostgresMissing as reason:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(reason))
 
 
 def wheel_programs() -> Path | None:

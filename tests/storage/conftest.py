@@ -4,7 +4,6 @@ On Postgres the product's database is that of a role that owns nothing: whatever
 tests of what needs it. An address is the owner's, for tests of schemas and for what they do by themselves.
 """
 
-import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from omni_app.storage.database import PATIENCE_S, Database, is_sqlite, upgrade
 from omni_app.storage.server_role import upgrade_for
-from tests.servers.postgres import Postgres, PostgresMissing, running_postgres
+from tests.servers.postgres import Postgres, or_skipped, running_postgres
 
 MIGRATED = "migrated"
 """The Postgres database that the others are copies of."""
@@ -27,14 +26,10 @@ SERVER = "omni_server"
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """One server for the run. Where none can be started: a failure in CI, elsewhere a skip that says why."""
+    """One server for the run."""
     with ExitStack() as running:
-        try:
+        with or_skipped():
             server = running.enter_context(running_postgres())
-        except PostgresMissing as reason:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip(str(reason))
         server.run(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(SERVER)))
         upgrade_for(as_server(server.url(MIGRATED)), owner=server.create(MIGRATED))
         yield server

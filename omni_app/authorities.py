@@ -1,0 +1,40 @@
+"""Whose certificates are believed by whoever calls out: this system's authorities', and those of `SSL_CERT_FILE`."""
+
+import ssl
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def client_context(*protocols: str) -> ssl.SSLContext:
+    """The client's side of TLS: 1.2 at least, certificates and names checked; `protocols` are what is spoken inside.
+
+    OpenSSL reads `SSL_CERT_FILE` in place of the system's file: here that one is believed beside it.
+    """
+    context = ssl.create_default_context()
+    if Path(system := ssl.get_default_verify_paths().openssl_cafile).is_file():
+        context.load_verify_locations(system)
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    return context
+
+
+def web_context() -> ssl.SSLContext:
+    """For HTTP."""
+    return client_context("http/1.1")
+
+
+def file() -> str:
+    """For who wants one file: `SSL_CERT_FILE`, else the system's, else the list that comes with Python's packages."""
+    import certifi
+
+    return ssl.get_default_verify_paths().cafile or certifi.where()
+
+
+def problem(path: Path) -> str:
+    """What is wrong with a file of certificates: OpenSSL itself passes over one that it cannot read."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        return f"{path} holds no certificates that can be read ({error.strerror or error})"
+    return ""
