@@ -282,6 +282,7 @@ def test_a_server_in_production_lives_on_a_role_that_owns_nothing(deployed: Depl
         "DATABASE_OWNER_URL": deployed.owner_url,
         "LOCAL_MODEL": "off",
         "SANDBOX_SPEED": "0",
+        "SIGN_UP_WITHOUT_MAIL": "on",
     }
     omni = [sys.executable, "-m", "omni_app"]
     subprocess.run([*omni, "migrate"], cwd=ROOT, env=environment, check=True, capture_output=True)
@@ -310,7 +311,9 @@ def live_as_everybody_does(url: str) -> None:
     with httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
         form = {"email": "ada@example.com", "password": "teal-otter-maps-42-winter", "org_name": "Engines"}
         assert client.post("/auth/signup", data=form).status_code == 303
-        key = client.post("/auth/keys", json={"name": "My app", "kind": "test"}).json()["key"]
+        made = client.post("/auth/keys", json={"name": "My app", "kind": "test"})
+        assert made.status_code == 200, made.text
+        key = made.json()["key"]
         body = {"messages": [{"role": "user", "content": "Hello! How are you today?"}]}
         asked = client.post("/v1/chat", json=body, headers={"Authorization": f"Bearer {key}"})
         assert asked.status_code == 200, asked.text
