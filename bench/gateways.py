@@ -18,7 +18,7 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -45,6 +45,8 @@ SHORTEST, LONGEST = 200, 8_000
 """Bytes of a body, about; lengths are spread evenly over their logarithm."""
 QUESTIONS = ("Summarize this in two sentences:", "What does this say about cost?", "Explain this to a newcomer:")
 PINNED = "openai/gpt-4.1-mini"
+FORMATS = {"anthropic": "anthropic/claude-haiku-4-5", "gemini": "gemini/gemini-2.5-flash"}
+"""Models whose providers speak another format than OpenAI's."""
 TOKENS = 20
 """Of the mock's answer, as many pieces when it streams."""
 
@@ -113,6 +115,10 @@ def environment_of(folder: Path, *, upstream_port: int, setup: Setup) -> tuple[S
         "OMNI_DATA_DIR": str(folder),
         "OPENAI_API_KEY": "sk-of-the-mock",
         "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream_port}/v1",
+        "ANTHROPIC_API_KEY": "sk-of-the-mock",
+        "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{upstream_port}",
+        "GEMINI_API_KEY": "key-of-the-mock",
+        "GEMINI_BASE_URL": f"http://127.0.0.1:{upstream_port}",
         "LOCAL_MODEL": "off",
         "RATE_LIMIT_MAX": "1000000",
         "DATABASE_URL": setup.database,
@@ -130,7 +136,7 @@ def product(folder: Path, upstream_port: int, setup: Setup = Setup()) -> Iterato
     command = server_command(settings, setup.factory, workers=0 if setup.workers == 1 else setup.workers)
     with started(command, cpu=0 if setup.workers == 1 else None, folder=folder, env=whole) as process:
         wait_until_ready(f"http://127.0.0.1:{settings.port}", process, folder / "bench.log")
-        models = {"pinned": PINNED, "routed": "auto"}
+        models = {"pinned": PINNED, "routed": "auto", **FORMATS}
         yield Target(setup.name, settings.port, process, made.stdout.split()[0], models), settings
 
 
@@ -203,13 +209,24 @@ class Case:
     @property
     def name(self) -> str:
         kind = "streamed" if self.stream else "plain"
-        return f"{kind}, {'routed (`auto`)' if self.row == 'routed' else 'model named'}, {self.at_once} at once"
+        how = {"pinned": "model named", "routed": "routed (`auto`)"}.get(
+            self.row, f"{self.row[0].upper()}{self.row[1:]}'s format"
+        )
+        return f"{kind}, {how}, {self.at_once} at once"
 
 
 CASES = [Case(row, stream, at_once) for row in ("pinned", "routed") for stream in (False, True) for at_once in (1, 16)]
 MANY = Case("pinned", stream=False, at_once=256)
 WAYS = [Case("pinned", stream=False, at_once=16)]
 """What the product's ways of running are compared by."""
+TRANSLATED = [
+    Case("pinned", stream=False, at_once=16),
+    Case("anthropic", stream=False, at_once=16),
+    Case("gemini", stream=False, at_once=16),
+    Case("pinned", stream=True, at_once=16),
+    Case("anthropic", stream=True, at_once=16),
+]
+"""What another format costs beside OpenAI's, which goes on as it comes."""
 PACED = [Case("pinned", stream=True, at_once=1), Case("pinned", stream=True, at_once=16)]
 
 
@@ -338,10 +355,29 @@ def ways(arguments: argparse.Namespace, folder: Path, notes: list[str]) -> str:
     return table(found, setups[0].name, over="× first")
 
 
+def formats(arguments: argparse.Namespace, folder: Path, notes: list[str]) -> str:
+    """The product alone, before providers that speak other formats than OpenAI's."""
+    del notes
+    with mocked(folder / "formats") as mock, product(mock.folder / "product", mock.port) as (ours, _):
+        rounds([ours], TRANSLATED, mock, count=1, seconds=1)
+        found = rounds([ours], TRANSLATED, mock, count=arguments.rounds, seconds=arguments.seconds)
+    return formats_table({case: median(one.cpu_us for one in seen) for (case, _), seen in found.items()})
+
+
+def formats_table(cpu_us: Mapping[Case, float]) -> str:
+    """Markdown: CPU a request in µs, and how much more than OpenAI's format takes."""
+    lines = ["| | CPU a request, µs | more than OpenAI's |", "|---|---:|---:|"]
+    for case, found_us in cpu_us.items():
+        own = case.row == "pinned"
+        more = "" if own else f"{found_us - cpu_us[Case('pinned', case.stream, case.at_once)]:+,.0f}"
+        lines.append(f"| {replace(case, row='OpenAI').name if own else case.name} | {found_us:,.0f} | {more} |")
+    return "\n".join(lines)
+
+
 def run(arguments: argparse.Namespace, folder: Path) -> Sequence[str]:
     """Measures, and gives the page's tables, and its notes."""
     notes: list[str] = []
-    tables = [part(arguments, folder, notes) for part in (at_once_table, paced, ways)]
+    tables = [part(arguments, folder, notes) for part in (at_once_table, paced, ways, formats)]
     return [*tables, " ".join(dict.fromkeys(notes))]
 
 
@@ -350,7 +386,7 @@ def page(parts: Sequence[str], command: str) -> str:
     names = ("uvicorn", "uvloop", "httptools")
     versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)])
     others = ", ".join((LITELLM[0].replace("[proxy]", ""), VLLM_ROUTER, TENSORZERO, PORTKEY))
-    quick, slow, running, notes = parts
+    quick, slow, running, translated, notes = parts
     return f"""# Benchmarks
 
 Written by `{command}` (`make bench`) on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} CPUs ({platform.machine()}),
@@ -380,6 +416,13 @@ The same requests, 16 at once, model named. Two workers have both CPUs, which th
 CPU a request is what can be compared, not their requests a second.
 
 {running}
+
+## Providers' formats
+
+The same requests to OpenAI's format in every row; the provider speaks the one that is named. Anthropic's is translated by
+us, Gemini's by LiteLLM's transformer, and each has its model's own price and limits.
+
+{translated}
 
 {notes}
 """
