@@ -419,8 +419,8 @@ CPU a request is what can be compared, not their requests a second.
 
 ## Providers' formats
 
-The same requests to OpenAI's format in every row; the provider speaks the one that is named. Anthropic's is translated by
-us, Gemini's by LiteLLM's transformer, and each has its model's own price and limits.
+The same requests in OpenAI's format in every row; the provider speaks the one that is named, and its model has a price
+and limits of its own.
 
 {translated}
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from omni_app.providers.anthropic_wire import AnthropicWire
 from omni_app.providers.base import Provider
-from omni_app.providers.litellm import LiteLLMLane
+from omni_app.providers.gemini_wire import GeminiWire
 from omni_app.providers.local import LocalModel
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.sandbox import Sandbox
@@ -19,8 +19,7 @@ UNKNOWN = {"mistral": ("user",), "xai": ("stop", "frequency_penalty", "presence_
 """Parameters that a provider answers with an error: Mistral forbids what it does not know, xAI's models all reason."""
 RENAMED = {"mistral": {"seed": "random_seed", "dimensions": "output_dimension"}}
 TELL_USAGE = frozenset({"mistral"})
-LITELLM_PREFIXES = {"gemini": "gemini"}
-KEYED = (OpenAIWire, AnthropicWire, LiteLLMLane)
+KEYED = (OpenAIWire, AnthropicWire, GeminiWire)
 """The doors that want a key."""
 
 
@@ -65,15 +64,12 @@ def build_providers(settings: Settings, transport: Transport) -> dict[str, Provi
         key_variable=PROVIDER_KEY_VARIABLES["anthropic"],
         transport=transport,
     )
-    for name, prefix in LITELLM_PREFIXES.items():
-        providers[name] = LiteLLMLane(
-            name=name,
-            prefix=prefix,
-            base_url=f"{settings.provider_base_url(name)}/v1beta",
-            api_key=settings.provider_key(name),
-            key_variable=PROVIDER_KEY_VARIABLES[name],
-            transport=transport,
-        )
+    providers["gemini"] = GeminiWire(
+        base_url=f"{settings.provider_base_url('gemini')}/v1beta",
+        api_key=settings.provider_key("gemini"),
+        key_variable=PROVIDER_KEY_VARIABLES["gemini"],
+        transport=transport,
+    )
     providers["local"] = LocalModel(transport, enabled=settings.local_model == "on")
     providers["sandbox"] = Sandbox(speed=settings.sandbox_speed)
     return providers

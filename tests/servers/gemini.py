@@ -1,12 +1,17 @@
-"""A Gemini that plays a part, over real sockets on 127.0.0.1: `POST /v1beta/models/NAME:generateContent`."""
+"""A Gemini that plays a part, over real sockets on 127.0.0.1: `POST /v1beta/models/NAME:generateContent`, plain and
+streamed (`:streamGenerateContent?alt=sse`).
+"""
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from omni_app.providers.placeholder import placeholder_png
 from tests.servers.bad_manners import BAD_MANNERS
-from tests.servers.raw_http import Answer, Call, Connection, RawServer, json_answer
+from tests.servers.raw_http import Answer, Call, Connection, RawServer, head, json_answer
 
 KEY = "AIzaTestGeminiKey0123456789abcdef"
 TEXT = "Hello from Gemini."
@@ -72,13 +77,35 @@ class Gemini:
         elif call.method == "POST" and (unknown := call.body.keys() - FIELDS):
             told = f'Invalid JSON payload received. Unknown name "{min(unknown)}": Cannot find field.'
             await connection.answer(refusal((400, "INVALID_ARGUMENT", told)))
+        elif call.path.endswith(":streamGenerateContent"):
+            await self._stream(call, connection)
         else:
             await connection.answer(good)
+
+    async def _stream(self, call: Call, connection: Connection) -> None:
+        """An event a word, the last one with how it ended and the usage; `mid_close` and `mid_rst` after two words."""
+        await connection.send(head(200, (("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked"))))
+        value = json.loads(json_answer(self.answer if self.answer is not None else self._value(call)).body)
+        for number, one in enumerate(events(value)):
+            if number == 2 and self.fault == "mid_close":
+                connection.close()
+                return
+            if number == 2 and self.fault == "mid_rst":
+                connection.reset()
+                return
+            if self.fault == "no_end" and "finishReason" in str(one):
+                break
+            data = b"data: " + json.dumps(one).encode() + b"\r\n\r\n"
+            await connection.send(b"%x\r\n%b\r\n" % (len(data), data))
+        await connection.send(b"0\r\n\r\n")
 
     def _value(self, call: Call) -> dict[str, Any]:
         if call.method == "GET":
             return {"models": [{"name": "models/m"}]}
         part: dict[str, Any] = {"text": self.text}
+        config = call.body.get("generationConfig", {})
+        if "IMAGE" in (config.get("responseModalities") or config.get("response_modalities") or ()):
+            part = {"inlineData": {"mimeType": "image/png", "data": placeholder_png("IMAGE")}}
         tools = call.body.get("tools")
         if tools:
             name = tools[0].get("function_declarations", tools[0].get("functionDeclarations"))[0]["name"]
@@ -93,6 +120,20 @@ class Gemini:
         content = {"role": "model", "parts": [part]}
         candidate = {"content": content, "finishReason": "STOP", "index": 0}
         return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "m", "responseId": "r1"}
+
+
+def events(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The stream of an answer: its text word by word, its calls whole; each event tells the usage so far."""
+    candidates = value.get("candidates") or ()
+    for candidate in candidates:
+        for part in candidate["content"]["parts"]:
+            pieces = [{"text": word} for word in re.findall(r"\S+\s*", part["text"])] if "text" in part else [part]
+            for written, piece in enumerate(pieces):
+                said = {"content": {"role": "model", "parts": [piece]}, "index": 0}
+                yield {"candidates": [said], "usageMetadata": {"promptTokenCount": 20, "candidatesTokenCount": written}}
+    last = {"content": {"role": "model", "parts": [{"text": ""}]}, "index": 0}
+    ends = [last | {"finishReason": candidate["finishReason"]} for candidate in candidates]
+    yield {**value, "candidates": ends} if ends else dict(value)
 
 
 def refusal(told: tuple[int, str, str], *, reason: str = "") -> Answer:

@@ -1,0 +1,100 @@
+"""Reading Gemini's `GenerateContentResponse`: whole answers, streams, usage. What is not of this format is a fault."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any
+
+import orjson
+
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.faults import as_documented
+from omni_app.providers.gathering import Gathering
+from omni_app.providers.openai_answers import event_object
+from omni_app.providers.usage import counted, sane_tokens
+
+FINISH_REASONS: Mapping[Any, str] = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "LANGUAGE": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+}
+"""Any other one is a plain end: without an answer that is a fault."""
+
+
+def read_answer(value: Mapping[str, Any], request: ProviderRequest, warnings: tuple[str, ...] = ()) -> Completion:
+    """The answer of a 200. Raises `ProviderFault` when it holds none."""
+    gathering = Gathering(request, warnings)
+    with as_documented:
+        if not value.get("candidates") and not blocked(value):
+            raise ProviderFault(FaultKind.MALFORMED, "the answer has no candidates")
+        for _ in read_event(value, gathering):
+            pass
+        gathering.finish_reason = gathering.finish_reason or finished("STOP", gathering)
+        gathering.usage = read_usage(value.get("usageMetadata"), gathering)
+    gathering.meter = None  # what has come whole cannot be stopped any more
+    return gathering.completion()
+
+
+@dataclass(slots=True)
+class EventReader:
+    """Reads one stream, event by event. Each is a `GenerateContentResponse` with what came since the last one."""
+
+    gathering: Gathering
+
+    def read(self, data: bytes) -> list[Delta]:
+        """What one event adds. Raises `ProviderFault` for what is no event of this format."""
+        event = event_object(data)
+        with as_documented:
+            return list(read_event(event, self.gathering))
+
+
+def read_event(event: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta]:
+    """What one event adds: to the answer, to its usage, or how it ended."""
+    candidates: Any = event.get("candidates") or ([{"finishReason": "SAFETY"}] if blocked(event) else [])
+    for candidate in candidates[:1]:
+        for part in (candidate.get("content") or {}).get("parts") or ():
+            yield from read_part(part, gathering)
+        if reason := candidate.get("finishReason"):
+            gathering.finish_reason = finished(reason, gathering)
+    if gathering.finish_reason:  # until then it counts what is written so far
+        gathering.usage = read_usage(event.get("usageMetadata"), gathering)
+
+
+def blocked(event: Mapping[str, Any]) -> bool:
+    """Whether the prompt was refused before anything was written."""
+    return bool((event.get("promptFeedback") or {}).get("blockReason"))
+
+
+def read_part(part: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta]:
+    """What one part adds: text, a thought, or a tool call, which comes whole."""
+    text, call = part.get("text"), part.get("functionCall")
+    if text and part.get("thought"):
+        gathering.think(text)
+    elif text:
+        yield gathering.add_text(text)
+    elif call:
+        arguments = orjson.dumps(call.get("args") or {}).decode()
+        yield gathering.open_call(str(call.get("id") or f"call_{token_hex(12)}"), str(call["name"]), arguments)
+
+
+def finished(reason: str, gathering: Gathering) -> str:
+    """OpenAI's word for how it ended."""
+    finish = FINISH_REASONS.get(reason, "stop")
+    return "tool_calls" if finish == "stop" and gathering.calls else finish
+
+
+def read_usage(value: Any, gathering: Gathering) -> Usage:
+    """Gemini's dialect: what was read from a cache is inside the prompt's tokens, thoughts are beside the answer's."""
+    usage = value if isinstance(value, dict) else {}
+    prompt, written = sane_tokens(usage.get("promptTokenCount")), sane_tokens(usage.get("candidatesTokenCount"))
+    thought = sane_tokens(usage.get("thoughtsTokenCount")) or 0
+    if not prompt or (not written and not gathering.is_empty):
+        return counted(gathering.request, gathering.text, tuple(gathering.calls))
+    prompt += sane_tokens(usage.get("toolUsePromptTokenCount")) or 0
+    cached = sane_tokens(usage.get("cachedContentTokenCount")) or 0
+    return Usage(input=prompt, output=(written or 0) + thought, cached_input=min(cached, prompt), reasoning=thought)
