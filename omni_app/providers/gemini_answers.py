@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from secrets import token_hex
 from typing import Any
+from uuid import uuid4
 
 import orjson
 
@@ -79,7 +79,7 @@ def read_part(part: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta]:
         yield gathering.add_text(text)
     elif call:
         arguments = orjson.dumps(call.get("args") or {}).decode()
-        yield gathering.open_call(str(call.get("id") or f"call_{token_hex(12)}"), str(call["name"]), arguments)
+        yield gathering.open_call(str(call.get("id") or f"call_{uuid4().hex}"), str(call["name"]), arguments)
 
 
 def finished(reason: str, gathering: Gathering) -> str:
