@@ -2,6 +2,7 @@
 
 import configparser
 import json
+import os
 import re
 import ssl
 import subprocess
@@ -22,6 +23,7 @@ import yaml
 from omni_app.serve import LAST_STEPS_S, WEB_SOURCES
 from omni_app.server.tls import context_of
 from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings, load_settings
+from omni_app.storage.server_role import upgrade_for
 from omni_app.version import VERSION
 from tests.locks import versions_of
 from tests.product import free_port
@@ -156,10 +158,34 @@ def test_postgres_shows_a_certificate_that_the_product_believes(certificates: Pa
     address = COMPOSE["services"]["app"]["environment"]["DATABASE_URL"].replace("/certs", str(certificates))
     with or_skipped(), running_cluster((*FASTER, *(one for one in words[1:] if one != "-c"))) as cluster:
         here = f"&hostaddr=127.0.0.1&port={cluster.server.port}"
-        url = re.sub(r"omni:\$\{[^}]+\}@postgres:5432/omni\?", "omni@postgres/postgres?", address) + here
+        url = re.sub(r"omni_server:\$\{[^}]+\}@postgres:5432/omni\?", "omni@postgres/postgres?", address) + here
         with psycopg.connect(url) as connection:
             found = connection.execute("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone()
     assert found == ("TLSv1.3",)
+
+
+def test_who_serves_in_compose_owns_nothing() -> None:
+    """The script that Postgres' image runs once, and the migration as the step has it, over a real server."""
+    script = ROOT / "deploy/server-role.sh"
+    assert f"./deploy/{script.name}:/docker-entrypoint-initdb.d/{script.name}:ro" in str(
+        COMPOSE["services"]["postgres"]
+    )
+    assert "DATABASE_OWNER_URL" not in COMPOSE["services"]["app"]["environment"]
+    assert "//omni_server:" in COMPOSE["services"]["migrate"]["environment"]["DATABASE_URL"]
+    assert "//omni:" in COMPOSE["services"]["migrate"]["environment"]["DATABASE_OWNER_URL"]
+    with or_skipped(), running_cluster() as cluster:
+        owner = cluster.server.create("omni")
+        there = {"PGHOST": "127.0.0.1", "PGPORT": str(cluster.server.port), "PATH": os.environ["PATH"]}
+        named = {"POSTGRES_USER": "omni", "POSTGRES_DB": "omni", "SERVER_ROLE_PASSWORD": "letters1"}
+        subprocess.run(["sh", script], env=there | named, check=True, capture_output=True)
+        serving = owner.replace("//omni@", "//omni_server:letters1@")
+        assert serving != owner
+        upgrade_for(serving, owner=owner)
+        with psycopg.connect(serving) as connection:
+            assert connection.execute("SELECT count(*) FROM requests").fetchone() == (0,)
+            for refused in ("CREATE TABLE t (a int)", "CREATE TEMPORARY TABLE t (a int)", "DROP TABLE requests"):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                    connection.execute(refused)
 
 
 def test_in_compose_every_way_is_closed_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
