@@ -34,13 +34,15 @@ class Authority:
         made = made.add_extension(_usage(signs=True), critical=True)
         self.pem = made.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
 
-    def certificate(self, hosts: Sequence[str], key: PrivateKey) -> bytes:
-        """For a server of these names and addresses, in PEM."""
+    def certificate(
+        self, hosts: Sequence[str], key: PrivateKey, *, shows: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH
+    ) -> bytes:
+        """For a server of these names and addresses, in PEM; or for a client (`shows`)."""
         names = x509.SubjectAlternativeName([_host(one) for one in hosts])
         made = self._builder(_name(hosts[0]), key).add_extension(names, critical=False)
         made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         made = made.add_extension(_usage(signs=False), critical=True)
-        made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        made = made.add_extension(x509.ExtendedKeyUsage([shows]), critical=False)
         return made.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
 
     def _builder(self, subject: x509.Name, key: PrivateKey) -> x509.CertificateBuilder:

@@ -15,6 +15,10 @@ pytestmark = pytest.mark.e2e
 QUESTION = {"messages": [{"role": "user", "content": "What is the capital of France?"}]}
 
 
+REACHES_S = 3.0
+"""A change of a key or a policy reaches every worker within half a second; a loaded machine takes longer."""
+
+
 def chat(address: str, key: str) -> httpx.Response:
     return httpx.post(f"{address}/v1/chat", headers={"Authorization": f"Bearer {key}"}, json=QUESTION, timeout=30)
 

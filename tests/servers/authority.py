@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from omni_app import authorities, certificates
 
@@ -26,12 +27,13 @@ class Authority:
         self.file = self.folder / "authority.pem"
         self.file.write_bytes(self._signs.pem)
 
-    def issue(self, *hosts: str, of_rsa: bool = False) -> tuple[Path, Path]:
-        """A certificate for these names and addresses, and its key."""
+    def issue(self, *hosts: str, of_rsa: bool = False, to_client: bool = False) -> tuple[Path, Path]:
+        """A certificate for these names and addresses, or for a client of the first name, and its key."""
         key = rsa.generate_private_key(65_537, 2_048) if of_rsa else certificates.new_key()
         number = len(list(self.folder.glob("*.crt")))
         certificate, private = self.folder / f"{number}.crt", self.folder / f"{number}.key"
-        certificate.write_bytes(self._signs.certificate(hosts, key))
+        shows = ExtendedKeyUsageOID.CLIENT_AUTH if to_client else ExtendedKeyUsageOID.SERVER_AUTH
+        certificate.write_bytes(self._signs.certificate(hosts, key, shows=shows))
         private.write_bytes(certificates.pem(key))
         private.chmod(0o600)
         return certificate, private

@@ -115,7 +115,7 @@ async def test_another_name_of_a_role_is_taken_and_another_database_is_not(stric
 async def test_a_client_s_certificate_is_shown_and_read_anew_for_each_connection(
     strict: Postgres, authority: Authority, tmp_path: Path
 ) -> None:
-    certificate, key = authority.issue("certified")
+    certificate, key = authority.issue("certified", to_client=True)
     own, own_key = tmp_path / "own.crt", tmp_path / "own.key"
     base = f"postgresql://certified@{HOST}:{strict.port}/{NAME}?sslmode=verify-full&sslrootcert={authority.file}"
     database = Database(f"{base}&sslcert={own}&sslkey={own_key}")
@@ -123,12 +123,12 @@ async def test_a_client_s_certificate_is_shown_and_read_anew_for_each_connection
     own_key.touch(mode=0o600)
     own_key.write_bytes(key.read_bytes())
     assert await who(database) == "certified"
-    own.write_bytes(authority.issue("somebody else")[0].read_bytes())
+    own.write_bytes(authority.issue("somebody else", to_client=True)[0].read_bytes())
     async with database.session() as session:
         assert await session.scalar(text(WHO)) == "certified", "the first one is open still"
         with pytest.raises(OperationalError):
             await who(database)
-    again, again_key = authority.issue("certified")
+    again, again_key = authority.issue("certified", to_client=True)
     own.write_bytes(again.read_bytes())
     own_key.write_bytes(again_key.read_bytes())
     await database.engine.dispose()
@@ -138,7 +138,7 @@ async def test_a_client_s_certificate_is_shown_and_read_anew_for_each_connection
 
 def test_without_a_certificate_or_with_another_s_nobody_comes_in(strict: Postgres, authority: Authority) -> None:
     base = f"postgresql://certified@{HOST}:{strict.port}/{NAME}?sslmode=verify-full&sslrootcert={authority.file}"
-    certificate, key = authority.issue("keyed")
+    certificate, key = authority.issue("keyed", to_client=True)
     for url in (base, f"{base}&sslcert={certificate}&sslkey={key}"):
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(url)

@@ -312,7 +312,7 @@ def live_as_everybody_does(url: str) -> None:
         form = {"email": "ada@example.com", "password": "teal-otter-maps-42-winter", "org_name": "Engines"}
         assert client.post("/auth/signup", data=form).status_code == 303
         made = client.post("/auth/keys", json={"name": "My app", "kind": "test"})
-        assert made.status_code == 200, made.text
+        assert made.status_code == 201, made.text
         key = made.json()["key"]
         body = {"messages": [{"role": "user", "content": "Hello! How are you today?"}]}
         asked = client.post("/v1/chat", json=body, headers={"Authorization": f"Bearer {key}"})
