@@ -196,40 +196,40 @@ async def test_what_is_asked_for_and_not_done_is_told(client: openai.AsyncOpenAI
     assert told == ["include", "store", "top_logprobs"]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "param"),
-    [
-        ({"input": None}, "input"),
-        ({"input": []}, "input"),
-        ({"input": [{"type": "reasoning", "summary": []}]}, "input"),
-        ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),
-        ({"input": [{"type": {"a": 1}}]}, "input[0].type"),
-        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
-        (
-            {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
-            "input[0].content[0].type",
-        ),
-        (
-            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "http://a/b.png"}]}]},
-            "input[0].content[0].image_url",
-        ),
-        ({"input": [{"type": "function_call", "call_id": "a", "name": "b"}]}, "input[0].arguments"),
-        ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
-        ({"tools": [{"type": "function"}]}, "tools[0].name"),
-        ({"tool_choice": "auto"}, "tool_choice"),
-        ({"text": {"format": {"type": "json_schema", "name": "a"}}}, "text.format.schema"),
-        ({"reasoning": {"effort": "enormous"}}, "reasoning.effort"),
-        ({"temperature": 5}, "temperature"),
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
-        ({"conversation": "conv_1"}, "conversation"),
-        ({"prompt": {"id": "p"}}, "prompt"),
-        ({"background": True}, "background"),
-    ],
+WRONG: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"input": None}, "input"),
+    ({"input": []}, "input"),
+    ({"input": [{"type": "reasoning", "summary": []}]}, "input"),
+    ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),
+    ({"input": [{"type": {"a": 1}}]}, "input[0].type"),
+    ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
+    (
+        {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
+        "input[0].content[0].type",
+    ),
+    (
+        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "http://a/b.png"}]}]},
+        "input[0].content[0].image_url",
+    ),
+    ({"input": [{"type": "function_call", "call_id": "a", "name": "b"}]}, "input[0].arguments"),
+    ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),
+    ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+    ({"tools": [{"type": "function"}]}, "tools[0].name"),
+    ({"tool_choice": "auto"}, "tool_choice"),
+    ({"text": {"format": {"type": "json_schema", "name": "a"}}}, "text.format.schema"),
+    ({"reasoning": {"effort": "enormous"}}, "reasoning.effort"),
+    ({"temperature": 5}, "temperature"),
+    ({"previous_response_id": "resp_1"}, "previous_response_id"),
+    ({"conversation": "conv_1"}, "conversation"),
+    ({"prompt": {"id": "p"}}, "prompt"),
+    ({"background": True}, "background"),
 )
-async def test_bad_input_is_refused_by_the_fields_name(product: Running, wrong: dict[str, Any], param: str) -> None:
-    answer = await product.post("/v1/responses", {"model": "auto", "input": CODE} | wrong)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+async def test_bad_input_is_refused_by_the_fields_name(product: Running) -> None:
+    for wrong, param in WRONG:
+        answer = await product.post("/v1/responses", {"model": "auto", "input": CODE} | wrong)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
 async def test_errors_raise_the_sdks_classes(client: openai.AsyncOpenAI) -> None:
