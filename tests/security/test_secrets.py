@@ -88,6 +88,9 @@ async def every_input(scene: Scene) -> tuple[list[str], list[str]]:
         for path, stream in (("/v1/chat/completions", False), ("/v1/chat/completions", True), ("/v1/messages", False)):
             body = asked | {"stream": stream, "max_tokens": 50}
             answers.append((await client.post(path, json=body, headers=headers)).text.replace(ANSWER, ""))
+        for stream in (False, True):
+            body = {"model": asked["model"], "input": asked["messages"], "stream": stream, "max_output_tokens": 50}
+            answers.append((await client.post("/v1/responses", json=body, headers=headers)).text.replace(ANSWER, ""))
     scene.upstream.fault = ""
     again = headers | {"Idempotency-Key": IDEMPOTENCY}
     await client.post("/v1/chat/completions", json=asked, headers=again)
