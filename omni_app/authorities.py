@@ -3,6 +3,10 @@
 import ssl
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import httpx
 
 
 @cache
@@ -22,6 +26,13 @@ def client_context(*protocols: str) -> ssl.SSLContext:
 def web_context() -> ssl.SSLContext:
     """For HTTP."""
     return client_context("http/1.1")
+
+
+def web_client(timeout_s: float) -> "httpx.AsyncClient":
+    """For who is asked now and then: by no proxy that the environment names, and only where the address leads."""
+    import httpx
+
+    return httpx.AsyncClient(verify=web_context(), timeout=timeout_s, trust_env=False, follow_redirects=False)
 
 
 def file() -> str:

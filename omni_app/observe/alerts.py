@@ -23,7 +23,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from omni_app.authorities import web_context
+from omni_app.authorities import web_client
 from omni_app.gateway.health import Health
 from omni_app.money import usd_text
 from omni_app.registry.price_changes import Effect, PriceChange, effects, price_changes
@@ -147,9 +147,7 @@ class Alerts:
             "x-omni-signature": signature(self._secret, body, at_s=int(now.timestamp())),
         }
         try:
-            async with httpx.AsyncClient(
-                verify=web_context(), timeout=DELIVERY_S, trust_env=False, follow_redirects=False
-            ) as client:
+            async with web_client(DELIVERY_S) as client:
                 answer = await client.post(self._url, content=body, headers=headers)
             problem = "" if answer.is_success else f"HTTP {answer.status_code}"
         except httpx.HTTPError as error:

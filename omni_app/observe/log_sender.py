@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import orjson
 
-from omni_app.authorities import web_context
+from omni_app.authorities import web_client
 from omni_app.observe import families as of
 from omni_app.observe.metrics import Sample
 from omni_app.observe.traces import attributes
@@ -117,7 +117,7 @@ class LogSender:
             log.warning("%d lines of the logs were not sent to the collector", left)
 
     def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(verify=web_context(), timeout=TIMEOUT_S, trust_env=False, follow_redirects=False)
+        return web_client(TIMEOUT_S)
 
     async def _send(self, client: httpx.AsyncClient) -> bool:
         """Sends what waits, the security log first. False when the collector does not take it now."""

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import orjson
 
-from omni_app.authorities import web_context
+from omni_app.authorities import web_client
 from omni_app.gateway.types import EMBEDDINGS, Attempt
 from omni_app.observe import families as of
 from omni_app.observe.metrics import Sample
@@ -84,9 +84,7 @@ class Tracer:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Sends until it is to stop, then what is left."""
-        async with httpx.AsyncClient(
-            verify=web_context(), timeout=EXPORT_TIMEOUT_S, trust_env=False, follow_redirects=False
-        ) as client:
+        async with web_client(EXPORT_TIMEOUT_S) as client:
             while not stopping.is_set():
                 await pause(stopping, EXPORT_S)
                 while self._waiting:

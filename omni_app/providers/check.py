@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import httpx
 
-from omni_app.authorities import web_context
+from omni_app.authorities import web_client
 from omni_app.providers.base import FaultKind, Provider
 from omni_app.providers.faults import error_object, kind_of
 from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings
@@ -17,9 +17,7 @@ async def check_providers(
 ) -> list[tuple[str, str]]:
     """`(name, state)` per provider: ready, what to set, or (with `call`) what asking for its models gave."""
     states = []
-    async with httpx.AsyncClient(
-        verify=web_context(), timeout=TIMEOUT_S, trust_env=False, follow_redirects=False
-    ) as client:
+    async with web_client(TIMEOUT_S) as client:
         for name, provider in providers.items():
             state = provider.unavailable_reason() or "ready"
             if state == "ready" and call and name in PROVIDER_KEY_VARIABLES:

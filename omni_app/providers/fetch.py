@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from omni_app.addresses import is_this_machine
-from omni_app.authorities import web_context
+from omni_app.authorities import web_client
 
 TOTAL_S = 60.0
 SILENCE_S = 15.0
@@ -50,7 +50,7 @@ async def _read(url: str, *, most_bytes: int) -> bytes:
     size = 0
     headers = {"Accept": "application/json"}
     async with (
-        httpx.AsyncClient(verify=web_context(), timeout=SILENCE_S, trust_env=False, follow_redirects=False) as client,
+        web_client(SILENCE_S) as client,
         client.stream("GET", url, headers=headers) as answer,
     ):
         if answer.status_code != 200:

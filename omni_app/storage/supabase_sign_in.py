@@ -3,13 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import httpx
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 from supabase import AsyncClient, AsyncClientOptions, AuthApiError, AuthError, acreate_client
 
-from omni_app.authorities import web_context
+from omni_app.authorities import web_client
 from omni_app.errors import Conflict, InvalidRequest, Unavailable
 from omni_app.storage import accounts
 from omni_app.storage.accounts import EmailTaken, Identity, normalised_email
@@ -83,9 +82,7 @@ class SupabaseSignIn:
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[AsyncClient]:
-        async with httpx.AsyncClient(
-            verify=web_context(), timeout=TIMEOUT_S, trust_env=False, follow_redirects=False
-        ) as http:
+        async with web_client(TIMEOUT_S) as http:
             options = AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
             yield await acreate_client(self._url, self._key, options)
 
