@@ -6,6 +6,7 @@ import sys
 import pytest
 from hypothesis import settings
 
+from omni_app import collector
 from omni_app.settings import Settings
 from tests.cases import FUZZ, PROFILE
 
@@ -59,3 +60,8 @@ def skipped_in_ci(config: pytest.Config) -> int:
     """How many tests were skipped, when that matters."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     return len(reporter.stats.get("skipped", ())) if reporter and os.environ.get("CI") == "true" else 0
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays until the end: the collector need not walk it again and again."""
+    collector.rest()

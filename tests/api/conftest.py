@@ -51,7 +51,7 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
 async def run(settings: Settings) -> AsyncIterator[Running]:
     """Starts a product with these settings; stops it at the end."""
     settings.omni_data_dir.mkdir(parents=True, exist_ok=True)
-    migrate(settings.database)
+    migrate(settings.database, seeded=True)
     services = build_services(settings)
     await services.start()
     await services.keys.poll()  # the first one: a key that is read beside it is not remembered

@@ -339,7 +339,7 @@ async def rigged(
             **(environment or {}),
         }
         settings = Settings.model_validate({name.lower(): value for name, value in wanted.items()})
-        migrate(settings.database)
+        migrate(settings.database, seeded=True)
         rig = Rig(folder, upstream, settings, unconfigured_environment() | wanted)
         try:
             yield rig

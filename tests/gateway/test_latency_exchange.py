@@ -158,7 +158,7 @@ async def test_with_the_database_away_a_worker_goes_on_and_tells_later(postgres:
 
 async def test_a_server_that_stops_has_told_and_the_next_one_begins_with_it(tmp_path: Path) -> None:
     settings = Settings(omni_data_dir=tmp_path, local_model="off")
-    migrate(settings.database)
+    migrate(settings.database, seeded=True)
     first = build_services(settings)
     await first.start()
     await asyncio.sleep(0)

@@ -124,7 +124,7 @@ def password_hash() -> str:
 async def a_cast(folder: Path, **settings: Any) -> AsyncIterator[Cast]:
     """A product at rest (no background work) with everybody in it."""
     services = build_services(settings_for(folder, **settings))
-    migrate(services.database.url)
+    migrate(services.database.url, seeded=True)
     transport = httpx.ASGITransport(app=create_api(services), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
         yield await _cast(services, client)

@@ -59,7 +59,7 @@ class Person:
 @pytest.fixture
 async def services(tmp_path: Path) -> AsyncIterator[Services]:
     settings = Settings(omni_data_dir=tmp_path, local_model="off", sandbox_speed=0)
-    migrate(settings.database)
+    migrate(settings.database, seeded=True)
     services = build_services(settings)
     backstage.open(services)
     yield services

@@ -34,7 +34,7 @@ async def provider() -> AsyncIterator[Upstream]:
 async def services(tmp_path: Path, provider: Upstream) -> AsyncIterator[Services]:
     """Services with one live provider."""
     settings = settings_for(tmp_path, openai_api_key=KEY, openai_base_url=provider.openai_url)
-    migrate(settings.database)
+    migrate(settings.database, seeded=True)
     services = build_services(settings)
     backstage.open(services)
     await services.start()
