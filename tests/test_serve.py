@@ -1,5 +1,7 @@
-"""What counts as a change of the pages' sources."""
+"""What counts as a change of the pages' sources, and what a worker loads."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,16 @@ def test_the_build_s_own_list_may_be_spaced_otherwise_and_nothing_else(
         path.parent.mkdir()
         path.write_text(text)
     assert (_content(first) == _content(second)) is same
+
+
+def test_a_worker_of_the_api_loads_nothing_that_programs_do_not_need() -> None:
+    """What each of these takes, with what it loads: httpx 8 MB, passlib 1, segno 1; LiteLLM 200."""
+    seldom = {"alembic", "cryptography", "httpx", "litellm", "passlib", "reflex", "rich", "segno", "upstash_redis"}
+    said = subprocess.run(
+        [sys.executable, "-c", "import sys, omni_app.server.__main__, omni_app.asgi; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "uvicorn" in said.stdout
+    assert not seldom & set(said.stdout.split())

@@ -4,9 +4,9 @@ The secret and the recovery codes leave here once, as JSON to the page's static 
 state, nor in an address.
 """
 
+import asyncio
 from collections.abc import Mapping
 
-import segno
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -25,6 +25,14 @@ MAX_BODY_BYTES = 1_024
 SLOW_DOWN = "too many tries: wait a minute, then try again"
 
 
+def _picture(address: str) -> str:
+    """The code that an app's camera reads, as a `data:` address."""
+    import segno  # by who turns a factor on, which is seldom
+
+    picture: str = segno.make(address, error="m", micro=False).svg_data_uri(scale=4, light="#fff")
+    return picture
+
+
 def routes(services: Services) -> list[Route]:
     """Begin, confirm, turn off."""
 
@@ -36,8 +44,8 @@ def routes(services: Services) -> list[Route]:
         async with services.database.reading() as session:
             secret = await second_factors.begin(session, user_id=who.user_id, sealer=services.factor_sealer)
             await session.commit()
-        picture = segno.make(second_factors.address_for_apps(secret, email=who.email), error="m", micro=False)
-        return json_response({"secret": secret, "qr": picture.svg_data_uri(scale=4, light="#fff")})
+        address = second_factors.address_for_apps(secret, email=who.email)
+        return json_response({"secret": secret, "qr": await asyncio.to_thread(_picture, address)})
 
     async def confirm(request: Request) -> Response:
         who, fields = await _asked(request, services, field="code")

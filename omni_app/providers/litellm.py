@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import orjson
 
 from omni_app.providers.base import HOP_HEADER, Completion, FaultKind, ProviderFault, ProviderRequest, Usage
@@ -75,6 +74,8 @@ class Call:
 
 def read_by(litellm: Any, call: Call, reply: Reply) -> Any:
     """The pictures, as LiteLLM reads them. Raises `ProviderFault` for what it cannot read."""
+    import httpx  # LiteLLM has loaded it; a worker that makes no pictures spares its 8 MB
+
     try:
         answer = call.translator.transform_image_generation_response(
             model=call.model,

@@ -7,41 +7,49 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TypeVar
-
-from passlib.context import CryptContext
+from typing import TYPE_CHECKING, TypeVar
 
 from omni_app.storage.password_rules import MAX_LENGTH, normalised
+
+if TYPE_CHECKING:
+    from passlib.context import CryptContext
 
 AT_ONCE = 2
 """Each hash takes 46 MiB; this bounds the memory that log-ins can take."""
 
-_context = CryptContext(
-    schemes=["argon2"],
-    argon2__type="ID",
-    argon2__memory_cost=47_104,
-    argon2__time_cost=1,
-    argon2__parallelism=1,
-)
 Result = TypeVar("Result")
 _workers = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="password")
 
 
+@cache
+def _context() -> "CryptContext":
+    """Made when somebody logs in: a worker that answers programs alone spares passlib's memory."""
+    from passlib.context import CryptContext
+
+    return CryptContext(
+        schemes=["argon2"],
+        argon2__type="ID",
+        argon2__memory_cost=47_104,
+        argon2__time_cost=1,
+        argon2__parallelism=1,
+    )
+
+
 async def hash_password(password: str) -> str:
     """The argon2id hash to store."""
-    return await _off_loop(_context.hash, normalised(password))
+    return await _off_loop(_hash, normalised(password))
 
 
 async def matches(password: str, stored: str) -> bool:
     """Whether the password is the one of the hash. An empty hash takes the same time and never matches."""
     known = stored or await dummy_hash()
     text = normalised(password[: MAX_LENGTH + 1])
-    return await _off_loop(_context.verify, text, known) and bool(stored) and len(password) <= MAX_LENGTH
+    return await _off_loop(_verify, text, known) and bool(stored) and len(password) <= MAX_LENGTH
 
 
 def outdated(stored: str) -> bool:
     """Whether a hash was made with other parameters than today's."""
-    return _context.needs_update(stored)
+    return _context().needs_update(stored)
 
 
 async def dummy_hash() -> str:
@@ -51,8 +59,17 @@ async def dummy_hash() -> str:
 
 @cache
 def _dummy() -> str:
-    hashed: str = _context.hash("no account has this password")
+    return _hash("no account has this password")
+
+
+def _hash(password: str) -> str:
+    hashed: str = _context().hash(password)
     return hashed
+
+
+def _verify(password: str, stored: str) -> bool:
+    right: bool = _context().verify(password, stored)
+    return right
 
 
 async def _off_loop(function: Callable[..., Result], *arguments: str) -> Result:
