@@ -48,10 +48,10 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
     return Settings.model_validate({"omni_data_dir": folder} | quiet | changes)
 
 
-async def run(settings: Settings) -> AsyncIterator[Running]:
-    """Starts a product with these settings; stops it at the end."""
+async def run(settings: Settings, *, seeded: bool = True) -> AsyncIterator[Running]:
+    """Starts a product with these settings; stops it at the end. `seeded` as `migrate` has it."""
     settings.omni_data_dir.mkdir(parents=True, exist_ok=True)
-    migrate(settings.database, seeded=True)
+    migrate(settings.database, seeded=seeded)
     services = build_services(settings)
     await services.start()
     await services.keys.poll()  # the first one: a key that is read beside it is not remembered

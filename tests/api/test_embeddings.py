@@ -57,7 +57,7 @@ async def live(folder: Path, **changes: Any) -> AsyncIterator[tuple[Running, Ups
             openrouter_base_url=second.openai_url,
             **changes,
         )
-        async for running in run(settings):
+        async for running in run(settings, seeded=False):
             await serve(running, [*packaged_registry().deployments, ELSEWHERE])
             yield running, first, second, await running.new_key("live")
 

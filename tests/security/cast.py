@@ -116,7 +116,7 @@ async def owner_without_the_factor(cast: Cast) -> Signed:
 @cache
 def password_hash() -> str:
     """The hash of everybody's password, made once."""
-    hashed: str = passwords._context.hash(normalised(PASSWORD))
+    hashed: str = passwords._context().hash(normalised(PASSWORD))
     return hashed
 
 
