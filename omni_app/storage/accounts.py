@@ -16,7 +16,7 @@ from sqlmodel import col
 from omni_app.errors import InvalidRequest, PermissionDenied
 from omni_app.storage.password_rules import WeakPassword, check_strength
 from omni_app.storage.passwords import hash_password, matches, outdated
-from omni_app.storage.tables import FACTOR_OF_USER, Membership, Org, SecondFactor, Session, User, utc_now
+from omni_app.storage.tables import FACTOR_OF_USER, Invitation, Membership, Org, SecondFactor, Session, User, utc_now
 
 __all__ = ["EmailTaken", "Identity", "WeakPassword", "sign_up", "verify_password"]
 
@@ -201,10 +201,13 @@ async def _org_names(session: AsyncSession, user_id: UUID) -> list[str]:
 
 
 async def change_email(session: AsyncSession, *, user_id: UUID, email: str) -> None:
-    """Another address for the user. Raises `EmailTaken` or `InvalidRequest`."""
+    """Another address for the user, also as whoever made their invitations. Raises `EmailTaken` or `InvalidRequest`."""
     address = normalised_email(email)
+    before = select(col(User.email)).where(col(User.id) == user_id).scalar_subquery()
+    theirs = update(Invitation).where(col(Invitation.invited_by) == before)
     try:
         async with session.begin_nested():
+            await session.execute(theirs.values(invited_by=address))
             await session.execute(update(User).where(col(User.id) == user_id).values(email=address))
     except IntegrityError:
         raise EmailTaken("email: there is an account with this address", param="email") from None

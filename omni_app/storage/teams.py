@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, delete, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -97,9 +97,7 @@ async def invite(session: AsyncSession, *, who: Identity, role: str) -> str:
 
 async def open_invitations(session: AsyncSession, *, org_id: UUID) -> list[OpenInvitation]:
     """The org's links that still work, newest first."""
-    query = select(Invitation).where(
-        col(Invitation.org_id) == org_id, col(Invitation.used_at).is_(None), col(Invitation.expires_at) > utc_now()
-    )
+    query = select(Invitation).where(col(Invitation.org_id) == org_id, *_still_works())
     rows = await session.scalars(query.order_by(col(Invitation.created_at).desc()))
     return [OpenInvitation(row.id, row.role, row.invited_by, row.expires_at or utc_now()) for row in rows]
 
@@ -114,28 +112,32 @@ async def take_back(session: AsyncSession, *, who: Identity, invitation_id: UUID
 
 async def accept(session: AsyncSession, *, user_id: UUID, token: str) -> UUID:
     """Joins the org of a link; gives its id. Raises `NotFound` when the link does not work (any more)."""
-    use = (
-        update(Invitation)
-        .where(
-            col(Invitation.token_hash) == _hash(token),
-            col(Invitation.used_at).is_(None),
-            col(Invitation.expires_at) > utc_now(),
-        )
-        .values(used_at=utc_now())
-        .returning(col(Invitation.org_id), col(Invitation.role))
-    )
-    found = (await session.execute(use)).first()
-    living = found and await session.scalar(
-        select(col(Org.id)).where(col(Org.id) == found[0], col(Org.deleted_at).is_(None))
-    )
-    if found is None or living is None:
+    found = select(col(Org.id)).join(Invitation, col(Invitation.org_id) == col(Org.id))
+    found = found.where(col(Invitation.token_hash) == _hash(token), col(Org.deleted_at).is_(None))
+    org_id = await session.scalar(found.with_for_update(of=Org))  # after whoever takes the inviter out just now
+    use = update(Invitation).where(col(Invitation.token_hash) == _hash(token), *_still_works())
+    role = await session.scalar(use.values(used_at=utc_now()).returning(col(Invitation.role)))
+    if org_id is None or role is None:
         raise NotFound("this invitation does not work any more: ask for another one")
-    org_id, role = found
     already = await session.get(Membership, (user_id, org_id))
     if already is None:
         session.add(Membership(user_id=user_id, org_id=org_id, role=role))
     await session.flush()
     return org_id
+
+
+def _still_works() -> tuple[ColumnElement[bool], ...]:
+    """Of a link: it was not used, its week is not over, and whoever made it is still an owner of the org."""
+    by_an_owner = (
+        select(col(User.id))
+        .join(Membership, col(Membership.user_id) == col(User.id))
+        .where(
+            col(User.email) == col(Invitation.invited_by),
+            col(Membership.org_id) == col(Invitation.org_id),
+            col(Membership.role) == OWNER,
+        )
+    )
+    return col(Invitation.used_at).is_(None), col(Invitation.expires_at) > utc_now(), by_an_owner.exists()
 
 
 async def act_for(session: AsyncSession, *, who: Identity, org_id: UUID) -> None:

@@ -1,7 +1,7 @@
 """Teams: invitations that work once, roles, the last owner; and the end of a team, after which nothing is left."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import uuid4
@@ -70,6 +70,72 @@ async def test_a_link_that_is_over_lets_nobody_in(database: Database, change: di
         with pytest.raises(NotFound):
             await teams.accept(session, user_id=bob.user_id, token=token)
         assert await teams.open_invitations(session, org_id=ada.org_id) == []
+
+
+async def demote(session: AsyncSession, ada: Identity, bob: Identity) -> None:
+    await teams.set_role(session, who=ada, user_id=bob.user_id, role="member")
+
+
+async def take_out(session: AsyncSession, ada: Identity, bob: Identity) -> None:
+    await teams.remove(session, who=ada, user_id=bob.user_id)
+
+
+async def leave(session: AsyncSession, ada: Identity, bob: Identity) -> None:
+    await teams.remove(session, who=bob, user_id=bob.user_id)
+
+
+async def hide_and_be_taken_out(session: AsyncSession, ada: Identity, bob: Identity) -> None:
+    await accounts.change_email(session, user_id=bob.user_id, email="robert@example.com")
+    await take_out(session, ada, bob)
+
+
+@pytest.mark.parametrize("end", [demote, take_out, leave, hide_and_be_taken_out])
+async def test_the_links_of_who_is_an_owner_no_longer_let_nobody_in(
+    database: Database, end: Callable[[AsyncSession, Identity, Identity], Awaitable[None]]
+) -> None:
+    ada, guest, eve = [await person(database, name) for name in ("ada", "bob", "eve")]
+    bob = await invited(database, ada, guest, role="owner")
+    async with working(database) as session:
+        tokens = [await teams.invite(session, who=bob, role="owner") for _ in range(2)]
+        kept = await teams.invite(session, who=ada, role="member")
+        await end(session, ada, bob)
+    for one, token in zip((bob, eve), tokens, strict=True):
+        async with working(database) as session:
+            with pytest.raises(NotFound):
+                await teams.accept(session, user_id=one.user_id, token=token)
+    async with working(database) as session:
+        assert [one.invited_by for one in await teams.open_invitations(session, org_id=ada.org_id)] == [ada.email]
+        assert await teams.accept(session, user_id=eve.user_id, token=kept) == ada.org_id
+
+
+async def test_whoever_is_being_taken_out_does_not_slip_back_in_meanwhile(postgres_database: Database) -> None:
+    ada, guest = await person(postgres_database, "ada"), await person(postgres_database, "bob")
+    bob = await invited(postgres_database, ada, guest, role="owner")
+    async with working(postgres_database) as session:
+        token = await teams.invite(session, who=bob, role="owner")
+
+    async def come_back() -> None:
+        async with working(postgres_database) as session:
+            await teams.accept(session, user_id=bob.user_id, token=token)
+
+    async with postgres_database.session() as session:
+        await teams.remove(session, who=ada, user_id=bob.user_id)
+        coming = asyncio.create_task(come_back())
+        await asyncio.wait({coming}, timeout=0.3)
+        await session.commit()
+    with pytest.raises(NotFound):
+        await coming
+
+
+async def test_an_owners_link_outlives_another_address(database: Database) -> None:
+    ada, bob = await person(database, "ada"), await person(database, "bob")
+    async with working(database) as session:
+        token = await teams.invite(session, who=ada, role="member")
+        await accounts.change_email(session, user_id=ada.user_id, email="countess@example.com")
+    async with working(database) as session:
+        (shown,) = await teams.open_invitations(session, org_id=ada.org_id)
+        assert shown.invited_by == "countess@example.com"
+        assert await teams.accept(session, user_id=bob.user_id, token=token) == ada.org_id
 
 
 async def test_whoever_joined_shows_their_own_team_until_they_choose_the_other(database: Database) -> None:

@@ -26,7 +26,7 @@ SAID = {
     "email_changed": "Your e-mail address is changed. Log in with it from now on.",
     "provider_key": "Your key is kept, sealed. The next live request to that provider goes out with it.",
     "second_factor_off": "Your second factor is off. A log-in needs your password alone.",
-    "invited": "The link below lets one person join. It is shown only now, and works for a week.",
+    "invited": "The link below lets one person join. It is shown only now, and works for a week, if you stay an owner.",
 }
 WRONG = {
     "wrong": "That is not your current password. Nothing was changed.",
