@@ -3,8 +3,6 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import orjson
-
 from omni_app.api.chat_schema import MAX_MESSAGES, MAX_PARTS, MAX_TOKENS, MAX_TOOLS, sandbox_fail
 from omni_app.api.checks import (
     Check,
@@ -20,6 +18,7 @@ from omni_app.api.checks import (
 )
 from omni_app.api.openai_schema import EFFORTS, check_omni, check_user, ignored, own_options, parse_model
 from omni_app.gateway.types import ChatRequest
+from omni_app.json_bytes import json_bytes
 from omni_app.routing.types import Deployment, KeyKind
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
@@ -104,7 +103,7 @@ def _assistant(blocks: list[Any], path: str) -> list[dict[str, Any]]:
         elif kind == "tool_use":
             function = {
                 "name": check_id(block.get("name"), f"{here}.name"),
-                "arguments": orjson.dumps(check_object(block.get("input"), f"{here}.input")).decode(),
+                "arguments": json_bytes(check_object(block.get("input"), f"{here}.input")).decode(),
             }
             calls.append({"id": check_id(block.get("id"), f"{here}.id"), "type": "function", "function": function})
         elif kind not in THOUGHTS:

@@ -20,6 +20,7 @@ from omni_app.api.sse import event
 from omni_app.api.streams import streamed
 from omni_app.errors import OmniError
 from omni_app.gateway.types import Answer
+from omni_app.json_bytes import json_bytes
 from omni_app.providers.base import Delta, Deltas, Usage
 from omni_app.routing.types import Deployment
 from omni_app.services import Services
@@ -97,7 +98,7 @@ def _envelope(response_id: str, model: str, asked: Responses, created: int) -> d
         "truncation": "disabled",
         "usage": None,
         **UNSET,
-        **asked.repeated,
+        **{name: orjson.Fragment(json_bytes(value)) for name, value in asked.repeated.items()},
     }
 
 

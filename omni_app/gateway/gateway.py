@@ -244,6 +244,8 @@ class Gateway:
             self._finish(story, story.failed("cancelled", latency_ms=self._elapsed_ms(started_s)))
             if task in self._cut and isinstance(error, asyncio.CancelledError) and not task.uncancel():
                 raise stopping() from None
+        elif isinstance(error, Exception):  # a mistake of ours: whatever was admitted says its end
+            self._finish(story, story.failed(OmniError.code, latency_ms=self._elapsed_ms(started_s)))
 
     def _let_go(self, story: Story, task: asyncio.Task[Any]) -> None:
         """What was held for a request is settled, however it ended."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from omni_app.json_bytes import json_bytes
 from omni_app.providers.anthropic_answers import EventReader, read_message
 from omni_app.providers.base import HOP_HEADER, Completion, Deltas, ProviderFault, ProviderRequest
 from omni_app.providers.faults import fault_of
@@ -51,7 +52,7 @@ class AnthropicWire:
         reply = await self.transport.post(
             f"{self.base_url}/v1/messages",
             headers=self._headers("application/json"),
-            body=orjson.dumps(body),
+            body=json_bytes(body),
             timeouts=request.timeouts,
         )
         if reply.status != 200:
@@ -65,7 +66,7 @@ class AnthropicWire:
         opened = self.transport.events(
             f"{self.base_url}/v1/messages",
             headers=self._headers("text/event-stream"),
-            body=orjson.dumps(body | {"stream": True}),
+            body=json_bytes(body | {"stream": True}),
             timeouts=request.timeouts,
         )
         try:
@@ -152,7 +153,7 @@ def json_instruction(response_format: Mapping[str, Any]) -> str:
     """The wish for JSON as a sentence of the system prompt."""
     schema = response_format.get("json_schema", {}).get("schema")
     return (
-        f"{JSON_INSTRUCTION} It must match this JSON schema: {orjson.dumps(schema).decode()}"
+        f"{JSON_INSTRUCTION} It must match this JSON schema: {json_bytes(schema).decode()}"
         if schema
         else JSON_INSTRUCTION
     )

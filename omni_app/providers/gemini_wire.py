@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from omni_app.json_bytes import json_bytes
 from omni_app.providers.anthropic_wire import arguments
 from omni_app.providers.base import HOP_HEADER, Completion, Deltas, FaultKind, ProviderFault, ProviderRequest
 from omni_app.providers.faults import fault_of
@@ -74,7 +75,7 @@ class GeminiWire:
         reply = await self.transport.post(
             f"{self._address(request)}:generateContent",
             headers=self._headers("application/json"),
-            body=orjson.dumps(body),
+            body=json_bytes(body),
             timeouts=request.timeouts,
         )
         if reply.status != 200:
@@ -91,7 +92,7 @@ class GeminiWire:
         opened = self.transport.events(
             f"{self._address(request)}:streamGenerateContent?alt=sse",
             headers=self._headers("text/event-stream"),
-            body=orjson.dumps(body),
+            body=json_bytes(body),
             timeouts=request.timeouts,
         )
         try:

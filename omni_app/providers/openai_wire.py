@@ -5,8 +5,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
+from omni_app.json_bytes import json_bytes
 from omni_app.providers.base import HOP_HEADER, Completion, Deltas, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.embeddings import MAX_ANSWER_BYTES, embedding_body, read_embeddings
 from omni_app.providers.faults import as_documented, fault_of
@@ -119,7 +118,7 @@ class OpenAIWire:
         opened = self.transport.events(
             self.base_url + path,
             headers=self._streamed,
-            body=orjson.dumps(body),
+            body=json_bytes(body),
             timeouts=request.timeouts,
         )
         async with opened as answer:
@@ -133,7 +132,7 @@ class OpenAIWire:
         reply = await self.transport.post(
             self.base_url + path,
             headers=self._plain,
-            body=orjson.dumps(body),
+            body=json_bytes(body),
             timeouts=request.timeouts,
             max_bytes=max_bytes,
         )

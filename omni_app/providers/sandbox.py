@@ -12,8 +12,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
-
+from omni_app.json_bytes import json_bytes
 from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.embeddings import counted_inputs, packed
 from omni_app.providers.openai_answers import last_user_text
@@ -90,7 +89,7 @@ class Sandbox:
 def fingerprint(request: ProviderRequest) -> int:
     """A number that depends on the model, the conversation and the choice alone."""
     numbered = [request.choice] if request.choice else []
-    content = orjson.dumps([request.deployment.id, list(request.messages), *numbered])
+    content = json_bytes([request.deployment.id, list(request.messages), *numbered])
     return int.from_bytes(hashlib.sha256(content).digest()[:8])
 
 
@@ -177,7 +176,7 @@ def tool_call(request: ProviderRequest, tools: list[Mapping[str, Any]]) -> Compl
     named = choice["function"]["name"] if isinstance(choice, dict) else None
     functions = [one["function"] for one in tools]
     function = next((one for one in functions if one["name"] == named), functions[0])
-    arguments = orjson.dumps(instance(function.get("parameters") or {"type": "object"})).decode()
+    arguments = json_bytes(instance(function.get("parameters") or {"type": "object"})).decode()
     call = {
         "id": f"call_sandbox_{fingerprint(request) % 10**8:08d}",
         "type": "function",
@@ -191,7 +190,7 @@ def json_text(response_format: Mapping[str, Any]) -> str:
     """A JSON answer: an instance of the schema, or an object that says it is simulated."""
     schema = response_format.get("json_schema", {}).get("schema")
     value = instance(schema) if schema else {"simulated": True, "answer": "a real model would fill this object"}
-    return orjson.dumps(value).decode()
+    return json_bytes(value).decode()
 
 
 MAX_DEPTH = 20

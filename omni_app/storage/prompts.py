@@ -5,6 +5,7 @@ off the request's way, and a killed process loses what was waiting. Nothing is e
 """
 
 import asyncio
+import json
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import orjson
 from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from omni_app.json_bytes import json_bytes
 from omni_app.storage.database import DATABASE_ERRORS, Database
 from omni_app.storage.pause import pause
 from omni_app.storage.sealing import CannotOpen, Sealer
@@ -63,7 +64,8 @@ class PromptKeeper:
 
     def offer(self, *, org_id: UUID, request_id: str, days: int, exchange: KeptExchange) -> None:
         """Seals an exchange and lines it up; the oldest gives way when too many wait."""
-        text = orjson.dumps(exchange, default=dict)
+        kept = {"messages": exchange.messages, "params": exchange.params, "answer": exchange.answer}
+        text = json_bytes(kept, default=dict)
         if len(text) > MAX_BYTES:
             return
         now = utc_now()
@@ -105,7 +107,7 @@ async def read_prompt(session: AsyncSession, *, org_id: UUID, request_id: str, s
     if row is None:
         return None
     try:
-        return KeptExchange(**orjson.loads(sealer.open(row.sealed, about=_about(org_id, request_id))))
+        return KeptExchange(**json.loads(sealer.open(row.sealed, about=_about(org_id, request_id))))
     except CannotOpen:
         log.warning("a kept prompt cannot be opened with today's OMNI_SECRET_KEY")
         return None

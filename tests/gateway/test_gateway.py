@@ -191,6 +191,20 @@ async def test_a_cancelled_request_is_recorded(tmp_path: Path) -> None:
     assert (record.success, record.error_code, record.attempts) == (False, "cancelled", 1)
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+async def test_a_mistake_of_ours_is_a_row_and_holds_nothing_back(tmp_path: Path, *, stream: bool) -> None:
+    def broken() -> Completion:
+        raise TypeError("nobody thought of this")
+
+    served = gateway(tmp_path, ScriptedProvider("alpha", [DOWN]), ScriptedProvider("beta", [broken]))
+    request = replace(HELLO, stream=stream)
+    with pytest.raises(TypeError, match="nobody thought"):
+        await (anext(served.stream(CALLER, request)) if stream else served.chat(CALLER, request))
+    (record,) = records(tmp_path)
+    assert (record.success, record.error_code, record.attempts) == (False, "internal_error", 1)
+    assert not served.spool._admitted, "no room is promised to it any more"
+
+
 async def test_the_debug_decision_is_what_chat_does(tmp_path: Path) -> None:
     served = gateway(tmp_path, ScriptedProvider("alpha"), ScriptedProvider("beta"))
     decision = served.decide(CALLER, HELLO)

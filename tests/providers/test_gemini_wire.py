@@ -73,6 +73,16 @@ async def test_tools_and_pictures_are_translated(transport: Transport) -> None:
     assert gemini.calls[3].body["contents"][0]["parts"][1]["inlineData"]["mimeType"] == "image/png"
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+async def test_whole_numbers_beyond_64_bits_are_sent_as_they_came(transport: Transport, *, stream: bool) -> None:
+    parameters = {"type": "object", "properties": {"wei": {"type": "integer", "maximum": 2**256 - 1}}}
+    tool = {"type": "function", "function": {"name": "send", "parameters": parameters}}
+    async with Gemini() as gemini:
+        provider, request = gemini_wire(gemini, transport), ask(params={"tools": [tool]}, deployment=FLASH)
+        await (streamed(provider, request) if stream else provider.complete(request))
+    assert str(2**256 - 1) in json.dumps(gemini.calls[0].body["tools"])
+
+
 @pytest.mark.parametrize(("fault", "expected"), EXPECTED.items())
 async def test_each_fault_is_its_kind_and_is_met_once(fault: str, expected: FaultKind, transport: Transport) -> None:
     async with Gemini(fault=fault) as gemini:
