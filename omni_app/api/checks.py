@@ -64,11 +64,11 @@ def check_object(value: Any, path: str) -> dict[str, Any]:
     return value
 
 
-def check_list(value: Any, path: str, high: int) -> list[Any]:
-    """A list of 1 to `high` entries."""
+def check_list(value: Any, path: str, high: int, *, low: int = 1) -> list[Any]:
+    """A list of `low` (0 or 1) to `high` entries."""
     if not isinstance(value, list):
         raise wrong(path, "must be a list")
-    if not value:
+    if len(value) < low:
         raise wrong(path, "must not be empty")
     if len(value) > high:
         raise wrong(path, f"has {len(value)} entries, the limit is {high}")

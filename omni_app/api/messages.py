@@ -87,7 +87,8 @@ def usage_body(usage: Usage) -> dict[str, Any]:
 
 def message_body(answer: Answer) -> dict[str, Any]:
     """A whole `message`."""
-    text = [{"type": "text", "text": answer.output}] if answer.output or not answer.tool_calls else []
+    wordless = not answer.output and (answer.tool_calls or answer.images)
+    text = [] if wordless else [{"type": "text", "text": answer.output}]
     calls = [
         {
             "type": "tool_use",
@@ -103,7 +104,13 @@ def message_body(answer: Answer) -> dict[str, Any]:
         "stop_reason": STOP_REASONS.get(answer.finish_reason, "end_turn"),
         "usage": usage_body(answer.usage),
         "omni": omni_body(answer),
+        **_images(answer),
     }
+
+
+def _images(answer: Answer) -> dict[str, Any]:
+    """Pictures, in a field of ours: this format has no block for one of the model's."""
+    return {"images": [dict(image) for image in answer.images]} if answer.images else {}
 
 
 def _envelope(message_id: str, model: str) -> dict[str, Any]:
@@ -151,10 +158,10 @@ class EventWriter:
         return entered + (self._delta({"type": "input_json_delta", "partial_json": more}) if more else b"")
 
     def ended(self, answer: Answer) -> bytes:
-        """`message_delta` with why it ended and the tokens, then `message_stop`."""
+        """`message_delta` with why it ended, the tokens and any pictures, then `message_stop`."""
         reason = {"stop_reason": STOP_REASONS.get(answer.finish_reason, "end_turn"), "stop_sequence": None}
-        usage, omni = usage_body(answer.usage), omni_body(answer)
-        told = _event({"type": "message_delta", "delta": reason, "usage": usage, "omni": omni})
+        ours = {"omni": omni_body(answer), **_images(answer)}
+        told = _event({"type": "message_delta", "delta": reason, "usage": usage_body(answer.usage), **ours})
         return self._leave() + told + _event({"type": "message_stop"})
 
     def broken(self, error: OmniError) -> bytes:

@@ -1,6 +1,6 @@
 """What `POST /v1/messages` accepts: Anthropic's fields, turned into the shape that the gateway knows."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from omni_app.api.chat_schema import MAX_MESSAGES, MAX_PARTS, MAX_TOKENS, MAX_TOOLS, sandbox_fail
@@ -16,7 +16,15 @@ from omni_app.api.checks import (
     check_whole,
     wrong,
 )
-from omni_app.api.openai_schema import EFFORTS, check_omni, check_user, ignored, own_options, parse_model
+from omni_app.api.openai_schema import (
+    EFFORTS,
+    check_omni,
+    check_user,
+    ignored,
+    own_options,
+    parse_model,
+    tool_params,
+)
 from omni_app.gateway.types import ChatRequest
 from omni_app.json_bytes import json_bytes
 from omni_app.routing.types import Deployment, KeyKind
@@ -30,6 +38,8 @@ NOT_TAKEN: Mapping[str, str] = {
 """Fields of Anthropic's that change the answer and are not taken, with what to do instead."""
 THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 """Blocks of an earlier answer that only the model which wrote them can read; left out."""
+IMAGE = "[image]"
+"""Stands in a tool's result for an image, which follows with the user's message."""
 
 
 def parse_messages(
@@ -43,14 +53,14 @@ def parse_messages(
     values = {name: FIELDS[name](value, name) for name, value in body.items() if value is not None and name in FIELDS}
     model = parse_model(body.get("model"), deployments)
     metadata = values.get("metadata", {})
-    params: dict[str, Any] = {name: values[name] for name in ("temperature", "top_p", "tools") if name in values}
-    if "stop_sequences" in values:
+    params: dict[str, Any] = {name: values[name] for name in ("temperature", "top_p") if name in values}
+    if values.get("stop_sequences"):
         params["stop"] = values["stop_sequences"]
-    if "tool_choice" in values and "tools" in values:
-        params |= values["tool_choice"]
+    params |= tool_params(values | values.get("tool_choice", {}))
     params |= values.get("output_format", {}) | values.get("output_config", {})
     if metadata.get("user_id") is not None:
         params["user"] = check_user(metadata["user_id"], "metadata.user_id")
+    marks = list(_marks(body))
     return ChatRequest(
         messages=[*values.get("system", []), *values["messages"]],
         endpoint="messages",
@@ -60,9 +70,27 @@ def parse_messages(
         timeout_s=timeout_s,
         stream=values.get("stream", False),
         sandbox_fail=sandbox_fail(metadata, key_kind),
-        warnings=ignored(body, NOT_TAKEN),
+        warnings=(*ignored(body, NOT_TAKEN), *_unkept(marks)),
+        keep_prompt=bool(marks),
         **own_options(values.get("omni", {}), model),
     )
+
+
+def _marks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Every `cache_control`: the body's own, and those of its tools, blocks and blocks in blocks."""
+    blocks = _objects([body.get("tools"), body.get("system"), *(message["content"] for message in body["messages"])])
+    for holder in (body, *blocks, *_objects([block.get("content") for block in blocks])):
+        if isinstance(mark := holder.get("cache_control"), dict):
+            yield mark
+
+
+def _objects(lists: list[Any]) -> list[Mapping[str, Any]]:
+    return [one for some in lists if isinstance(some, list) for one in some if isinstance(one, dict)]
+
+
+def _unkept(marks: list[Mapping[str, Any]]) -> tuple[str, ...]:
+    asked = any(mark.get("ttl") not in (None, "5m") for mark in marks)
+    return ("cache_control.ttl was ignored: Anthropic is asked to keep the prompt for 5 minutes",) if asked else ()
 
 
 def _system(value: Any, path: str) -> list[dict[str, Any]]:
@@ -71,7 +99,7 @@ def _system(value: Any, path: str) -> list[dict[str, Any]]:
 
 
 def _texts(value: Any, path: str) -> list[str]:
-    blocks = check_list(value, path, MAX_PARTS)
+    blocks = check_list(value, path, MAX_PARTS, low=0)
     for index, block in enumerate(blocks):
         check_choice(check_object(block, f"{path}[{index}]").get("type"), f"{path}[{index}].type", ("text",))
     return [check_string(block.get("text"), f"{path}[{index}].text") for index, block in enumerate(blocks)]
@@ -86,13 +114,15 @@ def _messages(value: Any, path: str) -> list[dict[str, Any]]:
         if isinstance(content, str):
             messages.append({"role": role, "content": content})
         else:
-            blocks = check_list(content, f"{here}.content", MAX_PARTS)
+            blocks = check_list(content, f"{here}.content", MAX_PARTS, low=0 if role == "assistant" else 1)
             messages += (_assistant if role == "assistant" else _user)(blocks, f"{here}.content")
+    if not messages:
+        raise wrong(path, "at least one message is required")
     return messages
 
 
 def _assistant(blocks: list[Any], path: str) -> list[dict[str, Any]]:
-    """The assistant's text and tool calls as one message."""
+    """The assistant's text and tool calls as one message; none where no block was a word or a call."""
     texts: list[str] = []
     calls: list[dict[str, Any]] = []
     for index, block in enumerate(blocks):
@@ -108,38 +138,52 @@ def _assistant(blocks: list[Any], path: str) -> list[dict[str, Any]]:
             calls.append({"id": check_id(block.get("id"), f"{here}.id"), "type": "function", "function": function})
         elif kind not in THOUGHTS:
             raise wrong(f"{here}.type", "must be text or tool_use")
+    if not texts and not calls:
+        return []
     message: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
     return [message | {"tool_calls": calls}] if calls else [message]
 
 
 def _user(blocks: list[Any], path: str) -> list[dict[str, Any]]:
-    """Tool results as messages of their own, then the user's text and images."""
+    """Tool results as messages of their own, then the user's text and images, and the images of the results."""
     results: list[dict[str, Any]] = []
     parts: list[dict[str, Any]] = []
     for index, block in enumerate(blocks):
         here = f"{path}[{index}]"
-        kind = check_object(block, here).get("type")
-        if kind == "text":
-            parts.append({"type": "text", "text": check_string(block.get("text"), f"{here}.text")})
-        elif kind == "image":
-            parts.append(_image(block.get("source"), f"{here}.source"))
-        elif kind == "tool_result":
-            results.append(_tool_result(block, here))
+        if check_object(block, here).get("type") == "tool_result":
+            result, images = _tool_result(block, here)
+            results.append(result)
+            parts += images
         else:
-            raise wrong(f"{here}.type", "must be text, image or tool_result")
+            parts.append(_part(block, here, "text, image or tool_result"))
     return [*results, *([{"role": "user", "content": parts}] if parts else [])]
 
 
-def _tool_result(block: Mapping[str, Any], path: str) -> dict[str, Any]:
-    content = block.get("content", "")
-    text = content if isinstance(content, str) else "\n".join(_texts(content, f"{path}.content"))
-    if block.get("is_error") is True:
-        text = f"Error: {text}"
-    return {
+def _part(block: Any, path: str, kinds: str) -> dict[str, Any]:
+    """A text or an image in OpenAI's shape."""
+    kind = check_object(block, path).get("type")
+    if kind == "text":
+        return {"type": "text", "text": check_string(block.get("text"), f"{path}.text")}
+    if kind == "image":
+        return _image(block.get("source"), f"{path}.source")
+    raise wrong(f"{path}.type", f"must be {kinds}")
+
+
+def _tool_result(block: Mapping[str, Any], path: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The result as text, and its images, which no message of role `tool` can hold: `IMAGE` stands in their place."""
+    content = block.get("content") or ""
+    if isinstance(content, str):
+        parts = [{"type": "text", "text": content}]
+    else:
+        blocks = check_list(content, f"{path}.content", MAX_PARTS)
+        parts = [_part(one, f"{path}.content[{index}]", "text or image") for index, one in enumerate(blocks)]
+    text = "\n".join(part.get("text", IMAGE) for part in parts)
+    message = {
         "role": "tool",
         "tool_call_id": check_id(block.get("tool_use_id"), f"{path}.tool_use_id"),
-        "content": text,
+        "content": f"Error: {text}" if block.get("is_error") is True else text,
     }
+    return message, [part for part in parts if part["type"] == "image_url"]
 
 
 def _image(source: Any, path: str) -> dict[str, Any]:
@@ -156,7 +200,7 @@ def _image(source: Any, path: str) -> dict[str, Any]:
 
 def _tools(value: Any, path: str) -> list[dict[str, Any]]:
     tools = []
-    for index, tool in enumerate(check_list(value, path, MAX_TOOLS)):
+    for index, tool in enumerate(check_list(value, path, MAX_TOOLS, low=0)):
         here = f"{path}[{index}]"
         check_choice(check_object(tool, here).get("type", "custom"), f"{here}.type", ("custom",))
         function = {
@@ -198,7 +242,7 @@ def _output_format(value: Any, path: str) -> dict[str, Any]:
 
 
 def _stops(value: Any, path: str) -> list[str]:
-    return [check_string(stop, f"{path}[{index}]") for index, stop in enumerate(check_list(value, path, 100))]
+    return [check_string(stop, f"{path}[{index}]") for index, stop in enumerate(check_list(value, path, 100, low=0))]
 
 
 FIELDS: Mapping[str, Check] = {

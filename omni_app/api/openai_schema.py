@@ -72,6 +72,7 @@ def check_omni(value: Any, path: str) -> dict[str, Any]:
 COMPLETION_FIELDS: Mapping[str, Check] = {
     **{name: check for name, check in CHAT_FIELDS.items() if name not in OMNI_FIELDS},
     "messages": _messages,
+    "tools": lambda value, path: [] if value == [] else CHAT_FIELDS["tools"](value, path),
     "n": lambda value, path: check_whole(value, path, 1, MAX_CHOICES),
     "max_completion_tokens": CHAT_FIELDS["max_tokens"],
     "stream_options": _stream_options,
@@ -117,8 +118,6 @@ def parse_completions(
         for name, value in body.items()
         if value is not None and name in COMPLETION_FIELDS
     }
-    if "tool_choice" in values and "tools" not in values:
-        raise wrong("tool_choice", "needs tools")
     model = parse_model(body.get("model"), deployments)
     metadata = values.get("metadata", {})
     request = ChatRequest(
@@ -157,8 +156,21 @@ def ignored(body: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...
 
 def provider_params(values: Mapping[str, Any]) -> dict[str, Any]:
     """What goes on to the provider: the allow-list, and `n` where several answers are wanted."""
-    params = {name: value for name, value in values.items() if name in OPTIONAL}
+    params = {name: value for name, value in values.items() if name in OPTIONAL and name not in OF_TOOLS}
+    params |= tool_params(values)
     return params | {"n": values["n"]} if values.get("n", 1) > 1 else params
+
+
+OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
+
+
+def tool_params(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The tools and how to call them. Without any, `auto` and `none` ask for nothing; another choice is refused."""
+    if values.get("tools"):
+        return {name: values[name] for name in OF_TOOLS if name in values}
+    if values.get("tool_choice", "none") not in ("auto", "none"):
+        raise wrong("tool_choice", "needs tools")
+    return {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,7 +222,7 @@ class Walk:
                 params=self._params(step),
                 timeouts=timeouts(time_s, left_s, needs_s, streamed=streamed),
                 sandbox_fail=played,
-                keep_prompt=bool(self.request.session_id),
+                keep_prompt=self.request.keep_prompt or bool(self.request.session_id),
                 metered=self.promised,
             ),
             trial=self.health.begin(deployment.id),

@@ -85,6 +85,8 @@ class ChatRequest:
     timeout_s: float | None = None
     stream: bool = False
     sandbox_fail: str = ""
+    keep_prompt: bool = False
+    """The caller asks that the prompt be kept in its provider's cache; a session's is kept anyway."""
     warnings: tuple[str, ...] = ()
     """What of the caller's request was left out on the way in, in words."""
 

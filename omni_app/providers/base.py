@@ -40,7 +40,7 @@ class ProviderRequest:
     choice: int = 0
     """Which of several answers this call is for, from 0, where each answer is a call of its own."""
     keep_prompt: bool = False
-    """A further step of its session will send this prompt again: a provider that caches only when asked is asked."""
+    """The caller will send this prompt again, or said so: a provider that caches only when asked is asked."""
     metered: bool = False
     """Money was promised with `max_tokens`: a stream that goes on beyond it is stopped."""
 

@@ -12,12 +12,12 @@ from pydantic import BaseModel
 
 from omni_app.api.app import create_api
 from omni_app.api.messages_schema import parse_messages
-from omni_app.providers.anthropic_wire import AnthropicWire
+from omni_app.providers.anthropic_wire import AnthropicWire, split_system
 from omni_app.providers.base import HOP_HEADER, Completion, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.transport import Transport
 from omni_app.registry import packaged_registry
 from tests.api.conftest import Running, run, settings_for
-from tests.api.test_streaming import ScriptedStream
+from tests.api.test_streaming import Noting, ScriptedStream
 from tests.servers.asgi import serving
 
 CODE: Any = [{"role": "user", "content": "Write a Python function that reverses a linked list."}]
@@ -173,3 +173,129 @@ async def test_thinking_is_not_taken_and_told(client: anthropic.AsyncAnthropic, 
     answer = await client.messages.create(model="auto", max_tokens=2000, messages=CODE, thinking=thinking)
     assert answer.model_extra is not None
     assert [one.partition(" ")[0] for one in answer.model_extra["omni"]["warnings"]] == ["thinking"] * told
+
+
+FOX: Any = [{"role": "user", "content": "Draw a picture of a red fox in the snow."}]
+
+
+async def test_a_picture_comes_beside_the_words_plain_and_streamed(client: anthropic.AsyncAnthropic) -> None:
+    plain = await client.messages.create(model="auto", max_tokens=200, messages=FOX)
+    told = (plain.model_extra or {})["images"]
+    assert told[0]["b64_json"].startswith("iVBOR")
+    events = [
+        event async for event in await client.messages.create(model="auto", max_tokens=200, messages=FOX, stream=True)
+    ]
+    (last,) = (event for event in events if event.type == "message_delta")
+    assert (last.model_extra or {})["images"] == told
+
+
+class Painter(ScriptedStream):
+    async def complete(self, request: ProviderRequest) -> Completion:
+        return Completion("", usage=Usage(9, 0, images=1), images=({"b64_json": "iVBORw0KGgo="},))
+
+
+async def test_a_picture_without_words_is_no_empty_block(client: anthropic.AsyncAnthropic, product: Running) -> None:
+    product.services.providers["sandbox"] = Painter()
+    answer = await client.messages.create(model="auto", max_tokens=200, messages=FOX)
+    assert answer.content == [] and (answer.model_extra or {})["images"] == [{"b64_json": "iVBORw0KGgo="}]
+    said: Any = [*FOX, {"role": "assistant", "content": answer.content}, {"role": "user", "content": "Thank you."}]
+    assert (await client.messages.create(model="auto", max_tokens=200, messages=said)).stop_reason == "end_turn"
+
+
+PIXEL: Any = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
+PIXEL_PART = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+
+
+def results(*contents: Any) -> Any:
+    """A conversation whose last turn has the results of as many calls."""
+    names = [f"toolu_{number}" for number in range(len(contents))]
+    calls = [{"type": "tool_use", "id": name, "name": "weather", "input": {"city": "Rome"}} for name in names]
+    told = [
+        {"type": "tool_result", "tool_use_id": name} | ({} if content is None else {"content": content})
+        for name, content in zip(names, contents, strict=True)
+    ]
+    return [*CODE, {"role": "assistant", "content": calls}, {"role": "user", "content": told}]
+
+
+@pytest.fixture
+def noting(product: Running) -> Noting:
+    noting = Noting()
+    product.services.providers["sandbox"] = noting
+    return noting
+
+
+async def test_images_of_results_are_seen(client: anthropic.AsyncAnthropic, noting: Noting) -> None:
+    read = [{"type": "text", "text": "screen.png"}, PIXEL]
+    await client.messages.create(model="auto", max_tokens=20, messages=results(read, [PIXEL]), tools=[TOOL])
+    (asked,) = noting.asked
+    assert asked.deployment.supports_vision
+    assert [message.get("content") for message in asked.messages[-3:]] == [
+        "screen.png\n[image]",
+        "[image]",
+        [PIXEL_PART, PIXEL_PART],
+    ]
+    turn = split_system(asked.messages)[1][-1]["content"]
+    assert [block["type"] for block in turn] == ["tool_result", "tool_result", "image", "image"]
+
+
+@pytest.mark.parametrize("content", [None, "", []])
+async def test_a_result_may_be_empty(client: anthropic.AsyncAnthropic, noting: Noting, content: Any) -> None:
+    await client.messages.create(model="auto", max_tokens=20, messages=results(content), tools=[TOOL])
+    assert noting.asked[0].messages[-1] == {"role": "tool", "tool_call_id": "toolu_0", "content": ""}
+
+
+async def test_empty_lists_are_none(client: anthropic.AsyncAnthropic, noting: Noting) -> None:
+    empty: Any = {"tools": [], "stop_sequences": [], "system": [], "tool_choice": {"type": "auto"}}
+    await client.messages.create(model="auto", max_tokens=20, messages=CODE, **empty)
+    (asked,) = noting.asked
+    assert asked.params.keys() == {"max_tokens"} and list(asked.messages) == CODE
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "assistant", "content": []}]}, "messages"),
+        ({"messages": [{"role": "user", "content": []}]}, "messages[0].content"),
+        ({"messages": results([{"type": "document"}])}, "messages[2].content[0].content[0].type"),
+        ({"tool_choice": {"type": "any"}}, "tool_choice"),
+        ({"tools": [], "tool_choice": {"type": "tool", "name": "weather"}}, "tool_choice"),
+    ],
+)
+async def test_wrong_conversations_are_named(product: Running, changes: Any, named: str) -> None:
+    answer = await product.post("/v1/messages", {"max_tokens": 9, "messages": CODE} | changes)
+    assert answer.status_code == 400 and answer.json()["error"]["message"].startswith(f"{named}: ")
+
+
+MARK: Any = {"cache_control": {"type": "ephemeral"}}
+WORDS: Any = {"type": "text", "text": "Be brief."}
+
+
+@pytest.mark.parametrize(
+    "marked",
+    [
+        MARK,
+        {"system": [WORDS | MARK]},
+        {"tools": [TOOL | MARK]},
+        {"messages": [*CODE, {"role": "user", "content": [WORDS, WORDS | MARK]}]},
+        {"messages": results([WORDS | MARK])},
+    ],
+)
+async def test_a_marked_prompt_is_kept(client: anthropic.AsyncAnthropic, noting: Noting, marked: Any) -> None:
+    asked: Any = {
+        "model": "auto",
+        "max_tokens": 20,
+        "messages": CODE,
+        "extra_body": {"system": [WORDS], "content": [1]},
+    }
+    plain = await client.messages.create(**asked)
+    kept = await client.messages.create(**asked | {"extra_body": asked["extra_body"] | marked})
+    assert [one.keep_prompt for one in noting.asked] == [False, True]
+    assert all((answer.model_extra or {})["omni"]["warnings"] == [] for answer in (plain, kept))
+
+
+async def test_for_how_long_a_prompt_is_kept_is_told(client: anthropic.AsyncAnthropic) -> None:
+    hour: Any = [WORDS | {"cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+    answer = await client.messages.create(model="auto", max_tokens=20, messages=CODE, system=hour)
+    (told,) = (answer.model_extra or {})["omni"]["warnings"]
+    assert told.startswith("cache_control.ttl was ignored")

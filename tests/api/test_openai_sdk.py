@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from omni_app.api.app import create_api
 from omni_app.providers.base import FaultKind, ProviderFault, Usage
 from tests.api.conftest import Running, run, settings_for
-from tests.api.test_streaming import ScriptedStream
+from tests.api.test_streaming import Noting, ScriptedStream
 from tests.servers.asgi import serving
 
 HELLO: Any = [{"role": "user", "content": "Hello! How are you today?"}]
@@ -238,3 +238,24 @@ async def test_a_stream_says_at_its_start_who_answers_and_after_how_many_failure
     assert raw.headers["x-omni-fallbacks"] == "1"
     chunks = [chunk async for chunk in raw.parse()]
     assert raw.headers["x-omni-model"] == chunks[0].model
+
+
+@pytest.mark.parametrize("choice", ["auto", "none"])
+async def test_without_tools_nothing_of_tools_is_sent_on(
+    client: openai.AsyncOpenAI, product: Running, choice: Any
+) -> None:
+    noting = Noting()
+    product.services.providers["sandbox"] = noting
+    await client.chat.completions.create(
+        model="auto", messages=CODE, tools=[], tool_choice=choice, parallel_tool_calls=False
+    )
+    await client.chat.completions.create(model="auto", messages=CODE, tool_choice=choice)
+    assert [asked.params.keys() & {"tools", "tool_choice", "parallel_tool_calls"} for asked in noting.asked] == [
+        set()
+    ] * 2
+
+
+async def test_a_tool_that_is_not_there_cannot_be_chosen(client: openai.AsyncOpenAI) -> None:
+    for choice in ("required", {"type": "function", "function": {"name": "weather"}}):
+        with pytest.raises(openai.BadRequestError, match="tool_choice: needs tools"):
+            await client.chat.completions.create(model="auto", messages=CODE, tools=[], tool_choice=choice)

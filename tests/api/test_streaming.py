@@ -65,6 +65,18 @@ class ScriptedStream:
         """Nothing to close."""
 
 
+class Noting(ScriptedStream):
+    """Answers, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(whole=Completion("Seen.", usage=Usage(9, 2)))
+        self.asked: list[ProviderRequest] = []
+
+    async def complete(self, request: ProviderRequest) -> Completion:
+        self.asked.append(request)
+        return self.whole
+
+
 @pytest.fixture
 async def product(tmp_path: Path) -> AsyncIterator[Running]:
     async for running in run(settings_for(tmp_path)):
