@@ -4,6 +4,7 @@ Differences that matter: the system prompt stands apart, `max_tokens` is require
 `input_tokens` leaves out what was read from or written to the prompt cache.
 """
 
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ from omni_app.routing.types import Message
 VERSION = "2023-06-01"
 UNKNOWN = ("seed", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "reasoning_effort")
 """Parameters that this format has no word for."""
+NOTHING_SAID = "."
+"""Stands for a user who has said nothing, as in a request of instructions alone: a turn with some text is wanted."""
+FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
+"""What an id of a call may not hold here, and has at other providers."""
 JSON_INSTRUCTION = "Answer with one JSON object and nothing else."
 
 
@@ -100,7 +105,7 @@ def message_body(request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, .
     system, messages = split_system(request.messages)
     body: dict[str, Any] = {
         "model": deployment.upstream_model or deployment.model_name,
-        "messages": messages,
+        "messages": messages or [{"role": "user", "content": [{"type": "text", "text": NOTHING_SAID}]}],
         "max_tokens": request.params.get("max_tokens") or deployment.max_output_tokens,
     }
     warnings = list(dropped)
@@ -117,7 +122,7 @@ def message_body(request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, .
     if "user" in params:
         body["metadata"] = {"user_id": params["user"]}
     if "stop" in params:
-        body["stop_sequences"] = params["stop"]
+        _stopping(body, params["stop"], warnings)
     if "tools" in params:
         body["tools"] = [tool(one["function"]) for one in params["tools"]]
         if "tool_choice" in params or "parallel_tool_calls" in params:
@@ -126,6 +131,15 @@ def message_body(request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, .
             body["tool_choice"]["disable_parallel_tool_use"] = True
     _sampling(body, params, warnings)
     return body, tuple(warnings)
+
+
+def _stopping(body: dict[str, Any], stop: Sequence[str], warnings: list[str]) -> None:
+    """Whitespace alone is refused as a stop sequence."""
+    taken = [one for one in stop if not one.isspace()]
+    if taken:
+        body["stop_sequences"] = taken
+    if len(taken) < len(stop):
+        warnings.append("stop: sequences of whitespace alone were dropped: anthropic does not take them")
 
 
 def _sampling(body: dict[str, Any], params: Mapping[str, Any], warnings: list[str]) -> None:
@@ -185,7 +199,12 @@ def spoken(message: Message) -> list[dict[str, Any]]:
     for call in message.get("tool_calls") or ():
         function = call["function"]
         blocks.append(
-            {"type": "tool_use", "id": call["id"], "name": function["name"], "input": arguments(function["arguments"])}
+            {
+                "type": "tool_use",
+                "id": FOREIGN.sub("_", call["id"]),
+                "name": function["name"],
+                "input": arguments(function["arguments"]),
+            }
         )
     return blocks
 
@@ -193,16 +212,25 @@ def spoken(message: Message) -> list[dict[str, Any]]:
 def tool_result(message: Message) -> list[dict[str, Any]]:
     """A tool's answer, as a block of the user's turn."""
     content = content_blocks(message.get("content"))
-    return [{"type": "tool_result", "tool_use_id": message["tool_call_id"], "content": content}]
+    return [{"type": "tool_result", "tool_use_id": FOREIGN.sub("_", message["tool_call_id"]), "content": content}]
 
 
 def content_blocks(content: Any) -> list[dict[str, Any]]:
-    """Text and images; empty text is left out, as Anthropic refuses it."""
+    """Text and images; text that is empty or whitespace is left out, as Anthropic refuses it."""
     if content is None:
         return []
     if isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
-    return [image(part) if part["type"] == "image_url" else {"type": "text", "text": part["text"]} for part in content]
+        return [{"type": "text", "text": content}] if is_said(content) else []
+    return [
+        image(part) if part["type"] == "image_url" else {"type": "text", "text": part["text"]}
+        for part in content
+        if part["type"] == "image_url" or is_said(part["text"])
+    ]
+
+
+def is_said(text: str) -> bool:
+    """Whether there is more to it than whitespace."""
+    return bool(text) and not text.isspace()
 
 
 def image(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """From a provider's HTTP error to a `ProviderFault`: what the status and the body's words mean for the next step."""
 
+import re
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -27,7 +28,7 @@ BY_STATUS: Mapping[int, FaultKind] = {
 
 BY_CODE: Mapping[str, FaultKind] = {
     "context_length_exceeded": FaultKind.CONTEXT_LENGTH,
-    "string_above_max_length": FaultKind.CONTEXT_LENGTH,
+    "string_above_max_length": FaultKind.UNSUPPORTED_PARAMETER,
     "request_too_large": FaultKind.CONTEXT_LENGTH,
     "unsupported_parameter": FaultKind.UNSUPPORTED_PARAMETER,
     "unsupported_value": FaultKind.UNSUPPORTED_PARAMETER,
@@ -47,7 +48,10 @@ BY_CODE: Mapping[str, FaultKind] = {
     "exceed_context_size_error": FaultKind.CONTEXT_LENGTH,
     "omni_loop": FaultKind.LOOP,
 }
-"""Error codes and types of OpenAI, Anthropic, Groq, OpenRouter and llama.cpp that say more than the status."""
+"""Error codes and types of OpenAI, Anthropic, Groq, OpenRouter and llama.cpp that say more than the status.
+
+A text above its length is a parameter (`user`, an id) that other providers take longer, unless it is a message's.
+"""
 
 BY_WORDS: tuple[tuple[str, FaultKind], ...] = (
     ("context length", FaultKind.CONTEXT_LENGTH),
@@ -55,18 +59,25 @@ BY_WORDS: tuple[tuple[str, FaultKind], ...] = (
     ("context window", FaultKind.CONTEXT_LENGTH),
     ("context size", FaultKind.CONTEXT_LENGTH),
     ("prompt is too long", FaultKind.CONTEXT_LENGTH),
+    ("maximum prompt length", FaultKind.CONTEXT_LENGTH),
+    ("exceed context limit", FaultKind.CONTEXT_LENGTH),
     ("unsupported parameter", FaultKind.UNSUPPORTED_PARAMETER),
     ("is not supported with this model", FaultKind.UNSUPPORTED_PARAMETER),
+    ("function calling with a response mime type", FaultKind.UNSUPPORTED_PARAMETER),
     ("does not support", FaultKind.UNSUPPORTED_PARAMETER),
     ("content policy", FaultKind.CONTENT_POLICY),
     ("content management policy", FaultKind.CONTENT_POLICY),
     ("safety system", FaultKind.CONTENT_POLICY),
     ("maximum number of tokens allowed", FaultKind.CONTEXT_LENGTH),
     ("api key not valid", FaultKind.AUTHENTICATION),
+    ("api key expired", FaultKind.AUTHENTICATION),
+    ("user location is not supported", FaultKind.AUTHENTICATION),
     ("credit balance", FaultKind.AUTHENTICATION),
 )
 """Words of a 400's message, where the provider gives no code."""
 
+MESSAGE_TEXT = re.compile(r"messages\[\d+\]\.content\b")
+"""How OpenAI names the text of a message."""
 ONLY_FROM_A_REFUSAL = frozenset({400, 413, 422})
 
 
@@ -88,7 +99,8 @@ def kind_of(status: int, error: Mapping[str, Any]) -> FaultKind:
     for field in ("code", "type"):
         value = error.get(field)
         if isinstance(value, str) and value in BY_CODE:
-            return BY_CODE[value]
+            too_long = value == "string_above_max_length" and MESSAGE_TEXT.match(str(error.get("param")))
+            return FaultKind.CONTEXT_LENGTH if too_long else BY_CODE[value]
     if status in ONLY_FROM_A_REFUSAL:
         words = str(error.get("message", "")).lower()
         return next((kind for text, kind in BY_WORDS if text in words), by_status)

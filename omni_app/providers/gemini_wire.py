@@ -24,6 +24,8 @@ from omni_app.providers.transport import Reply, Transport
 from omni_app.routing.types import Message
 
 PICTURES = "image_url: this model takes pictures as data:image/… only; their addresses are not fetched"
+TOOLS_OR_FORM = "response_format: this model takes tools or a JSON format, not both; send one of them"
+"""Until Gemini 2.5."""
 UNKNOWN = ("user", "parallel_tool_calls", "logprobs", "top_logprobs")
 """Parameters that this format has no word for, or answers in a shape of its own."""
 PENALTIES = ("frequency_penalty", "presence_penalty")
@@ -122,7 +124,7 @@ class GeminiWire:
 
 
 def content_body(request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The JSON to send, and what had to be left out. Raises `ProviderFault` for a picture by its address."""
+    """The JSON to send, and what had to be left out. Raises `ProviderFault` for what this model is known to refuse."""
     if any(map(names_a_picture, request.messages)):
         raise ProviderFault(FaultKind.UNSUPPORTED_PARAMETER, PICTURES)
     newer = not request.deployment.model_name.startswith(("gemini-1", "gemini-2"))
@@ -138,7 +140,9 @@ def content_body(request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, .
     config = {RENAMED[name]: value for name, value in params.items() if name in RENAMED}
     if "max_tokens" in request.params:
         config["maxOutputTokens"] = request.params["max_tokens"]
-    config |= form(params.get("response_format", {}))
+    config |= (wanted := form(params.get("response_format", {})))
+    if wanted and "tools" in params and not newer:
+        raise ProviderFault(FaultKind.UNSUPPORTED_PARAMETER, TOOLS_OR_FORM)
     if "reasoning_effort" in params:
         config["thinkingConfig"] = thinking(params["reasoning_effort"], by_level=newer)
     if config:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from omni_app.json_bytes import json_bytes
@@ -10,11 +11,15 @@ from omni_app.providers.base import HOP_HEADER, Completion, Deltas, FaultKind, P
 from omni_app.providers.embeddings import MAX_ANSWER_BYTES, embedding_body, read_embeddings
 from omni_app.providers.faults import as_documented, fault_of
 from omni_app.providers.gathering import Gatherings, deltas_of
+from omni_app.providers.mistral import mistral_message
 from omni_app.providers.openai_answers import last_user_text, parsed, read_completion, read_event, read_images
 from omni_app.providers.parameters import accepted
 from omni_app.providers.transport import Reply, Transport
 from omni_app.providers.usage import sane_tokens
 from omni_app.routing.types import Message
+
+LONGEST_USER = 64
+"""Characters of `user`: OpenAI refuses more, and coding agents send some 140."""
 
 
 @dataclass(slots=True)
@@ -91,6 +96,8 @@ class OpenAIWire:
         taken, warnings = accepted(request, unknown=self.unknown) if request.params else ({}, ())
         for name, value in taken.items():
             body[self.renamed.get(name, name)] = value
+        if "user" in taken:
+            body["user"] = short_user(taken["user"])
         if "max_tokens" in request.params:
             body[self.limit_field] = request.params["max_tokens"]
         if "n" in request.params:
@@ -98,10 +105,10 @@ class OpenAIWire:
         return body, warnings
 
     def _message(self, message: Message) -> Message:
-        """`developer` is OpenAI's own word for `system`."""
+        """`developer` is OpenAI's own word for `system`; Mistral has rules of its own."""
         if message.get("role") == "developer" and self.name != "openai":
-            return {**message, "role": "system"}
-        return message
+            message = {**message, "role": "system"}
+        return mistral_message(message) if self.name == "mistral" else message
 
     def __post_init__(self) -> None:
         self._plain, self._streamed = self._headers("application/json"), self._headers("text/event-stream")
@@ -165,3 +172,8 @@ class OpenAIWire:
 
     async def aclose(self) -> None:
         """The transport is shared and closed by its owner."""
+
+
+def short_user(user: str) -> str:
+    """The caller's name for their user; one that is too long is told by its SHA-256, which is the same each time."""
+    return user if len(user) <= LONGEST_USER else sha256(user.encode()).hexdigest()

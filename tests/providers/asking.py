@@ -38,6 +38,21 @@ TOOL_TALK: Sequence[Message] = (
     {"role": "tool", "tool_call_id": "c1", "content": "sun"},
     {"role": "tool", "tool_call_id": "c2", "content": "rain"},
 )
+
+
+def talk_of(*ids: str) -> Sequence[Message]:
+    """A talk with a call for each id, and an answer to each."""
+    calls = [{"id": one, "type": "function", "function": {"name": "now", "arguments": "{}"}} for one in ids]
+    answers = [{"role": "tool", "tool_call_id": one, "content": "noon"} for one in ids]
+    return (
+        {"role": "user", "content": "What time is it?"},
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        *answers,
+    )
+
+
+FOREIGN_IDS = ("call_0fypS1hVX", "toolu_01A09q90qw", "functions.now:0", "D681PevKs")
+"""Ids of calls as OpenAI, Anthropic, Kimi and Mistral make them."""
 PNG_URL = "data:image/png;base64,iVBORw0KGgo="
 PICTURE: Sequence[Message] = (
     {

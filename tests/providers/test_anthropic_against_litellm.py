@@ -13,7 +13,7 @@ import pytest
 from omni_app.providers.litellm import imported
 from omni_app.providers.transport import Transport
 from omni_app.routing.types import Message
-from tests.providers.asking import HELLO, PICTURE, TOOL_TALK, WEATHER_TOOL, ask, model, wire
+from tests.providers.asking import FOREIGN_IDS, HELLO, PICTURE, TOOL_TALK, WEATHER_TOOL, ask, model, talk_of, wire
 from tests.providers.golden import ANTHROPIC, Golden
 from tests.servers.upstream import Upstream
 
@@ -47,6 +47,7 @@ REQUESTS: dict[str, tuple[Sequence[Message], dict[str, Any]]] = {
         {"max_tokens": 50, "tools": [WEATHER_TOOL], "tool_choice": "auto", "parallel_tool_calls": False},
     ),
     "tool_talk": (TOOL_TALK, {"max_tokens": 50, "tools": [WEATHER_TOOL]}),
+    "foreign_ids": (talk_of(*FOREIGN_IDS), {"max_tokens": 50, "tools": [WEATHER_TOOL]}),
 }
 
 

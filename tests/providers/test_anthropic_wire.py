@@ -9,7 +9,18 @@ from omni_app.providers.anthropic_wire import AnthropicWire, message_body
 from omni_app.providers.base import FaultKind, Usage
 from omni_app.providers.transport import Transport
 from omni_app.routing.types import Message
-from tests.providers.asking import PICTURE, TOOL_TALK, WEATHER_TOOL, ask, fault_met, model, streamed, wire
+from tests.providers.asking import (
+    FOREIGN_IDS,
+    PICTURE,
+    TOOL_TALK,
+    WEATHER_TOOL,
+    ask,
+    fault_met,
+    model,
+    streamed,
+    talk_of,
+    wire,
+)
 from tests.providers.golden import ANTHROPIC, Golden
 from tests.servers.upstream import TEXT, Upstream
 
@@ -69,6 +80,15 @@ async def test_tool_results_become_one_turn_of_the_user(transport: Transport) ->
     assert answer.text == TEXT
 
 
+async def test_calls_of_other_providers_go_out_with_ids_that_anthropic_takes(transport: Transport) -> None:
+    async with Upstream() as upstream:
+        await wire("anthropic", upstream, transport).complete(ask(talk_of(*FOREIGN_IDS)))
+    _, calling, told = upstream.last_body["messages"]
+    ids = [block["id"] for block in calling["content"]]
+    assert ids == ["call_0fypS1hVX", "toolu_01A09q90qw", "functions_now_0", "D681PevKs"]
+    assert [block["tool_use_id"] for block in told["content"]] == ids
+
+
 async def test_a_tool_call_comes_back_in_openais_shape(transport: Transport) -> None:
     async with Upstream() as upstream:
         answer = await wire("anthropic", upstream, transport).complete(
@@ -94,11 +114,41 @@ async def test_a_turn_without_content_is_left_out_since_anthropic_refuses_it(tra
     talk = [
         {"role": "user", "content": "Hello"},
         {"role": "assistant", "content": ""},
+        {"role": "user", "content": " \n"},
         {"role": "user", "content": "Are you there?"},
     ]
     async with Upstream() as upstream:
         await wire("anthropic", upstream, transport).complete(ask(talk))
-    assert len(upstream.last_body["messages"]) == 1
+    (message,) = upstream.last_body["messages"]
+    assert [block["text"] for block in message["content"]] == ["Hello", "Are you there?"]
+
+
+async def test_empty_text_beside_a_picture_is_left_out(transport: Transport) -> None:
+    (asked,) = PICTURE
+    blank = [{"type": "text", "text": text} for text in ("", " ")]
+    async with Upstream() as upstream:
+        await wire("anthropic", upstream, transport).complete(ask([{**asked, "content": [*blank, *asked["content"]]}]))
+        await wire("anthropic", upstream, transport).complete(ask(PICTURE))
+    with_blank, without = (call.body["messages"] for call in upstream.calls)
+    assert with_blank == without
+
+
+@pytest.mark.parametrize(("stop", "sent"), [(["\n", "END", " "], ["END"]), (["\n\n"], None)])
+async def test_stop_sequences_of_whitespace_are_dropped_with_a_warning(
+    stop: list[str], sent: list[str] | None, transport: Transport
+) -> None:
+    async with Upstream() as upstream:
+        answer = await wire("anthropic", upstream, transport).complete(ask(params={"stop": stop}))
+    assert upstream.last_body.get("stop_sequences") == sent
+    assert answer.warnings == ("stop: sequences of whitespace alone were dropped: anthropic does not take them",)
+
+
+@pytest.mark.parametrize("said", [[], [{"role": "user", "content": ""}]])
+async def test_instructions_alone_are_a_request(said: list[Message], transport: Transport) -> None:
+    async with Upstream() as upstream:
+        talk = [{"role": "system", "content": "Write a haiku."}, *said]
+        answer = await wire("anthropic", upstream, transport).complete(ask(talk))
+    assert (upstream.last_body["system"], answer.text) == ("Write a haiku.", TEXT)
 
 
 @pytest.mark.parametrize("golden", ANTHROPIC, ids=lambda golden: golden.finish_reason)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from omni_app.providers.anthropic_answers import read_event, read_message
 from omni_app.providers.base import FaultKind, ProviderFault
-from omni_app.providers.faults import as_documented
+from omni_app.providers.faults import as_documented, fault_of
 from omni_app.providers.gathering import Gathering, Gatherings
 from omni_app.providers.openai_answers import read_chunk, read_completion
 from omni_app.providers.openai_wire import OpenAIWire
@@ -76,6 +76,8 @@ TOLD = {
     "529": K.SERVER_ERROR,
     "context_length": K.CONTEXT_LENGTH,
     "context_length_words": K.CONTEXT_LENGTH,
+    "context_length_xai": K.CONTEXT_LENGTH,
+    "context_length_both": K.CONTEXT_LENGTH,
     "unsupported_parameter": K.UNSUPPORTED_PARAMETER,
     "content_policy": K.CONTENT_POLICY,
 }
@@ -141,6 +143,25 @@ async def test_token_counts_that_nobody_should_believe_are_replaced_by_ours(
     assert answer.text == TEXT
     assert answer.usage.estimated
     assert 0 < answer.usage.input < 50 and 0 < answer.usage.output < 50
+
+
+@pytest.mark.parametrize(
+    ("param", "kind"),
+    [
+        ("messages[17].content", K.CONTEXT_LENGTH),
+        ("messages[0].content[1].text", K.CONTEXT_LENGTH),
+        ("messages[1].tool_calls[0].id", K.UNSUPPORTED_PARAMETER),
+        ("user", K.UNSUPPORTED_PARAMETER),
+        (None, K.UNSUPPORTED_PARAMETER),
+    ],
+)
+def test_a_text_above_its_length_says_nothing_of_the_window_unless_it_is_a_message_s(
+    param: str | None, kind: FaultKind
+) -> None:
+    told = f"Invalid '{param}': string too long. Expected a string with maximum length 64, but got 140 instead."
+    error = {"message": told, "type": "invalid_request_error", "param": param, "code": "string_above_max_length"}
+    fault = fault_of(Reply(400, {}, json.dumps({"error": error}).encode()))
+    assert (fault.kind, fault.detail) == (kind, told)
 
 
 # ------------------------------------------------------------------------------------------------------ deadlines

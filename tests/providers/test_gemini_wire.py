@@ -16,6 +16,9 @@ K = FaultKind
 EXPECTED = {
     "400": K.BAD_REQUEST,
     "context_length": K.CONTEXT_LENGTH,
+    "tools_and_form": K.UNSUPPORTED_PARAMETER,
+    "expired": K.AUTHENTICATION,
+    "location": K.AUTHENTICATION,
     "403": K.AUTHENTICATION,
     "404": K.MODEL_NOT_FOUND,
     "429": K.RATE_LIMITED,
@@ -189,25 +192,41 @@ async def test_how_it_ended_is_told(reason: str, finish: str, transport: Transpo
 async def test_what_is_asked_for_is_said_in_geminis_words(transport: Transport) -> None:
     schema = {"type": "object", "properties": {"name": {"type": "string"}}}
     wanted = {"type": "json_schema", "json_schema": {"name": "person", "schema": schema, "strict": True}}
-    params = {
-        "tools": [WEATHER_TOOL], "tool_choice": {"type": "function", "function": {"name": "get_weather"}},
-        "response_format": wanted, "user": "u-1",
-    }  # fmt: skip
+    tools = {"tools": [WEATHER_TOOL], "tool_choice": {"type": "function", "function": {"name": "get_weather"}}}
     async with Gemini() as gemini:
-        answer = await gemini_wire(gemini, transport).complete(ask(params=params, deployment=FLASH))
+        await gemini_wire(gemini, transport).complete(ask(params=tools, deployment=FLASH))
+        asked = ask(params={"response_format": wanted, "user": "u-1"}, deployment=FLASH)
+        answer = await gemini_wire(gemini, transport).complete(asked)
         thinks = model("gemini/gemini-2.5-pro", sees_temperature=False)
         await gemini_wire(gemini, transport).complete(ask(params={"reasoning_effort": "low"}, deployment=thinks))
         thinks = model("gemini/gemini-3-pro", sees_temperature=False)
         await gemini_wire(gemini, transport).complete(ask(params={"reasoning_effort": "max"}, deployment=thinks))
-    body, by_budget, by_level = (call.body for call in gemini.calls)
+    body, formed, by_budget, by_level = (call.body for call in gemini.calls)
     function = WEATHER_TOOL["function"]
     (declared,) = body["tools"][0]["functionDeclarations"]
     assert declared["parametersJsonSchema"] == function["parameters"]  # type: ignore[index]
     assert body["toolConfig"]["functionCallingConfig"] == {"mode": "ANY", "allowedFunctionNames": ["get_weather"]}
-    assert body["generationConfig"] == {"responseMimeType": "application/json", "responseJsonSchema": schema}
+    assert formed["generationConfig"] == {"responseMimeType": "application/json", "responseJsonSchema": schema}
     assert answer.warnings == ("user was dropped: gemini/gemini-2.5-flash does not take it",)
     assert by_budget["generationConfig"]["thinkingConfig"] == {"thinkingBudget": 1_024}
     assert by_level["generationConfig"]["thinkingConfig"] == {"thinkingLevel": "high"}
+
+
+async def test_tools_and_a_form_are_refused_before_a_model_that_takes_one_of_them_is_called(
+    transport: Transport,
+) -> None:
+    params = {"tools": [WEATHER_TOOL], "response_format": {"type": "json_object"}}
+    async with Gemini() as gemini:
+        met = await fault_met(gemini_wire(gemini, transport), ask(params=params, deployment=FLASH))
+        assert (met.kind, gemini.calls) == (K.UNSUPPORTED_PARAMETER, [])
+        await gemini_wire(gemini, transport).complete(
+            ask(params=params | {"response_format": {"type": "text"}}, deployment=FLASH)
+        )
+        newer = model("gemini/gemini-3-flash-preview")
+        await gemini_wire(gemini, transport).complete(ask(params=params, deployment=newer))
+    assert [call.body.get("generationConfig") for call in gemini.calls] == [
+        None, {"responseMimeType": "application/json"}
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "signed"), [("gemini-2.5-flash", False), ("gemini-3-flash-preview", True)])

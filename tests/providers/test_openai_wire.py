@@ -1,7 +1,9 @@
 """OpenAI's wire format, against a server that checks what it gets."""
 
 import json
+import re
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -15,7 +17,18 @@ from omni_app.providers.openai_answers import read_chunk, read_completion
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.transport import Reply, Transport
 from omni_app.settings import Settings
-from tests.providers.asking import PICTURE, TOOL_TALK, WEATHER_TOOL, ask, fault_met, model, streamed, wire
+from tests.providers.asking import (
+    FOREIGN_IDS,
+    PICTURE,
+    TOOL_TALK,
+    WEATHER_TOOL,
+    ask,
+    fault_met,
+    model,
+    streamed,
+    talk_of,
+    wire,
+)
 from tests.providers.golden import MISTRAL_PARTS, OPENAI_STYLE, Golden
 from tests.servers.upstream import KEY, TEXT, Upstream
 
@@ -185,6 +198,39 @@ async def test_mistral_is_asked_in_its_own_words(transport: Transport) -> None:
         assert warnings == ("user was dropped: mistral/m does not take it",)
         await streamed(mistral, ask(deployment=model("mistral/m")))
         assert "stream_options" not in upstream.last_body, "it refuses the field, and tells usage unasked"
+
+
+async def test_calls_of_other_providers_go_to_mistral_with_ids_of_its_form(transport: Transport) -> None:
+    async with Upstream() as upstream:
+        mistral = OpenAIWire("mistral", upstream.openai_url, KEY, "MISTRAL_API_KEY", transport)
+        await mistral.complete(ask(talk_of(*FOREIGN_IDS), deployment=model("mistral/m")))
+    asked, calling, *told = upstream.last_body["messages"]
+    ids = [call["id"] for call in calling["tool_calls"]]
+    assert all(re.fullmatch("[a-zA-Z0-9]{9}", one) for one in ids) and len(set(ids)) == len(FOREIGN_IDS)
+    assert ids[-1] == FOREIGN_IDS[-1], "its own is left as it is"
+    assert [message["tool_call_id"] for message in told] == ids
+    assert asked["content"] == "What time is it?" and calling["tool_calls"][0]["function"]["name"] == "now"
+
+
+async def test_only_the_messages_of_tools_have_names_for_mistral(transport: Transport) -> None:
+    talk = ({"role": "developer", "content": "Be kind.", "name": "boss"}, *talk_of("a"))
+    talk = (talk[0], {**talk[1], "name": "ann"}, talk[2], {**talk[3], "name": "now"})
+    async with Upstream() as upstream:
+        for name in ("mistral", "groq"):
+            provider = OpenAIWire(name, upstream.openai_url, KEY, "KEY", transport)
+            await provider.complete(ask(talk, deployment=model(f"{name}/m")))
+    mistral, groq = ([one.get("name") for one in call.body["messages"]] for call in upstream.calls)
+    assert mistral == [None, None, None, "now"] and groq == ["boss", "ann", None, "now"]
+    assert upstream.calls[0].body["messages"][0] == {"role": "system", "content": "Be kind."}
+
+
+async def test_a_user_whose_name_is_too_long_for_openai_goes_by_its_sum(transport: Transport) -> None:
+    async with Upstream() as upstream:
+        for user in ("u" * 64, "u" * 65, "u" * 65):
+            await wire("openai", upstream, transport).complete(ask(params={"user": user}))
+    short, *long = (call.body["user"] for call in upstream.calls)
+    assert short == "u" * 64
+    assert long == [sha256(b"u" * 65).hexdigest()] * 2
 
 
 async def test_what_a_model_refuses_is_dropped_with_a_warning(transport: Transport) -> None:

@@ -25,6 +25,13 @@ REFUSALS: Mapping[str, tuple[int, str, str]] = {
         "INVALID_ARGUMENT",
         "The input token count (2000000) exceeds the maximum number of tokens allowed (1048576).",
     ),
+    "tools_and_form": (
+        400,
+        "INVALID_ARGUMENT",
+        "Function calling with a response mime type: 'application/json' is unsupported",
+    ),
+    "expired": (400, "INVALID_ARGUMENT", "API key expired. Please renew the API key."),
+    "location": (400, "FAILED_PRECONDITION", "User location is not supported for the API use."),
     "403": (403, "PERMISSION_DENIED", "Generative Language API has not been used in project 1."),
     "404": (404, "NOT_FOUND", "models/m is not found for API version v1beta."),
     "429": (429, "RESOURCE_EXHAUSTED", "You exceeded your current quota."),
@@ -77,6 +84,8 @@ class Gemini:
         elif call.method == "POST" and (unknown := call.body.keys() - FIELDS):
             told = f'Invalid JSON payload received. Unknown name "{min(unknown)}": Cannot find field.'
             await connection.answer(refusal((400, "INVALID_ARGUMENT", told)))
+        elif call.method == "POST" and tools_and_form(call):
+            await connection.answer(refusal(REFUSALS["tools_and_form"]))
         elif call.path.endswith(":streamGenerateContent"):
             await self._stream(call, connection)
         else:
@@ -120,6 +129,12 @@ class Gemini:
         content = {"role": "model", "parts": [part]}
         candidate = {"content": content, "finishReason": "STOP", "index": 0}
         return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "m", "responseId": "r1"}
+
+
+def tools_and_form(call: Call) -> bool:
+    """What models until 2.5 refuse."""
+    wants_json = call.body.get("generationConfig", {}).get("responseMimeType") == "application/json"
+    return wants_json and bool(call.body.get("tools")) and "/gemini-2" in call.path
 
 
 def events(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import copy
 import json
+import re
 import struct
 import sys
 from base64 import b64encode
@@ -83,6 +84,12 @@ REFUSALS: Mapping[str, Refusal] = {
         400, "This model's maximum context length is 8192 tokens.", openai_code="context_length_exceeded"
     ),
     "context_length_words": Refusal(400, "prompt is too long: 200001 tokens > 200000 maximum"),
+    "context_length_xai": Refusal(
+        400, "This model's maximum prompt length is 131072 but the request contains 136973 tokens."
+    ),
+    "context_length_both": Refusal(
+        400, "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease one of them"
+    ),
     "unsupported_parameter": Refusal(
         400, "Unsupported parameter: 'temperature' is not supported with this model.",
         openai_code="unsupported_parameter",
@@ -458,6 +465,10 @@ def wrong_in_chat(body: Mapping[str, Any]) -> str:
             return f"Invalid value for 'messages[{index}].role'"
         if unknown := unknown_field(message, MESSAGE_FIELDS):
             return f"Unknown parameter: 'messages[{index}].{unknown}'."
+    if len(user := body.get("user", "")) > 64:
+        return (
+            f"Invalid 'user': string too long. Expected a string with maximum length 64, but got {len(user)} instead."
+        )
     if "stream_options" in body and not body.get("stream"):
         return "The 'stream_options' parameter is only allowed when 'stream' is enabled."
     return "'tool_choice' is only allowed when 'tools' are specified." if no_tools(body) else ""
@@ -497,9 +508,30 @@ def wrong_in_messages(body: Mapping[str, Any]) -> str:
             return f"messages.{index}.role: Input should be 'user' or 'assistant'"
         if not message.get("content"):
             return f"messages.{index}: all messages must have non-empty content"
-        if isinstance(message["content"], list) and {"type": "text", "text": ""} in message["content"]:
-            return f"messages.{index}: text content blocks must be non-empty"
+        if wrong := wrong_in_blocks(message["content"]):
+            return f"messages.{index}: {wrong}"
+    if any(not one.strip() for one in body.get("stop_sequences", ())):
+        return "stop_sequences: each stop sequence must contain non-whitespace"
     return ""
+
+
+def wrong_in_blocks(content: str | list[dict[str, Any]]) -> str:
+    """What Anthropic would say about a message's content; "" when it is right."""
+    return next(filter(None, map(wrong_in_block, [] if isinstance(content, str) else content)), "")
+
+
+def wrong_in_block(block: Mapping[str, Any]) -> str:
+    if block["type"] == "text" and not block["text"].strip():
+        return f"text content blocks must {'contain non-whitespace text' if block['text'] else 'be non-empty'}"
+    if block["type"] == "tool_result":
+        return wrong_in_blocks(block.get("content", "")) or wrong_id(block["tool_use_id"])
+    return wrong_id(block["id"]) if block["type"] == "tool_use" else ""
+
+
+def wrong_id(told: str) -> str:
+    return (
+        "" if re.fullmatch(r"[a-zA-Z0-9_-]+", told) else "tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"
+    )
 
 
 async def serve(arguments: argparse.Namespace) -> None:
