@@ -1,7 +1,7 @@
 """What Mistral wants otherwise in OpenAI's shape of a message: its own form of a call's id, and fewer names."""
 
+import hashlib
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any
 
 from omni_app.routing.types import Message
@@ -28,4 +28,4 @@ def renamed(call: Mapping[str, Any]) -> Mapping[str, Any]:
 def call_id(told: str) -> str:
     """The id itself where it is of nine letters and digits, else nine that are always the same for it."""
     fits = len(told) == ID_LENGTH and told.isalnum() and told.isascii()
-    return told if fits else sha256(told.encode()).hexdigest()[:ID_LENGTH]
+    return told if fits else hashlib.sha256(told.encode()).hexdigest()[:ID_LENGTH]

@@ -1,9 +1,9 @@
 """OpenAI's chat-completions wire format: OpenAI, Groq, OpenRouter, Mistral, DeepSeek, xAI and compatible servers."""
 
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 
 from omni_app.json_bytes import json_bytes
@@ -176,4 +176,4 @@ class OpenAIWire:
 
 def short_user(user: str) -> str:
     """The caller's name for their user; one that is too long is told by its SHA-256, which is the same each time."""
-    return user if len(user) <= LONGEST_USER else sha256(user.encode()).hexdigest()
+    return user if len(user) <= LONGEST_USER else hashlib.sha256(user.encode()).hexdigest()
