@@ -6,6 +6,7 @@ line for longer than `LONGEST_WAIT_S` is refused with 503, and so is who comes w
 file descriptors bear (docs/decisions/0022-load-shedding.md).
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +38,6 @@ SILENCE_S = 5.0
 REFUSAL = Unavailable(
     f"too many requests at once: try again in {RETRY_AFTER_S} s", headers={"Retry-After": str(RETRY_AFTER_S)}
 )
-COMING = "omni_coming"
 Headers = list[tuple[bytes, bytes]]
 HEADERS = ((b"content-type", b"application/json"), (b"retry-after", str(RETRY_AFTER_S).encode()))
 
@@ -83,7 +83,7 @@ class LoadShedding:
         self._most_in_flight = most_in_flight
         self._told_s = -SILENCE_S
         self._coming = 0
-        """Let in by their heads, and not here yet."""
+        """Let in by their heads since the loop's last round, and not here yet."""
         self.in_flight = 0
         self.refused = 0
         """Since the process began."""
@@ -92,8 +92,6 @@ class LoadShedding:
         if scope["type"] != "http" or not guards(scope["path"]):
             await self._app(scope, receive, send)
             return
-        if scope.pop(COMING, False):
-            self._coming -= 1
         if self.full():
             self.note_refusal()
             body = BODIES.get(scope["path"], BODY).replace(MARK, scope["omni_request_id"].encode())
@@ -121,10 +119,18 @@ class LoadShedding:
         return held or self._turns.wait_s(self._coming) > LONGEST_WAIT_S
 
     def let_in(self, scope: Scope) -> None:
-        """Counts a request until it runs: many may come in one round, before the first of them stands in line."""
+        """Counts a request until it runs: many may come in one round, before the first of them stands in line.
+
+        In the next round all of them run. Who does not come here (a preflight is answered before) is forgotten then.
+        """
         if guards(scope["path"]):
-            scope[COMING] = True
+            if not self._coming:
+                asyncio.get_running_loop().call_soon(self._round)
             self._coming += 1
+
+    def _round(self) -> None:
+        """The loop got round: whoever comes here at all comes now."""
+        self._coming = 0
 
     def refuses(self, scope: Scope) -> bool:
         """Whether this request would be refused now; of it no more than the head has to have come."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from functools import partial
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
@@ -50,6 +50,10 @@ ASGI = {"version": "3.0", "spec_version": "2.3"}
 HEAD_TOO_LARGE = f"the request's head is larger than {MOST_HEAD_BYTES} bytes or has more than {MOST_HEADERS} headers"
 NO_REQUEST = "this is no request in HTTP/1.1"
 TARGET_TOO_LONG = f"the request's path is longer than {MOST_TARGET_BYTES} bytes"
+
+
+class Ended(Exception):
+    """The connection has had its last answer: nothing more is to be parsed."""
 
 
 class Phase(Enum):
@@ -204,7 +208,8 @@ class HttpConnection(asyncio.BufferedProtocol):
                 self._host.gone(self)
                 self._host.to_websocket(self.transport, self._head())
         except httptools.HttpParserError as error:
-            self._reject(reason(error))
+            if self._phase is not Phase.FAREWELL:  # else it was refused, and nothing behind it counts
+                self._reject(reason(error))
         except Unreadable as why:
             self._reject(why)
 
@@ -310,10 +315,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         """The connection is to speak websocket from the end of this head on, unless the app says no."""
         if refusal := self._host.refusal(scope):
             self._phase = Phase.ANSWER  # a socket's request has no body
-            self.transport.write(refusal)
-            self._close()
-        else:
-            self._upgrades = True
+            self._end_with(refusal)
+        self._upgrades = True
 
     def _wait_in_line(self, exchange: "Exchange") -> None:
         if len(self._in_line) >= MOST_IN_LINE:
@@ -339,8 +342,13 @@ class HttpConnection(asyncio.BufferedProtocol):
         if keep_alive and length.isdigit() and int(length) <= AWAITED_BYTES:
             self._refusal = refusal
             return
-        self.transport.write(refusal)
+        self._end_with(refusal)
+
+    def _end_with(self, answer: bytes) -> NoReturn:
+        """Called by the parser, and not called again: what it would make of the rest is no request any more."""
+        self.transport.write(answer)
         self._close()
+        raise Ended
 
     def _rest(self) -> None:
         """Nobody is served, and nothing was asked."""

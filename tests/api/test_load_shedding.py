@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
@@ -14,6 +15,8 @@ from omni_app.api.app import create_api
 from omni_app.api.load_shedding import BODY_UNIT, LONGEST_WAIT_S, LoadShedding, weight
 from omni_app.turns import Turns
 from tests.api.conftest import HELLO, Running, run, settings_for
+from tests.security.raw_client import connected
+from tests.servers.asgi import serving
 
 
 @asynccontextmanager
@@ -72,6 +75,27 @@ async def test_no_more_is_in_flight_than_the_setting_says(tmp_path: Path) -> Non
         answers = await asyncio.gather(*(running.post("/v1/chat", HELLO) for _ in range(5)))
         assert sorted(one.status_code for one in answers) == [200, 200, 503, 503, 503]
         assert (await running.post("/v1/chat", HELLO)).status_code == 200
+
+
+class AtTheDoor:
+    """The API as the server has it: what comes is let in by its head first."""
+
+    def __init__(self, running: Running) -> None:
+        self.refusals = create_api(running.services)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.refusals(scope, receive, send)
+
+
+async def test_what_is_answered_in_front_of_the_layer_keeps_nobody_out(tmp_path: Path) -> None:
+    preflight = b"OPTIONS /v1/chat HTTP/1.1\r\nHost: x\r\nOrigin: https://elsewhere\r\n\r\n"
+    async for running in run(settings_for(tmp_path, max_in_flight=2)):
+        async with serving(AtTheDoor(running)) as address, connected(address) as (reader, writer):
+            for _ in range(5):
+                writer.write(preflight)
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+            async with httpx.AsyncClient(base_url=address, headers={"x-api-key": running.key}) as client:
+                assert (await client.get("/v1/models")).status_code == 200
 
 
 async def test_as_many_calls_may_be_under_way_as_requests(product: Running) -> None:
@@ -147,6 +171,16 @@ async def test_refusing_reads_no_body_and_is_counted(caplog: pytest.LogCaptureFi
     assert shedding.refused == 50
     assert [message.get("status") for message in sent] == [503, None] * 50
     assert len(caplog.records) == 1, "not a line for each"
+
+
+async def test_whoever_is_let_in_and_does_not_come_is_forgotten() -> None:
+    shedding = LoadShedding(Slow(), Turns(), most_in_flight=2)
+    for _ in range(2):
+        assert not shedding.full()
+        shedding.let_in(scope_of())
+    assert shedding.full()
+    await asyncio.sleep(0)
+    assert not shedding.full()
 
 
 def test_a_long_body_weighs_as_much_as_several_requests() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import ANY
@@ -12,6 +13,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from omni_app.server import http
+from omni_app.server.door import LOOKS_S
 from omni_app.server.exchange import HIGH_WATER
 from omni_app.server.http import MOST_HEAD_BYTES, MOST_HEADERS, MOST_IN_LINE, MOST_TARGET_BYTES
 from omni_app.server.tls import Certificate
@@ -372,3 +374,35 @@ async def test_beyond_the_most_connections_there_is_a_clear_no(app: App) -> None
         assert (heard.statuses, heard.closed) == ([503], True)
         writer.write(GET)
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+
+
+CLOSE = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+CHUNKS = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+REFUSED_FOR_GOOD = {
+    "no body": CLOSE + b"Content-Length: 0\r\n\r\n",
+    "a body": CLOSE + b"Content-Length: 3\r\n\r\nabc",
+    "a body and another request": CLOSE + b"Content-Length: 3\r\n\r\nabc" + GET,
+    "chunks and another request": CHUNKS + b"0\r\n\r\n" + GET,
+    "chunks that are none": CHUNKS + b"no chunk",
+}
+
+
+@pytest.mark.parametrize("spoken", ["plain", "over TLS"])
+async def test_who_is_refused_for_good_is_told_once_and_keeps_no_place(
+    app: App, spoken: str, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "FAREWELL_S", 0.2)
+    app.overloaded = True
+    places = len(REFUSED_FOR_GOOD)
+    secured = certificate if spoken == "over TLS" else None
+    async with serving(app, connections=places, certificate=secured) as address, AsyncExitStack() as kept:
+        for data in REFUSED_FOR_GOOD.values():
+            reader, writer = await kept.enter_async_context(connected(address))
+            writer.write(data)
+            assert await asyncio.wait_for(reader.read(), 5) == REFUSED
+        await asyncio.sleep(0.2 + 2 * LOOKS_S)  # and they do not close their side
+        for _ in range(places):
+            reader, writer = await kept.enter_async_context(connected(address))
+            writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    assert [one["path"] for one in app.scopes] == ["/health"] * places
