@@ -1,5 +1,7 @@
 """The second factor from end to end: set up, log-in in two steps, limits, off again; sessions and known browsers."""
 
+from collections.abc import Awaitable, Callable
+
 import httpx
 import pytest
 from sqlalchemy import select
@@ -9,11 +11,16 @@ from starlette.requests import Request
 from omni_app.api.devices import known_device
 from omni_app.api.forms import ANYWHERE_TRIES, CODE_TRIES
 from omni_app.limits.memory import MemoryLimiter
+from omni_app.storage import accounts
+from omni_app.storage.supabase_sign_in import SupabaseSignIn
 from omni_app.storage.tables import Session
 from tests.api.conftest import Running
 from tests.api.test_account import EMAIL, OURS, PASSWORD, new_key, post, sign_up
 from tests.codes import code_of
+from tests.servers.asgi import serving
+from tests.servers.gotrue import GoTrue
 
+NEW = "a quite different lamp 77"
 BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"}
 
 
@@ -74,6 +81,52 @@ async def test_the_second_step_needs_the_first_and_soon(product: Running, monkey
     await log_in(product)
     assert (await post(product, "/auth/second-factor", code=code)).headers["location"] == "/login/?error=too_late"
     assert not await is_in(product)
+
+
+async def by_its_owner(product: Running) -> None:
+    changed = await post(product, "/auth/password", password=PASSWORD, new_password=NEW)
+    assert changed.headers["location"] == "/settings/?said=password"
+
+
+async def by_the_operator(product: Running) -> None:
+    async with product.services.database.session() as session:
+        assert await accounts.reset_password(session, email=EMAIL, password=NEW)
+        await session.commit()
+
+
+@pytest.mark.parametrize("change", [by_its_owner, by_the_operator])
+async def test_a_new_password_ends_a_log_in_that_waits_for_its_code(
+    product: Running, change: Callable[[Running], Awaitable[None]]
+) -> None:
+    await sign_up(product)
+    secret, codes = await turn_on(product)
+    owner = dict(product.client.cookies)
+    product.client.cookies.clear()
+    await log_in(product)
+    half = dict(product.client.cookies)
+    product.client.cookies.clear()
+    product.client.cookies.update(owner)
+    await change(product)
+    product.client.cookies.clear()
+    product.client.cookies.update(half)
+    for code in (code_of(secret, later=1), codes[0]):
+        answer = await post(product, "/auth/second-factor", code=code, next="/usage/")
+        assert answer.headers["location"] == "/login/?error=changed&next=%2Fusage%2F"
+    assert not await is_in(product)
+    await post(product, "/auth/login", email=EMAIL, password=NEW)
+    answer = await post(product, "/auth/second-factor", code=code_of(secret, later=1))
+    assert answer.headers["location"] == "/overview/", "no code was used up"
+
+
+async def test_where_supabase_keeps_the_password_the_code_is_asked_for_as_well(product: Running) -> None:
+    async with serving(GoTrue("anon-key").app()) as url:
+        product.services.sign_in = SupabaseSignIn(url, "anon-key")
+        await sign_up(product)
+        secret, _ = await turn_on(product)
+        product.client.cookies.clear()
+        assert (await log_in(product)).headers["location"] == "/login-code/"
+    answer = await post(product, "/auth/second-factor", code=code_of(secret, later=1))
+    assert answer.headers["location"] == "/overview/" and await is_in(product)
 
 
 async def test_codes_cannot_be_guessed_from_any_number_of_addresses(product: Running) -> None:

@@ -29,6 +29,7 @@ ERRORS = {
     "wrong_lost": "That is not the password of the account that this link is for.",
     "factor_off": "Your second factor is off, and you are logged out everywhere. Log in with your password.",
     "too_late": "That took too long. Log in again.",
+    "changed": "The password was changed meanwhile. Log in with the new one.",
     "ended": "Your session has ended. Log in again to go on.",
     "away": "The database does not answer right now. Wait a moment, then try again.",
 }
