@@ -23,6 +23,7 @@ from omni_app.api.openai_schema import (
     ignored,
     own_options,
     parse_model,
+    split_result,
     tool_params,
 )
 from omni_app.gateway.types import ChatRequest
@@ -36,10 +37,8 @@ NOT_TAKEN: Mapping[str, str] = {
     "top_k": "most models do not take it",
 }
 """Fields of Anthropic's that change the answer and are not taken, with what to do instead."""
-THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+THOUGHTS = ("thinking", "redacted_thinking")
 """Blocks of an earlier answer that only the model which wrote them can read; left out."""
-IMAGE = "[image]"
-"""Stands in a tool's result for an image, which follows with the user's message."""
 
 
 def parse_messages(
@@ -147,7 +146,7 @@ def _assistant(blocks: list[Any], path: str) -> list[dict[str, Any]]:
 def _user(blocks: list[Any], path: str) -> list[dict[str, Any]]:
     """Tool results as messages of their own, then the user's text and images, and the images of the results."""
     results: list[dict[str, Any]] = []
-    parts: list[dict[str, Any]] = []
+    parts: list[Mapping[str, Any]] = []
     for index, block in enumerate(blocks):
         here = f"{path}[{index}]"
         if check_object(block, here).get("type") == "tool_result":
@@ -169,21 +168,21 @@ def _part(block: Any, path: str, kinds: str) -> dict[str, Any]:
     raise wrong(f"{path}.type", f"must be {kinds}")
 
 
-def _tool_result(block: Mapping[str, Any], path: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The result as text, and its images, which no message of role `tool` can hold: `IMAGE` stands in their place."""
+def _tool_result(block: Mapping[str, Any], path: str) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+    """The result's message, and its images."""
     content = block.get("content") or ""
     if isinstance(content, str):
         parts = [{"type": "text", "text": content}]
     else:
         blocks = check_list(content, f"{path}.content", MAX_PARTS)
         parts = [_part(one, f"{path}.content[{index}]", "text or image") for index, one in enumerate(blocks)]
-    text = "\n".join(part.get("text", IMAGE) for part in parts)
+    text, images = split_result(parts)
     message = {
         "role": "tool",
         "tool_call_id": check_id(block.get("tool_use_id"), f"{path}.tool_use_id"),
         "content": f"Error: {text}" if block.get("is_error") is True else text,
     }
-    return message, [part for part in parts if part["type"] == "image_url"]
+    return message, images
 
 
 def _image(source: Any, path: str) -> dict[str, Any]:

@@ -18,7 +18,16 @@ from omni_app.api.checks import (
     check_string,
     wrong,
 )
-from omni_app.api.openai_schema import EFFORTS, check_omni, check_user, ignored, own_options, parse_model
+from omni_app.api.openai_schema import (
+    EFFORTS,
+    check_omni,
+    check_user,
+    ignored,
+    own_options,
+    parse_model,
+    split_result,
+    tool_params,
+)
 from omni_app.gateway.types import ChatRequest
 from omni_app.routing.types import Deployment, KeyKind
 
@@ -26,8 +35,11 @@ NOT_TAKEN: Mapping[str, str] = {
     "include": "there is nothing more to tell",
     "store": "nothing is stored here",
     "top_logprobs": "send the request to /v1/chat/completions",
+    "truncation": "send less: nothing of the input is left out",
+    "text.verbosity": "say it in the prompt",
+    "reasoning.summary": "thoughts are not shown",
 }
-"""Fields of OpenAI's that ask for something which is not done here, with what to do instead."""
+"""Fields of OpenAI's, and fields in fields, that ask for what is not done here, with what to do instead."""
 NOT_STORED: Mapping[str, str] = {
     "previous_response_id": "nothing is stored here: send the whole conversation as input",
     "conversation": "nothing is stored here: send the whole conversation as input",
@@ -35,9 +47,11 @@ NOT_STORED: Mapping[str, str] = {
     "background": "nothing is stored here: wait for the answer, or stream it",
 }
 """Fields without which the request would mean something else: refused."""
-THOUGHTS = "reasoning"
-"""An item of an earlier answer that only the model which wrote it can read; left out."""
+LEFT_OUT = ("reasoning", "image_generation_call")
+"""Items of earlier answers: thoughts, which only the model that had them can read, and pictures."""
 TEXTS = ("input_text", "output_text")
+SHOWING = ("user", "tool")
+"""Whose content may hold images."""
 DETAILS = ("auto", "low", "high", "original")
 
 
@@ -71,22 +85,28 @@ def parse_responses(
         timeout_s=timeout_s,
         stream=values.get("stream", False),
         sandbox_fail=sandbox_fail(metadata, key_kind),
-        warnings=ignored(body, NOT_TAKEN),
+        warnings=ignored({**body, **_inner(body)}, NOT_TAKEN),
         **own_options(values.get("omni", {}), model),
     )
-    return Responses(request, {name: body[name] for name in REPEATED if body.get(name) is not None})
+    return Responses(request, _repeated(body))
+
+
+def _inner(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the objects that are taken in part, by their paths."""
+    return {f"{name}.{part}": value for name in PARTLY for part, value in (body.get(name) or {}).items()}
+
+
+def _repeated(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The caller's own fields, as far as they are taken."""
+    parts = {name: (body.get(name) or {}).get(part) for name, part in PARTLY.items()}
+    whole = {name: body[name] for name in REPEATED if body.get(name) is not None}
+    return whole | {name: {PARTLY[name]: value} for name, value in parts.items() if value is not None}
 
 
 def _params(values: Mapping[str, Any]) -> dict[str, Any]:
     """What goes on to the provider, by the names of chat completions."""
-    alike = ("temperature", "top_p", "parallel_tool_calls")
-    params: dict[str, Any] = {name: values[name] for name in alike if name in values}
-    if values.get("tools"):
-        params["tools"] = values["tools"]
-    if "tool_choice" in values:
-        if not values.get("tools"):
-            raise wrong("tool_choice", "needs tools")
-        params["tool_choice"] = values["tool_choice"]
+    params: dict[str, Any] = {name: values[name] for name in ("temperature", "top_p") if name in values}
+    params |= tool_params(values)
     user = values.get("safety_identifier", values.get("user"))
     if user:
         params["user"] = user
@@ -105,22 +125,39 @@ def _input(value: Any, path: str) -> list[dict[str, Any]]:
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
     messages: list[dict[str, Any]] = []
+    unseen: list[Mapping[str, Any]] = []  # images of outputs, which follow the last of them
     for index, item in enumerate(check_list(value, path, MAX_MESSAGES)):
         here = f"{path}[{index}]"
         kind = check_object(item, here).get("type", "message")
-        if kind == "message":
-            messages.append(_message(item, here))
-        elif kind == "function_call":
-            _add_call(messages, _call(item, here))
-        elif kind == "function_call_output":
-            messages.append(_call_output(item, here))
-        elif kind == "item_reference":
-            raise wrong(here, "nothing is stored here: send the item itself")
-        elif kind != THOUGHTS:
-            raise wrong(f"{here}.type", "must be message, function_call, function_call_output or reasoning")
+        if kind == "function_call_output":
+            output, images = _call_output(item, here)
+            messages.append(output)
+            unseen += images
+        elif kind not in LEFT_OUT:
+            _show(unseen, messages)
+            _add(messages, item, kind, here)
+    _show(unseen, messages)
     if not messages:
         raise wrong(path, "at least one message is required")
     return messages
+
+
+def _show(images: list[Mapping[str, Any]], messages: list[dict[str, Any]]) -> None:
+    if images:
+        messages.append({"role": "user", "content": [*images]})
+        images.clear()
+
+
+def _add(messages: list[dict[str, Any]], item: Mapping[str, Any], kind: Any, path: str) -> None:
+    """A message, or a call that the model made."""
+    if kind == "message":
+        messages.append(_message(item, path))
+    elif kind == "function_call":
+        _add_call(messages, _call(item, path))
+    elif kind == "item_reference":
+        raise wrong(path, "nothing is stored here: send the item itself")
+    else:
+        raise wrong(f"{path}.type", f"must be message, function_call, function_call_output, {' or '.join(LEFT_OUT)}")
 
 
 def _message(item: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -143,9 +180,9 @@ def _part(part: Any, path: str, role: str) -> dict[str, Any]:
         return {"type": "text", "text": check_string(part.get("text"), f"{path}.text")}
     if kind == "refusal" and role == "assistant":
         return {"type": "text", "text": check_string(part.get("refusal"), f"{path}.refusal")}
-    if kind == "input_image" and role == "user":
+    if kind == "input_image" and role in SHOWING:
         return _image(part, path)
-    raise wrong(f"{path}.type", "must be input_text or input_image" if role == "user" else "must be a text")
+    raise wrong(f"{path}.type", "must be input_text or input_image" if role in SHOWING else "must be a text")
 
 
 def _image(part: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -175,15 +212,16 @@ def _add_call(messages: list[dict[str, Any]], call: dict[str, Any]) -> None:
     messages[-1].setdefault("tool_calls", []).append(call)
 
 
-def _call_output(item: Mapping[str, Any], path: str) -> dict[str, Any]:
+def _call_output(item: Mapping[str, Any], path: str) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+    """The output's message, and its images."""
     output = item.get("output")
-    if not isinstance(output, str):
-        texts = [
-            _part(part, f"{path}.output[{index}]", "tool")["text"]
-            for index, part in enumerate(check_list(output, f"{path}.output", MAX_PARTS))
-        ]
-        output = "\n".join(texts)
-    return {"role": "tool", "tool_call_id": check_id(item.get("call_id"), f"{path}.call_id"), "content": output}
+    if isinstance(output, str):
+        parts = [{"type": "text", "text": output}]
+    else:
+        listed = check_list(output, f"{path}.output", MAX_PARTS, low=0)
+        parts = [_part(part, f"{path}.output[{index}]", "tool") for index, part in enumerate(listed)]
+    text, images = split_result(parts)
+    return {"role": "tool", "tool_call_id": check_id(item.get("call_id"), f"{path}.call_id"), "content": text}, images
 
 
 # Tools and the form of the answer
@@ -192,7 +230,7 @@ def _call_output(item: Mapping[str, Any], path: str) -> dict[str, Any]:
 def _tools(value: Any, path: str) -> list[dict[str, Any]]:
     """Functions, as chat completions name them. An empty list is none, as at OpenAI."""
     tools = []
-    for index, tool in enumerate(check_list(value, path, MAX_TOOLS) if value != [] else []):
+    for index, tool in enumerate(check_list(value, path, MAX_TOOLS, low=0)):
         here = f"{path}[{index}]"
         if check_object(tool, here).get("type") != "function":
             raise wrong(f"{here}.type", "must be function: nothing is searched or run here")
@@ -257,5 +295,7 @@ FIELDS: Mapping[str, Check] = {
 """Field -> its check; a field that is not here (`service_tier`, `prompt_cache_key`, …) is ignored."""
 REPEATED = (
     *("instructions", "max_output_tokens", "temperature", "top_p", "tools", "tool_choice", "parallel_tool_calls"),
-    *("text", "reasoning", "metadata", "user", "safety_identifier"),
+    *("metadata", "user", "safety_identifier"),
 )
+PARTLY: Mapping[str, str] = {"text": "format", "reasoning": "effort"}
+"""Objects of which one field is taken."""

@@ -4,7 +4,7 @@ Their clients send fields that we do not know; those never reach a provider, bec
 Our own options travel in the object `omni`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ MAX_MODELS = 10
 MAX_USER_LENGTH = 512
 MAX_CHOICES = 8
 """Answers to one request; where a provider does not take `n`, each is a call of its own."""
+IMAGE = "[image]"
+"""Stands in a tool's result for an image, which follows as the user's."""
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
@@ -146,11 +148,14 @@ def own_options(omni: Mapping[str, Any], model: "Wanted") -> dict[str, Any]:
     }
 
 
+OFF = ("disabled", {"type": "disabled"})
+
+
 def ignored(body: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...]:
     """A warning for each field that asks for something which is not done here, so that nothing is lost in silence."""
     if names.keys().isdisjoint(body):
         return ()
-    asked = (name for name in names if body.get(name) and body[name] != {"type": "disabled"})
+    asked = (name for name in names if body.get(name) and body[name] not in OFF)
     return tuple(f"{name} was ignored: {names[name]}" for name in asked)
 
 
@@ -159,6 +164,12 @@ def provider_params(values: Mapping[str, Any]) -> dict[str, Any]:
     params = {name: value for name, value in values.items() if name in OPTIONAL and name not in OF_TOOLS}
     params |= tool_params(values)
     return params | {"n": values["n"]} if values.get("n", 1) > 1 else params
+
+
+def split_result(parts: Sequence[Mapping[str, Any]]) -> tuple[str, list[Mapping[str, Any]]]:
+    """A tool's result as text, and its images, which no message of role `tool` holds: `IMAGE` stands in their place."""
+    text = "\n".join(part.get("text", IMAGE) for part in parts)
+    return text, [part for part in parts if part["type"] == "image_url"]
 
 
 OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")

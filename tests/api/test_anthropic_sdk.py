@@ -257,6 +257,7 @@ async def test_empty_lists_are_none(client: anthropic.AsyncAnthropic, noting: No
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "assistant", "content": []}]}, "messages"),
         ({"messages": [{"role": "user", "content": []}]}, "messages[0].content"),
+        ({"messages": [{"role": "assistant", "content": [{"type": {}}]}]}, "messages[0].content[0].type"),
         ({"messages": results([{"type": "document"}])}, "messages[2].content[0].content[0].type"),
         ({"tool_choice": {"type": "any"}}, "tool_choice"),
         ({"tools": [], "tool_choice": {"type": "tool", "name": "weather"}}, "tool_choice"),

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from omni_app.api.app import create_api
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, Usage
 from tests.api.conftest import Running, run, settings_for
-from tests.api.test_streaming import ScriptedStream
+from tests.api.test_streaming import Noting, ScriptedStream
 from tests.servers.asgi import serving
 
 CODE = "Write a Python function that reverses a linked list."
@@ -57,6 +57,13 @@ async def client(product: Running) -> AsyncIterator[openai.AsyncOpenAI]:
         openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=product.key) as client,
     ):
         yield client
+
+
+@pytest.fixture
+def noting(product: Running) -> Noting:
+    noting = Noting()
+    product.services.providers["sandbox"] = noting
+    return noting
 
 
 async def test_a_plain_response(client: openai.AsyncOpenAI) -> None:
@@ -181,6 +188,46 @@ async def test_a_picture_is_an_item(client: openai.AsyncOpenAI) -> None:
     assert last.type == "response.completed" and last.response.output[-1].type == "image_generation_call"
 
 
+async def test_after_a_picture_the_conversation_goes_on(client: openai.AsyncOpenAI, noting: Noting) -> None:
+    picture: Any = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "iVBOR"}
+    drawn: Any = [{"role": "user", "content": "Draw a fox."}, picture, {"role": "user", "content": "Thank you."}]
+    await client.responses.create(model="auto", input=drawn)
+    assert [message["content"] for message in noting.asked[0].messages] == ["Draw a fox.", "Thank you."]
+
+
+async def test_own_items_are_taken_again(client: openai.AsyncOpenAI) -> None:
+    asked: Any = [{"role": "user", "content": "Draw a picture of a red fox in the snow."}]
+    answer = await client.responses.create(model="auto", input=asked)
+    asked += [item.model_dump(exclude_none=True) for item in answer.output]
+    again = await client.responses.create(model="auto", input=[*asked, {"role": "user", "content": CODE}])
+    assert again.output_text
+
+
+PIXEL: Any = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}
+
+
+async def test_images_of_outputs_are_seen_after_the_last_of_them(client: openai.AsyncOpenAI, noting: Noting) -> None:
+    outputs: Any = [[{"type": "input_text", "text": "screen.png"}, PIXEL], [], [PIXEL]]
+    turn: list[Any] = [
+        {"type": "function_call", "call_id": f"c{n}", "name": "look", "arguments": "{}"} for n in range(3)
+    ]
+    turn += [{"type": "function_call_output", "call_id": f"c{n}", "output": one} for n, one in enumerate(outputs)]
+    await client.responses.create(model="auto", input=[*turn, {"role": "user", "content": "Well?"}], tools=[TOOL])
+    (asked,) = noting.asked
+    assert asked.deployment.supports_vision
+    roles = [message["role"] for message in asked.messages]
+    assert roles == ["assistant", "tool", "tool", "tool", "user", "user"]
+    assert [message["content"] for message in asked.messages[1:4]] == ["screen.png\n[image]", "", "[image]"]
+    assert [part["type"] for part in asked.messages[4]["content"]] == ["image_url"] * 2
+
+
+@pytest.mark.parametrize("choice", ["auto", "none"])
+async def test_a_choice_without_tools_asks_for_nothing(client: openai.AsyncOpenAI, noting: Noting, choice: Any) -> None:
+    """So agents send a conversation that is to be summed up."""
+    await client.responses.create(model="auto", input=CODE, tools=[], tool_choice=choice, parallel_tool_calls=False)
+    assert not noting.asked[0].params
+
+
 async def test_our_options_travel_in_omni(client: openai.AsyncOpenAI) -> None:
     answer = await client.responses.create(
         model="auto", input=CODE, extra_body={"omni": {"priority": "best", "session_id": "s1"}}
@@ -190,10 +237,28 @@ async def test_our_options_travel_in_omni(client: openai.AsyncOpenAI) -> None:
 
 async def test_what_is_asked_for_and_not_done_is_told(client: openai.AsyncOpenAI) -> None:
     answer = await client.responses.create(
-        model="auto", input=CODE, store=True, include=["reasoning.encrypted_content"], top_logprobs=2
+        model="auto",
+        input=CODE,
+        store=True,
+        include=["reasoning.encrypted_content"],
+        top_logprobs=2,
+        truncation="auto",
+        text={"format": {"type": "text"}, "verbosity": "low"},
+        reasoning={"summary": "auto"},
     )
     told = [warning.partition(" ")[0] for warning in (answer.model_extra or {})["omni"]["warnings"]]
-    assert told == ["include", "store", "top_logprobs"]
+    assert told == ["include", "store", "top_logprobs", "truncation", "text.verbosity", "reasoning.summary"]
+    assert answer.truncation == "disabled" and answer.text and answer.reasoning
+    assert answer.text.to_dict() == {"format": {"type": "text"}} and answer.reasoning.summary is None
+
+
+async def test_what_is_not_asked_for_is_not_told(client: openai.AsyncOpenAI) -> None:
+    answer = await client.responses.create(
+        model="auto", input=CODE, truncation="disabled", text={"format": SCHEMA}, reasoning={"effort": "low"}
+    )
+    assert not [one for one in (answer.model_extra or {})["omni"]["warnings"] if "ignored" in one]
+    assert answer.text and answer.text.format and answer.text.format.type == "json_schema"
+    assert answer.reasoning and answer.reasoning.effort == "low"
 
 
 WRONG: tuple[tuple[dict[str, Any], str], ...] = (
@@ -215,7 +280,13 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),
     ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
     ({"tools": [{"type": "function"}]}, "tools[0].name"),
-    ({"tool_choice": "auto"}, "tool_choice"),
+    ({"input": [{"type": "image_generation_call", "id": "ig_1", "result": "iVBOR"}]}, "input"),
+    (
+        {"input": [{"type": "function_call_output", "call_id": "a", "output": [{"type": "input_file"}]}]},
+        "input[0].output[0].type",
+    ),
+    ({"tools": [], "tool_choice": "required"}, "tool_choice"),
+    ({"tool_choice": {"type": "function", "name": "weather"}}, "tool_choice"),
     ({"text": {"format": {"type": "json_schema", "name": "a"}}}, "text.format.schema"),
     ({"reasoning": {"effort": "enormous"}}, "reasoning.effort"),
     ({"temperature": 5}, "temperature"),
