@@ -105,9 +105,10 @@ async def log_in(services: Services, request: Request) -> Response:
                 note(services, request, "log_in", refused="wrong", email=email)
                 return back("/login/", "wrong", after=after)
             if await second_factors.is_on(session, user_id=who.user_id):
+                proof = await accounts.prove(session, user_id=who.user_id)
                 await session.commit()
                 note(services, request, "password_right", who=who, email=email)
-                return half_way(services, who, after=after)
+                return half_way(services, proof, after=after)
             token = await open_here(session, request, services, user_id=who.user_id)
             await session.commit()
     except OmniError as error:

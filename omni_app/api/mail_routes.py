@@ -3,7 +3,6 @@
 Where mail is configured, neither signing up nor a forgotten password says whether an address has an account.
 """
 
-import hashlib
 from functools import partial
 from uuid import UUID
 
@@ -116,7 +115,7 @@ async def forgot(services: Services, request: Request) -> Response:
     note(services, request, "password_forgotten", email=email)
     answer = back("/forgot/", "sent_reset")
     known = user is not None and bool(user.password_hash)
-    facts = {"user": str(user.id), "mark": _mark(user.password_hash)} if user is not None and known else {}
+    facts = {"user": str(user.id), "mark": passwords.mark_of(user.password_hash)} if user is not None and known else {}
     link = Links(services.settings).link("reset", facts, lasts_s=RESET_LASTS_S)
     if known:
         text = RESET.format(origin=services.settings.origin, link=link)
@@ -131,7 +130,7 @@ async def reset(services: Services, request: Request) -> Response:
         facts = Links(services.settings).facts("reset", form.get("token", ""))
         async with services.database.reading() as session:
             user = await session.get(User, UUID(facts["user"]))
-            if user is None or _mark(user.password_hash) != facts["mark"]:
+            if user is None or passwords.mark_of(user.password_hash) != facts["mark"]:
                 raise StaleLink("this link was used already")
             email = user.email
             await accounts.reset_password(session, email=email, password=form.get("new_password", ""))
@@ -144,7 +143,3 @@ async def reset(services: Services, request: Request) -> Response:
         return back("/reset/", "away")
     note(services, request, "password_reset", email=email, about=facts["user"])
     return back("/login/", "reset_done")
-
-
-def _mark(password_hash: str) -> str:
-    return hashlib.sha256(password_hash.encode()).hexdigest()[:32]

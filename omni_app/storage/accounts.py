@@ -15,7 +15,7 @@ from sqlmodel import col
 
 from omni_app.errors import InvalidRequest, PermissionDenied
 from omni_app.storage.password_rules import WeakPassword, check_strength
-from omni_app.storage.passwords import hash_password, matches, outdated
+from omni_app.storage.passwords import hash_password, mark_of, matches, outdated
 from omni_app.storage.tables import FACTOR_OF_USER, Invitation, Membership, Org, SecondFactor, Session, User, utc_now
 
 __all__ = ["EmailTaken", "Identity", "WeakPassword", "sign_up", "verify_password"]
@@ -52,6 +52,17 @@ class Identity:
     def is_owner(self) -> bool:
         """Owners change what holds for the whole team."""
         return self.role == OWNER
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """That somebody's password was right: whose, and the mark of what was kept of it then.
+
+    Of a password that Supabase keeps the mark is always the same: nothing here changes with it.
+    """
+
+    user_id: UUID
+    mark: str
 
 
 class SecondFactorWanted(PermissionDenied):
@@ -109,6 +120,24 @@ async def verify_password(session: AsyncSession, *, email: str, password: str) -
     if outdated(user.password_hash):
         user.password_hash = await hash_password(password)
     return await identity_of(session, user.id)
+
+
+async def prove(session: AsyncSession, *, user_id: UUID) -> Proof:
+    """For somebody whose password was right just now."""
+    return Proof(user_id, await _mark(session, user_id) or "")
+
+
+async def proven(session: AsyncSession, proof: Proof) -> Identity | None:
+    """Who it is; None when the password has become another one since. Until the commit it becomes no other."""
+    if await _mark(session, proof.user_id, locked=True) != proof.mark:
+        return None
+    return await identity_of(session, proof.user_id)
+
+
+async def _mark(session: AsyncSession, user_id: UUID, *, locked: bool = False) -> str | None:
+    query = select(col(User.password_hash)).where(col(User.id) == user_id)
+    stored = await session.scalar(query.with_for_update(key_share=True) if locked else query)
+    return None if stored is None else mark_of(stored)
 
 
 async def identity_of(
