@@ -47,8 +47,8 @@ def routes(services: Services) -> list[Route]:
     def listed(caller: Caller) -> list[Deployment]:
         return [*services.gateway.visible(caller), *services.gateway.embedders(caller)]
 
-    def body(deployment: Deployment) -> dict[str, Any]:
-        reason = services.gateway.unavailable().get(deployment.id, "")
+    def body(deployment: Deployment, caller: Caller) -> dict[str, Any]:
+        reason = services.gateway.unavailable(caller).get(deployment.id, "")
         instead = replacement(services.gateway.registry, deployment) if deployment.deprecated_on else None
         told = model_body(deployment, latency_of(deployment), available=not reason)
         return told | {"replacement": instead.id if instead else None}
@@ -59,14 +59,14 @@ def routes(services: Services) -> list[Route]:
         return latency_body(deployment, whole, by_size)
 
     def routed(caller: Caller) -> list[dict[str, Any]]:
-        shut = services.gateway.unavailable()
+        shut = services.gateway.unavailable(caller)
         able = [one for one in services.gateway.visible(caller) if one.id not in shut]
         return [auto_body(name, able) for name in CHOSEN]
 
     async def list_models(request: Request) -> Response:
         caller = await door.admit(request)
         provider = query_values(request, known=("provider",)).get("provider")
-        found = [body(one) for one in listed(caller) if provider in (None, one.provider)]
+        found = [body(one, caller) for one in listed(caller) if provider in (None, one.provider)]
         routes = [] if provider else routed(caller)
         return json_response({"object": "list", "data": [*routes, *found]})
 
@@ -74,9 +74,12 @@ def routes(services: Services) -> list[Route]:
         caller = await door.admit(request)
         query_values(request, known=())
         model_id = request.path_params["id"]
-        for one in (*routed(caller), *map(body, listed(caller))):
+        for one in routed(caller):
             if one["id"] == model_id:
                 return json_response(one)
+        for deployment in listed(caller):
+            if deployment.id == model_id:
+                return json_response(body(deployment, caller))
         raise NotFound(f"no model {model_id[:100]!r} for this key; GET /v1/models lists them", param="model")
 
     return [

@@ -114,13 +114,14 @@ class Gateway:
         self._tables = {kind: RoutingTable(registry.serving(kind)) for kind in KEY_KINDS}
         self._embedding_tables = {kind: RoutingTable(without_window(registry.embedding(kind))) for kind in KEY_KINDS}
 
-    def unavailable(self, caller: Caller | None = None) -> Mapping[str, str]:
-        """Deployment id -> why it cannot be called: no provider key, or cooling down after faults.
-
-        `caller` None: of an org without provider keys of its own.
-        """
-        situations = (self._grounds.of(caller) if caller else self._grounds.shared).situations
+    def unavailable(self, caller: Caller) -> Mapping[str, str]:
+        """Deployment id -> why this caller's requests cannot reach it: no provider key, or cooling down after faults."""
+        situations = self._grounds.of(caller).situations
         return situations.snapshot(now_s=self.clock(), today=self.now().date()).unavailable
+
+    def cooling(self, caller: Caller) -> Mapping[str, float]:
+        """Deployment id -> seconds until one of this caller's requests may try it again."""
+        return self._grounds.of(caller).health.cooling(now_s=self.clock())
 
     def visible(self, caller: Caller) -> Sequence[Deployment]:
         """The deployments that this caller may know of, available or not."""

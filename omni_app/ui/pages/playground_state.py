@@ -66,7 +66,8 @@ class PlaygroundState(DraftMixin, AppState):
     async def load(self, who: Identity, /) -> None:
         """Test by default; live when the address says so and a provider is configured. The draft stays."""
         live = backstage.services.gateway.registry.serving("live")
-        self.can_live = not unconfigured().issuperset(one.id for one in live)
+        missing = unconfigured(await caller_of(who, "live"))
+        self.can_live = not missing.issuperset(one.id for one in live)
         query = self.router.url.query_parameters
         mode = "live" if query.get("mode", self.play_mode) == "live" and self.can_live else "test"
         if mode != self.play_mode:
@@ -234,7 +235,7 @@ class PlaygroundState(DraftMixin, AppState):
 
     def _offer(self, caller: Caller) -> None:
         """Lists what may stand beside Auto: allowed, switched on and configured."""
-        missing = unconfigured()
+        missing = unconfigured(caller)
         self.offered = [one.id for one in backstage.services.gateway.visible(caller) if one.id not in missing]
 
     def _compare(self, models: list[str]) -> bool:
@@ -256,7 +257,9 @@ class PlaygroundState(DraftMixin, AppState):
         return rx.redirect(f"{PATH}?{query}", replace=True)
 
 
-def unconfigured() -> frozenset[str]:
-    """Deployments that nobody can call before something is configured; one that only cools down is not among them."""
+def unconfigured(caller: Caller) -> frozenset[str]:
+    """Deployments that this caller cannot reach before something is configured; those that only cool down are not
+    among them.
+    """
     gateway = backstage.services.gateway
-    return frozenset(gateway.unavailable().keys() - gateway.health.cooling(now_s=gateway.clock()).keys())
+    return frozenset(gateway.unavailable(caller).keys() - gateway.cooling(caller).keys())
