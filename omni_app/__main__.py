@@ -40,7 +40,7 @@ from omni_app.registry.refresh import Catalogues
 from omni_app.serve import StartError, build_web_app, migrate, serve
 from omni_app.settings import Settings, SettingsError, load_settings
 from omni_app.storage import accounts, keys, provider_keys, second_factors, sessions
-from omni_app.storage.database import Database, copy_sqlite, sqlite_path
+from omni_app.storage.database import Database, DatabaseError, copy_sqlite, sqlite_path
 from omni_app.storage.scopes import Scope, checked_scopes, in_words
 from omni_app.storage.sealing import CannotOpen, Sealer
 from omni_app.storage.server_role import upgrade_for
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         for problem in error.problems:
             print(f"omni_app: {problem}", file=sys.stderr)
         return 2
-    except (StartError, OmniError) as error:
+    except (StartError, DatabaseError, OmniError) as error:
         print(f"omni_app: {error}", file=sys.stderr)
         return 1
 
@@ -141,7 +141,7 @@ def parser() -> argparse.ArgumentParser:
         required=True, metavar="ACTION"
     )
     check = provider_commands.add_parser("check", help="which providers are configured")
-    check.add_argument("--call", action="store_true", help="ask each configured provider for its models")
+    check.add_argument("--call", action="store_true", help="ask each configured provider whether it takes the key")
     check.set_defaults(run=lambda settings, options: asyncio.run(show_providers(settings, call=options.call)))
 
     resealing = provider_commands.add_parser("reseal", help="seal the orgs' own keys with OMNI_SEALING_KEY")
@@ -304,6 +304,9 @@ def new_password() -> str | None:
 
 async def reset_password(session: AsyncSession, settings: Settings, options: argparse.Namespace) -> int:
     """Asks for the new password twice, sets it, and ends the user's sessions."""
+    if settings.supabase_url:
+        print("passwords are kept at Supabase Auth (SUPABASE_URL): set it there", file=sys.stderr)
+        return 1
     password = new_password()
     if password is None:
         return 1

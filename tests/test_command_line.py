@@ -223,6 +223,20 @@ def test_resetting_an_unknown_users_password_says_so(tmp_path: Path, email: str)
     assert done.returncode == 1 and f"no user {email}" in done.stderr
 
 
+def test_a_password_that_supabase_keeps_is_not_reset_here(tmp_path: Path) -> None:
+    elsewhere = {"SUPABASE_URL": "https://x.example", "SUPABASE_SERVICE_KEY": "k"}
+    done = omni(tmp_path, "users", "reset-password", "ada@example.com", stdin="", **elsewhere)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "passwords are kept at Supabase Auth (SUPABASE_URL): set it there\n"
+
+
+@pytest.mark.parametrize("words", [("keys", "list"), ("migrate",)])
+def test_a_database_that_cannot_be_reached_is_one_line(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = omni(tmp_path, *words, DATABASE_URL="postgresql://nobody:x@127.0.0.1:1/omni")
+    assert done.returncode == 1 and "check DATABASE_URL" in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.fixture
 def kept_ledger(tmp_path: Path) -> Path:
     """A data folder's database with one of everything in its ledger."""

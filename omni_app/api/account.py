@@ -19,12 +19,11 @@ from omni_app.api.forms import (
     open_here,
     read_form,
     refuse_cross_site,
-    safe_next,
     session_token,
     sign_in_at,
     signed_in,
 )
-from omni_app.api.invitations import forget_invitation
+from omni_app.api.invitations import first_page, forget_invitation
 from omni_app.api.json_body import read_json_object
 from omni_app.api.mail_routes import begin_sign_up
 from omni_app.api.mails import sends_mail
@@ -88,7 +87,8 @@ async def sign_up(services: Services, request: Request) -> Response:
         note(services, request, "sign_up", refused=error_code(error), email=email)
         return back("/signup/", error_code(error), after=after)
     note(services, request, "sign_up", who=who, email=email)
-    return sign_in_at(safe_next(after) or "/start/", token, services, email=who.email)
+    page = first_page(request, services.settings, after=after, usual="/start/")
+    return sign_in_at(page, token, services, email=who.email)
 
 
 async def log_in(services: Services, request: Request) -> Response:
@@ -115,7 +115,8 @@ async def log_in(services: Services, request: Request) -> Response:
         note(services, request, "log_in", refused=error_code(error), email=email)
         return back("/login/", error_code(error), after=after)
     note(services, request, "log_in", who=who, email=email)
-    return sign_in_at(safe_next(after) or "/overview/", token, services, email=who.email)
+    page = first_page(request, services.settings, after=after, usual="/overview/")
+    return sign_in_at(page, token, services, email=who.email)
 
 
 async def log_out(services: Services, request: Request) -> Response:

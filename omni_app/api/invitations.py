@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from omni_app.api.forms import read_form
+from omni_app.api.forms import read_form, safe_next
 from omni_app.origin import invitation_cookie, is_https
 from omni_app.services import Services
 from omni_app.settings import Settings
@@ -46,6 +46,11 @@ async def read_join_form(request: Request, settings: Settings) -> Mapping[str, s
     """As `read_form`; the token of an invitation that waited, where the form has none."""
     form = await read_form(request, settings)
     return form if form.get("token") else {**form, "token": _kept(request, settings)}
+
+
+def first_page(request: Request, settings: Settings, *, after: str, usual: str) -> str:
+    """Where somebody goes who has just come in: the page they wanted, an invitation that waits, or the usual one."""
+    return safe_next(after) or ("/join/" if _kept(request, settings) else usual)
 
 
 def forget_invitation(answer: Response, settings: Settings) -> None:

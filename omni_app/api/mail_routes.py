@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from omni_app.api.forms import back, may_try, open_here, read_form, sign_in_at
+from omni_app.api.invitations import first_page
 from omni_app.api.mails import Links, StaleLink, send, sends_mail
 from omni_app.api.noted import note
 from omni_app.errors import InvalidRequest, OmniError
@@ -93,7 +94,8 @@ async def confirm(services: Services, request: Request) -> Response:
     except OmniError:
         return back("/confirm/", "away")
     note(services, request, "sign_up", who=who, email=who.email)
-    return sign_in_at("/start/", token, services, email=who.email)
+    page = first_page(request, services.settings, after="", usual="/start/")
+    return sign_in_at(page, token, services, email=who.email)
 
 
 async def forgot(services: Services, request: Request) -> Response:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from omni_app.api.forms import back, may_try_code, open_here, read_form, safe_next, sign_in_at
+from omni_app.api.invitations import first_page
 from omni_app.api.noted import note
 from omni_app.errors import OmniError
 from omni_app.origin import half_cookie, is_https
@@ -66,7 +67,8 @@ async def second_step(services: Services, request: Request) -> Response:
     except OmniError:
         return back(PAGE, "away", after=after)
     note(services, request, "second_factor", who=who, about=user_id)
-    answer = sign_in_at(safe_next(after) or "/overview/", token, services, email=who.email)
+    page = first_page(request, services.settings, after=after, usual="/overview/")
+    answer = sign_in_at(page, token, services, email=who.email)
     answer.delete_cookie(
         half_cookie(services.settings), path="/", secure=is_https(services.settings), httponly=True, samesite="lax"
     )

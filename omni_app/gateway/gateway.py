@@ -115,7 +115,7 @@ class Gateway:
         self._embedding_tables = {kind: RoutingTable(without_window(registry.embedding(kind))) for kind in KEY_KINDS}
 
     def unavailable(self, caller: Caller) -> Mapping[str, str]:
-        """Deployment id -> why this caller's requests cannot reach it: no provider key, or cooling down after faults."""
+        """Deployment id -> why this caller cannot reach it: no provider key, or cooling down after faults."""
         situations = self._grounds.of(caller).situations
         return situations.snapshot(now_s=self.clock(), today=self.now().date()).unavailable
 

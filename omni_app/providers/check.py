@@ -10,12 +10,14 @@ from omni_app.providers.faults import error_object, kind_of
 from omni_app.settings import PROVIDER_KEY_VARIABLES, Settings
 
 TIMEOUT_S = 10.0
+TELLS = {"anthropic": "v1/models", "gemini": "v1beta/models", "openrouter": "key"}
+"""Provider -> what it gives to a right key only, where that is not `models`: OpenRouter lists its models to anybody."""
 
 
 async def check_providers(
     settings: Settings, providers: Mapping[str, Provider], *, call: bool
 ) -> list[tuple[str, str]]:
-    """`(name, state)` per provider: ready, what to set, or (with `call`) what asking for its models gave."""
+    """`(name, state)` per provider: ready, what to set, or (with `call`) what it answered to our key."""
     states = []
     async with web_client(TIMEOUT_S) as client:
         for name, provider in providers.items():
@@ -29,7 +31,7 @@ async def check_providers(
 async def _ask(client: httpx.AsyncClient, settings: Settings, name: str) -> str:
     key = settings.provider_key(name)
     try:
-        answer = await client.get(_models_url(settings, name), headers=_headers(name, key))
+        answer = await client.get(_address(settings, name), headers=_headers(name, key))
     except httpx.HTTPError as error:
         return f"cannot be reached ({type(error).__name__})"
     if answer.status_code == 200:
@@ -43,9 +45,8 @@ async def _ask(client: httpx.AsyncClient, settings: Settings, name: str) -> str:
     )
 
 
-def _models_url(settings: Settings, name: str) -> str:
-    base = settings.provider_base_url(name)
-    return f"{base}/{ {'anthropic': 'v1/models', 'gemini': 'v1beta/models'}.get(name, 'models') }"
+def _address(settings: Settings, name: str) -> str:
+    return f"{settings.provider_base_url(name)}/{TELLS.get(name, 'models')}"
 
 
 def _headers(name: str, key: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -87,11 +87,19 @@ async def _delete(session: AsyncSession, org_id: UUID, provider: str) -> bool:
 
 async def shown_keys(session: AsyncSession, *, org_id: UUID) -> list[ShownKey]:
     """What may be seen of an org's keys, by provider."""
-    query = select(ProviderKeyRow).where(col(ProviderKeyRow.org_id) == org_id).order_by(col(ProviderKeyRow.provider))
     return [
         ShownKey(row.provider, row.base_url, row.last4, row.entered_by, row.created_at)
-        for row in await session.scalars(query)
+        for row in await session.scalars(_of_org(org_id))
     ]
+
+
+async def own_keys(session: AsyncSession, *, org_id: UUID) -> tuple[OwnKey, ...]:
+    """An org's keys as requests carry them, by provider."""
+    return tuple(map(own_key, await session.scalars(_of_org(org_id))))
+
+
+def _of_org(org_id: UUID) -> Select[ProviderKeyRow]:
+    return select(ProviderKeyRow).where(col(ProviderKeyRow.org_id) == org_id).order_by(col(ProviderKeyRow.provider))
 
 
 def own_key(row: ProviderKeyRow) -> OwnKey:

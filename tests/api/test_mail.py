@@ -59,6 +59,14 @@ async def test_from_the_sign_up_to_the_first_page_by_the_link_of_the_mail(mailin
     assert again.headers["location"] == "/login/?error=confirmed"
 
 
+async def test_whoever_confirms_while_an_invitation_waits_is_led_to_it(mailing: tuple[Running, MailServer]) -> None:
+    running, server = mailing
+    await post(running, "/auth/keep-invitation", token="any")
+    await sign_up(running)
+    done = await post(running, "/auth/confirm", token=token_in(server, "confirm"), password=PASSWORD)
+    assert done.headers["location"] == "/join/"
+
+
 async def test_a_taken_address_is_answered_like_a_free_one_and_its_owner_is_told(
     mailing: tuple[Running, MailServer],
 ) -> None:

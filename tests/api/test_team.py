@@ -129,6 +129,19 @@ async def test_an_invitation_waits_for_the_log_in_sealed_in_a_cookie_that_no_scr
     assert said(await post(product, "/auth/join", token="")) == "gone"
 
 
+async def test_an_invitation_that_waits_is_where_whoever_comes_in_is_led(product: Running) -> None:
+    token = await invited(product)
+    await post(product, "/auth/keep-invitation", token=token)
+    come = await sign_up(product, "bob@example.com")
+    assert come.headers["location"] == "/join/"
+    again = await post(product, "/auth/login", email="bob@example.com", password=PASSWORD)
+    wanted = await post(product, "/auth/login", email="bob@example.com", password=PASSWORD, next="/keys/")
+    assert (again.headers["location"], wanted.headers["location"]) == ("/join/", "/keys/")
+    await post(product, "/auth/join", token="")
+    joined = await post(product, "/auth/login", email="bob@example.com", password=PASSWORD)
+    assert joined.headers["location"] == "/overview/"
+
+
 async def test_an_invitation_waits_an_hour_and_not_over_a_log_out(
     product: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

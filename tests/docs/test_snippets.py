@@ -42,6 +42,7 @@ ELSEWHERE = {
     "pg_restore ": "tests/storage/test_backup.py",
     ".venv/bin/python -m omni_app migrate\n": "tests/storage/test_backup.py",
     "mkdir -p /opt/": "NOT RUN: takes a machine with systemd; it reads the unit in tests/test_checkers.py",
+    "systemd-run --pty": "NOT RUN: takes the machine that the unit runs on",
     "docker ": "NOT RUN: takes a Docker daemon; the Dockerfile is read by hadolint (tests/test_checkers.py)",
     "fly ": "NOT RUN: takes an account; fly.toml is held to the code (tests/test_deploy.py)",
     "kubectl ": "NOT RUN: takes a cluster; the manifests are held to Kubernetes' schemas (tests/test_checkers.py)",

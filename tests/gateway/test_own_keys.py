@@ -183,3 +183,20 @@ async def test_all_keys_are_sealed_anew(scene: Scene) -> None:
     (key,) = (await services.keys.authenticate(scene.acme)).org.own_keys
     assert opener(scene.product.org_id, key) is None
     assert new(scene.product.org_id, key).api_key == THEIRS
+
+
+async def test_whether_a_model_can_be_reached_is_told_as_it_is_for_whoever_asks(scene: Scene) -> None:
+    async def told(key: str) -> tuple[bool, bool]:
+        model = (await scene.product.get(f"/v1/models/{ASK['model']}", key=key)).json()
+        auto = (await scene.product.get("/v1/models/auto", key=key)).json()
+        return model["available"], auto["available"]
+
+    server_has_one = bool(scene.product.services.settings.openai_api_key.get_secret_value())
+    assert await told(scene.acme) == (server_has_one, server_has_one)
+    await scene.enter()
+    assert await told(scene.acme) == (True, True)
+    assert await told(scene.other) == (server_has_one, server_has_one)
+    scene.upstream.fault = "401"
+    await scene.ask(scene.acme)
+    assert not (await told(scene.acme))[0], "its own breaker is open"
+    assert (await told(scene.other))[0] is server_has_one

@@ -66,6 +66,8 @@ async def test_checking_asks_each_configured_provider_for_its_models(transport: 
     assert works == PROVIDER_KEY_VARIABLES.keys() - {"xai"}
     assert (asked["xai"], asked["sandbox"], asked["local"]) == ("XAI_API_KEY is not set", "ready", "LOCAL_MODEL is off")
     assert [call.path for call in gemini.calls] == ["/v1beta/models"]
+    (asks_for_key,) = (call for call in upstream.calls if call.path.endswith("/key"))
+    assert asks_for_key.path == "/v1/key", "OpenRouter tells its models to anybody"
 
 
 @pytest.mark.parametrize(

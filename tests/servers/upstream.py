@@ -1,9 +1,9 @@
 """A provider that plays a part, good or faulty, over real sockets on 127.0.0.1.
 
-It speaks OpenAI's wire (`/v1/chat/completions`, `/v1/embeddings`, `/v1/images/generations`, `/v1/models`) and
-Anthropic's (`/v1/messages`), plain and streamed, asks for the right key, refuses fields that the real ones refuse,
-and keeps every call it got. `fault` names what it does wrong from then on; `answer` and `usage` replace parts of what
-it says.
+It speaks OpenAI's wire (`/v1/chat/completions`, `/v1/embeddings`, `/v1/images/generations`, `/v1/models`), OpenRouter's
+`/v1/key` and Anthropic's wire (`/v1/messages`), plain and streamed, asks for the right key, refuses fields that the
+real ones refuse, and keeps every call it got. `fault` names what it does wrong from then on; `answer` and `usage`
+replace parts of what it says.
 
 By hand: `python -m tests.servers.upstream --port 9001 --fault drip` (`--fault list` prints the names).
 """
@@ -216,7 +216,8 @@ class Upstream:
         if given not in [one if anthropic else f"Bearer {one}" for one in (self.key, *self.more_keys)]:
             return WRONG_KEY
         if call.method == "GET":
-            return None if call.path == "/v1/models" else Refusal(404, "Not found", anthropic_type="not_found_error")
+            told = call.path in ("/v1/models", "/v1/key")
+            return None if told else Refusal(404, "Not found", anthropic_type="not_found_error")
         checks = {
             "/v1/chat/completions": wrong_in_chat,
             "/v1/images/generations": wrong_in_images,
@@ -235,6 +236,8 @@ class Upstream:
     def _good(self, call: Call) -> Answer:
         if call.path == "/v1/models":
             return json_answer({"object": "list", "data": [{"id": "m", "object": "model", "owned_by": "tests"}]})
+        if call.path == "/v1/key":
+            return json_answer({"data": {"label": "sk-or-v1-abc...123", "limit": None, "usage": 0}})
         value = copy.deepcopy(dict(self.answer)) if self.answer is not None else self._value(call)
         if self.fault in HOLLOW:
             value = hollow(self.fault, value, anthropic=call.path == "/v1/messages")

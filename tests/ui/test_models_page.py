@@ -258,8 +258,8 @@ async def test_the_page_asks_the_database_a_bounded_number_of_times(services: Se
         await write(services, record(person.who.org_id, n, model=f"openai/m{n}"))
     with counted_statements(services) as statements:
         await opened(person, mode="live")
-    # session, identity; sums, latencies; what is switched off, since when prices hold
-    assert len(statements) == 7
+    # session, identity; sums, latencies; own provider keys, what is switched off, since when prices hold
+    assert len(statements) == 8
 
 
 # The drawing

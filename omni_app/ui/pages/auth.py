@@ -47,6 +47,8 @@ class AuthState(AppState):
     """Whether what is said is good news."""
     mails: bool = False
     """Whether this server sends mail."""
+    elsewhere: bool = False
+    """Whether Supabase keeps the passwords."""
     closed: bool = False
     """Whether nobody makes an account by themselves."""
 
@@ -56,6 +58,7 @@ class AuthState(AppState):
         """Reads the answer of the last try from the address."""
         settings = backstage.services.settings
         self.mails = bool(settings.smtp_url.get_secret_value()) and not settings.supabase_url
+        self.elsewhere = bool(settings.supabase_url)
         self.closed = not settings.takes_sign_ups
         query = self.router.url.query_parameters
         self.error = ERRORS.get(query.get("error", ""), "")
@@ -162,7 +165,8 @@ def login() -> rx.Component:
         AuthState.mails,
         rx.el.p(rx.el.a("Forgotten your password?", href="/forgot/"), class_name="soft small"),
         rx.el.p(
-            "Forgotten your password? Ask whoever runs this server: they can set a new one from the command line.",
+            "Forgotten your password? Ask whoever runs this server: they can set a new one ",
+            rx.cond(AuthState.elsewhere, "at Supabase Auth.", "from the command line."),
             class_name="soft small",
         ),
     )

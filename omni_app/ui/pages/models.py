@@ -7,7 +7,6 @@ from pydantic import StringConstraints
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from omni_app.errors import NotFound, PermissionDenied
-from omni_app.gateway.types import Caller
 from omni_app.registry.history import priced_since
 from omni_app.registry.price_changes import MONTH, price_changes
 from omni_app.registry.replacement import replacements
@@ -16,7 +15,7 @@ from omni_app.storage.accounts import Identity
 from omni_app.storage.org_settings import disabled_models, set_model_enabled
 from omni_app.storage.reports import model_report
 from omni_app.storage.tables import utc_now
-from omni_app.ui.asking import caller_of
+from omni_app.ui.asking import whoever_asks
 from omni_app.ui.components.basics import (
     NativeForm,
     Row,
@@ -78,11 +77,10 @@ class ModelsState(AppState):
     async def load(self, who: Identity, /) -> None:
         """Reads the breakdown and the registry."""
         query = self.router.url.query_parameters
-        caller = await caller_of(who, "live")
         async with backstage.services.database.consistent_reading() as session:
             view = await view_of(session, who, query=query, mode=self.mode, range_=self.range, now=utc_now())
             figures = await model_report(session, org_id=who.org_id, start=view.start, end=view.until, mode=view.mode)
-            standing = await standing_of(session, caller)
+            standing = await standing_of(session, who)
         self.mode, self.range, self.problem = view.mode, view.range, view.problem
         self.first_day, self.last_day = view.days
         figures.sort(key=lambda one: (-one.group.requests, one.group.key))
@@ -108,9 +106,8 @@ class ModelsState(AppState):
     @authed
     async def switch_off(self, who: Identity, /, model_id: ModelId) -> None:
         """No request of the org goes there any more; asks first when nothing would be left."""
-        caller = await caller_of(who, "live")
         async with backstage.services.database.reading() as session:
-            standing = await standing_of(session, caller)
+            standing = await standing_of(session, who)
         if last_that_serves(served(key_kind(self.mode)), standing, model_id) and self.asking != model_id:
             self.asking = model_id
             return
@@ -133,22 +130,21 @@ class ModelsState(AppState):
             raise PermissionDenied("only an owner of the team switches models on and off")
         if backstage.services.gateway.registry.get(model_id) is None:
             raise NotFound("there is no such model")
-        caller = await caller_of(who, "live")
         async with backstage.services.database.reading() as session:
             await set_model_enabled(session, org_id=who.org_id, model_id=model_id, enabled=enabled)
             await session.commit()
-            standing = await standing_of(session, caller)
+            standing = await standing_of(session, who)
         self._show_known(who, standing)
 
 
-async def standing_of(session: AsyncSession, caller: Caller) -> Standing:
-    """What holds of the models now, for this caller's org."""
-    gateway = backstage.services.gateway
+async def standing_of(session: AsyncSession, who: Identity) -> Standing:
+    """What holds of the models now, for this org."""
+    gateway, caller = backstage.services.gateway, await whoever_asks(session, who)
     return Standing(
         unavailable=gateway.unavailable(caller),
         cooling=gateway.cooling(caller),
         latency=gateway.latencies.by_model(now_s=gateway.clock()),
-        disabled=await disabled_models(session, org_id=caller.org_id),
+        disabled=await disabled_models(session, org_id=who.org_id),
         priced_since=await priced_since(session),
         today=utc_now().date(),
         price_changes={one.model_id: one for one in await price_changes(session, since=utc_now() - MONTH)},

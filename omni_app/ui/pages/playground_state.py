@@ -65,15 +65,17 @@ class PlaygroundState(DraftMixin, AppState):
     @authed
     async def load(self, who: Identity, /) -> None:
         """Test by default; live when the address says so and a provider is configured. The draft stays."""
-        live = backstage.services.gateway.registry.serving("live")
-        missing = unconfigured(await caller_of(who, "live"))
-        self.can_live = not missing.issuperset(one.id for one in live)
         query = self.router.url.query_parameters
-        mode = "live" if query.get("mode", self.play_mode) == "live" and self.can_live else "test"
+        mode = "live" if query.get("mode", self.play_mode) == "live" else "test"
+        caller = await caller_of(who, key_kind(mode))
+        live = backstage.services.gateway.registry.serving("live")
+        self.can_live = not unconfigured(replace(caller, kind="live")).issuperset(one.id for one in live)
+        if mode == "live" and not self.can_live:
+            mode, caller = "test", await caller_of(who, "test")
         if mode != self.play_mode:
             self._leave_mode()
         self.play_mode = mode
-        self._offer(await caller_of(who, key_kind(mode)))
+        self._offer(caller)
         if self.busy and time.time() > self._ends_s:
             self.busy, self._run, self.columns, self.words, self.told = False, "", [], {}, ""
         wanted = query["models"].split(",") if "models" in query else self.models
