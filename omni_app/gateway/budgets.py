@@ -150,14 +150,12 @@ class Budgets:
         lease = self._lease(terms, at)
         if lease.free < most or lease.limit != terms.limit:
             async with lease.asking:
-                if lease.free < most or lease.limit != terms.limit:
-                    await self._grow(lease, terms, org_id, least=least, most=most, at=at)
-                amount = min(most, lease.free)
-                lease.reserved += amount
-        else:
-            amount = most
-            lease.reserved += amount
-        return lease, amount
+                if lease.limit != terms.limit:
+                    await self._give_back(lease)
+                    lease.limit = terms.limit
+                return lease, await self._grow(lease, terms, org_id, least=least, most=most, at=at)
+        lease.reserved += most
+        return lease, most
 
     def _lease(self, terms: BudgetTerms, at: datetime) -> Lease:
         """The lease for the period that holds this instant; a new one, still empty, where there is none to use."""
@@ -171,18 +169,28 @@ class Budgets:
 
     async def _grow(
         self, lease: Lease, terms: BudgetTerms, org_id: UUID, *, least: int, most: int, at: datetime
-    ) -> None:
-        """Asks the database for what is missing. Returns with at least `least` free, or raises."""
-        if lease.limit != terms.limit:
-            await self._give_back(lease)
-            lease.limit = terms.limit
-        taken = await self._take(lease, terms, org_id, least=least - lease.free, most=most - lease.free)
-        if taken is None:
-            return
-        if taken.granted is None:
-            raise exceeded(terms, taken, own=lease.free, needed=least, at=at)
-        lease.granted += taken.granted
-        lease.tight = taken.tight
+    ) -> int:
+        """Holds what is free, then what the database gives of what is missing: `least` together, or it raises.
+
+        What is free is held before the database is asked: nobody else takes it meanwhile.
+        """
+        amount = min(most, lease.free)
+        lease.reserved += amount
+        if amount == most:
+            return amount
+        try:
+            taken = await self._take(lease, terms, org_id, least=least - amount, most=most - amount)
+            if taken is not None and taken.granted is None:
+                raise exceeded(terms, taken, own=lease.free + amount, needed=least, at=at)
+        except BaseException:
+            lease.reserved -= amount
+            raise
+        if taken is not None:
+            lease.granted += taken.granted or 0
+            lease.tight = taken.tight
+        more = min(most - amount, lease.free)
+        lease.reserved += more
+        return amount + more
 
     async def _take(self, lease: Lease, terms: BudgetTerms, org_id: UUID, *, least: int, most: int) -> Taken | None:
         """None when the lease is all there is to go by, and it is enough: the database is away, or the budget gone."""

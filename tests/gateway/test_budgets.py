@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlmodel import col
 
 from omni_app.errors import BudgetExceeded, ProviderError, Unavailable
-from omni_app.gateway.budgets import IDLE_S, RENEW_S, TEND_S, USABLE_S, Budgets
+from omni_app.gateway.budgets import IDLE_S, RENEW_S, TEND_S, USABLE_S, Budgets, Reservation
 from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.types import Answer, Caller, ChatRequest, Opened
 from omni_app.money import markup_on
@@ -233,6 +233,35 @@ async def test_a_refused_request_says_which_budget_and_is_recorded_at_no_cost(
     assert alpha.asked == []
     (record,) = records(tmp_path)
     assert (record.error_code, record.cost, record.attempts, record.success) == ("budget_exceeded", 0, 0, False)
+
+
+async def test_what_is_free_is_not_taken_from_a_request_that_waits_for_the_rest(database: Database) -> None:
+    budgets = Budgets(database)
+    caller = await limited(database, 130)
+
+    async def held(amount: int) -> Reservation:
+        return await budgets.reserve(caller, request_id=f"r{amount}", least=amount, most=amount, at=NIGHT)
+
+    budgets.settle(await held(40), 0)
+    waiting = asyncio.create_task(held(100))
+    await asyncio.sleep(0)
+    (lease,) = budgets._leases.values()
+    assert lease.asking.locked(), "the database is asked for 60"
+    other = await held(30)
+    assert ((await waiting).amount, other.amount) == (100, 30), "the whole budget"
+    with pytest.raises(BudgetExceeded, match=r"has \$0 left, \$0.00000000013 is held for requests on their way"):
+        await held(1)
+    assert await spent_and_leased(database, caller.budgets[0]) == (0, 130)
+
+
+async def test_a_refusal_holds_nothing_of_what_was_free(database: Database) -> None:
+    budgets = Budgets(database)
+    caller = await limited(database, 130)
+    budgets.settle(await budgets.reserve(caller, request_id="a", least=40, most=40, at=NIGHT), 0)
+    with pytest.raises(BudgetExceeded, match=r"has \$0.00000000013 left; "):
+        await budgets.reserve(caller, request_id="b", least=131, most=200, at=NIGHT)
+    held = await budgets.reserve(caller, request_id="c", least=130, most=200, at=NIGHT)
+    assert held.amount == 130
 
 
 async def test_the_org_s_budget_is_shared_by_its_live_keys(database: Database, tmp_path: Path) -> None:
