@@ -25,10 +25,10 @@ def expected_costs(rows: Sequence[Row], case: Case) -> list[int]:
 
     Within an agent session what a model holds in its prompt cache costs it less.
     """
-    given = case.request.input_tokens
+    given, choices = case.request.input_tokens, case.request.choices
     if case.task is Task.IMAGE:
         images = case.request.images
-        return [expected_cost(row.deployment.price, given, 0, images=images) for row in rows]
+        return [expected_cost(row.deployment.price, given, 0, images=images) * choices for row in rows]
     made = expected_output_tokens(case)
     if case.request.session is None:
         # A comparison, not min(): a call per row would take half the time of a decision's busiest line.
@@ -38,7 +38,6 @@ def expected_costs(rows: Sequence[Row], case: Case) -> list[int]:
         ]
     else:
         costs = step_costs(rows, case.request.session, StepSize(given, made))
-    choices = case.request.choices
     return costs if choices == 1 else [cost * choices for cost in costs]
 
 
@@ -57,7 +56,7 @@ def expected_tokens(deployment: Deployment, case: Case) -> ExpectedTokens:
     """The tokens and images behind the expected cost."""
     request = case.request
     if case.task is Task.IMAGE:
-        return ExpectedTokens(request.input_tokens, 0, request.images)
+        return ExpectedTokens(request.input_tokens * request.choices, 0, request.images * request.choices)
     given, made = request.input_tokens, min(expected_output_tokens(case), deployment.max_output_tokens)
     cached, written = (0, 0) if request.session is None else cached_and_written(deployment, request.session, given)
     return ExpectedTokens(*(tokens * request.choices for tokens in (given, made, 0, cached, written)))
@@ -134,7 +133,7 @@ def step(row: Row, case: Case) -> Step:
 
 
 def _worst_cost(row: Row, case: Case, *, output: int) -> int:
-    price, bound = row.deployment.price, case.request.input_tokens_bound
+    price, bound, choices = row.deployment.price, case.request.input_tokens_bound, case.request.choices
     if case.task is Task.IMAGE:
-        return worst_cost(price, bound, 0, images=case.request.images)
-    return worst_cost(price, bound, output) * case.request.choices
+        return worst_cost(price, bound, 0, images=case.request.images) * choices
+    return worst_cost(price, bound, output) * choices

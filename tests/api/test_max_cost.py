@@ -118,3 +118,22 @@ async def test_an_option_that_is_none_of_ours_is_refused_by_name(product: Runnin
     for omni, words in (({"max_price": 1}, "omni.max_price"), ({"max_cost": -1}, "omni.max_cost"), ("x", "omni")):
         answer = await product.post(path, body | {"omni": omni})
         assert answer.status_code == 400 and words in answer.json()["error"]["message"]
+
+
+async def test_several_pictures_are_promised_for_together(product: Running) -> None:
+    body = {
+        "model": "auto",
+        "messages": [{"role": "user", "content": "Draw a picture of a red fox in the snow."}],
+        "n": 4,
+    }
+    refused = await product.post("/v1/chat/completions", body | {"omni": {"max_cost": 0.05}})
+    assert refused.status_code == 422, refused.text
+    (least,) = CHEAPEST.findall(refused.json()["error"]["message"])
+    answer = await product.post("/v1/chat/completions", body | {"omni": {"max_cost": float(least)}})
+    assert answer.status_code == 200, answer.text
+    told = answer.json()["omni"]
+    assert 0.05 < told["cost"] <= float(least)
+    assert not any("more than the request may cost" in one for one in told["warnings"])
+    models = (await product.get("/v1/models")).json()["data"]
+    (model,) = [one for one in models if one["id"] == answer.json()["model"]]
+    assert model["available"], "who keeps the promise is not shut"

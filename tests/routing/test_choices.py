@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omni_app.routing.cost import expected_cost
+from omni_app.routing.size import expected_tokens
 from omni_app.routing.types import Task
-from tests.routing.models import SOLID, asking, decided
+from tests.routing.models import PAINTER, SOLID, asking, decided
 
 
 @given(choices=st.integers(1, 8), tokens=st.integers(1, 5_000), max_tokens=st.integers(1, 4_000))
@@ -30,3 +32,15 @@ def test_a_budget_for_one_answer_is_not_one_for_eight(choices: int, *, eligible:
     worst = decided(asking(tokens=100, max_tokens=200), SOLID).steps[0].worst_cost
     request = replace(asking(tokens=100, max_tokens=200, max_cost=worst), choices=choices)
     assert (decided(request, SOLID).selected is not None) is eligible
+
+
+@given(choices=st.integers(1, 8), tokens=st.integers(1, 5_000), images=st.integers(1, 4))
+def test_n_answers_with_pictures_cost_n_times_as_much(choices: int, tokens: int, images: int) -> None:
+    request = asking(Task.IMAGE, tokens=tokens, images=images)
+    one, several = decided(request), decided(replace(request, choices=choices))
+    assert several.candidates[0].expected_cost == choices * one.candidates[0].expected_cost
+    assert several.steps[0].worst_cost == choices * one.steps[0].worst_cost
+    expected = expected_tokens(PAINTER, several.explanation.case)
+    counted = expected_cost(PAINTER.price, expected.input, expected.output, images=expected.images)
+    assert counted == several.candidates[0].expected_cost
+    assert decided(replace(request, choices=choices, max_cost=several.steps[0].worst_cost - 1)).selected is None
