@@ -19,6 +19,9 @@ DISCONNECT: Message = {"type": "http.disconnect"}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 BODILESS = frozenset({204, 304})
 STATUS_LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
+CODES = {405: "method_not_allowed", 500: "internal_error", 503: "unavailable"}
+"""Of what is said without the app; every other status is `invalid_request`."""
+ALLOW = "allow: GET, HEAD, POST, OPTIONS\r\n"
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -213,9 +216,10 @@ class Exchange:
 
 def rejection(why: Unreadable) -> bytes:
     """A whole answer in the API's error shape, after which the connection ends."""
-    code = "internal_error" if why.status == 500 else "unavailable" if why.status == 503 else "invalid_request"
+    code = CODES.get(why.status, "invalid_request")
     request_id = new_request_id()
     body = orjson.dumps({"error": {"code": code, "message": str(why)}, "request_id": request_id})
     head = f"content-type: application/json\r\nx-request-id: {request_id}\r\nx-content-type-options: nosniff\r\n"
     head += f"cache-control: no-store\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    head = ALLOW + head if why.status == 405 else head
     return STATUS_LINES[why.status] + head.encode() + body

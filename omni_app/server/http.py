@@ -17,6 +17,7 @@ import httptools
 from starlette.types import Scope
 
 from omni_app.server.exchange import Exchange, Headers, Unreadable, rejection
+from omni_app.server.heads import whole_post, without_wish, written
 from omni_app.server.newcomers import Newcomers
 
 MOST_HEAD_BYTES = 65_536
@@ -194,24 +195,34 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._loop.call_later(DISCARDS_S, self.resume_reading)
 
     def _read(self, data: bytes) -> None:
-        if self._parser is None:
-            return  # read on for the answer's sake alone
-        try:
-            self._parser.feed_data(data)
-            if self._phase in AROUND:
-                self._around_bytes += len(data)
-                if self._around_bytes > MOST_HEAD_BYTES:
-                    raise Unreadable(431, HEAD_TOO_LARGE)
-        except httptools.HttpParserUpgrade:
-            if self._upgrades:
-                self._parser = None
-                self._host.gone(self)
-                self._host.to_websocket(self.transport, self._head())
-        except httptools.HttpParserError as error:
-            if self._phase is not Phase.FAREWELL:  # else it was refused, and nothing behind it counts
-                self._reject(reason(error))
-        except Unreadable as why:
-            self._reject(why)
+        while data and self._parser is not None:  # without a parser it is read on for the answer's sake alone
+            piece, data = data, b""
+            try:
+                self._parser.feed_data(piece)
+                if self._phase in AROUND:
+                    self._around_bytes += len(piece)
+                    if self._around_bytes > MOST_HEAD_BYTES:
+                        raise Unreadable(431, HEAD_TOO_LARGE)
+            except httptools.HttpParserUpgrade as end:
+                data = self._leave_parser(self._parser) + piece[end.args[0] :]
+            except httptools.HttpParserError as error:
+                if self._phase is not Phase.FAREWELL:  # else it was refused, and nothing behind it counts
+                    self._reject(reason(error))
+            except Unreadable as why:
+                self._reject(why)
+
+    def _leave_parser(self, parser: httptools.HttpRequestParser) -> bytes:
+        """At the end of a head that asks for another protocol. llhttp has passed over the body, for which it knows no
+        end: so a new parser is to read the same head without the wish, and what comes behind it.
+        """
+        version = parser.get_http_version()
+        if self._upgrades:
+            self._parser = None
+            self._host.gone(self)
+            self._host.to_websocket(self.transport, written(b"GET", self._target, version, self._headers))
+            return b""
+        self._parser = httptools.HttpRequestParser(self)
+        return written(parser.get_method(), self._target, version, without_wish(self._headers))
 
     def pause_writing(self) -> None:
         self.backlog = self.backlog or asyncio.Event()
@@ -242,6 +253,9 @@ class HttpConnection(asyncio.BufferedProtocol):
     def on_headers_complete(self) -> None:
         parser = self._parser
         assert parser is not None  # noqa: S101 it is calling
+        asks = parser.should_upgrade()
+        if asks and not self._may_upgrade(parser):
+            return  # the same head comes once more
         self._phase, self._around_bytes = Phase.BODY, 0
         scope, headers = self._scope(parser), dict(self._headers)
         if scope["http_version"] not in VERSIONS:
@@ -249,7 +263,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         if scope["http_version"] == "1.0" and b"transfer-encoding" in headers:
             raise Unreadable(400, "a body in chunks is not of HTTP/1.0")
         keep_alive = parser.should_keep_alive() and not self._leaving
-        if parser.should_upgrade() and headers.get(b"upgrade", b"").lower() == b"websocket":
+        if asks:
             self._upgrade({**scope, "type": "websocket"})
             return
         if self._serving is None and (refusal := self._host.refusal(scope)):
@@ -306,10 +320,12 @@ class HttpConnection(asyncio.BufferedProtocol):
             "server": self._host.address,
         }
 
-    def _head(self) -> bytes:
-        """The request's head again, for who parses it anew."""
-        lines = [b"GET " + self._target + b" HTTP/1.1", *(name + b": " + value for name, value in self._headers)]
-        return b"\r\n".join(lines) + b"\r\n\r\n"
+    def _may_upgrade(self, parser: httptools.HttpRequestParser) -> bool:
+        """Whether the protocol that is asked for is spoken here, and now. Any other wish is let pass."""
+        if (method := parser.get_method()) == b"CONNECT":
+            raise Unreadable(405, "this is no proxy: ask for a path")
+        wish = dict(self._headers).get(b"upgrade", b"").lower()
+        return wish == b"websocket" and method == b"GET" and self._serving is None
 
     def _upgrade(self, scope: Scope) -> None:
         """The connection is to speak websocket from the end of this head on, unless the app says no."""
@@ -436,18 +452,3 @@ def reason(error: httptools.HttpParserError) -> Unreadable:
     found = error.__context__
     # Without its traceback: that would keep what came in memory, in a ring, until the collector looks for rings.
     return found.with_traceback(None) if isinstance(found, Unreadable) else Unreadable(400, NO_REQUEST)
-
-
-def whole_post(data: bytes) -> str:
-    """The path of a POST whose head and body are these bytes exactly; empty when that is not plain to see."""
-    end = data.find(b"\r\n\r\n")
-    line, mark, head = data[: max(0, end)].partition(b"\r\n")
-    head = mark + head.lower()
-    method, _, rest = line.partition(b" ")
-    path, _, version = rest.partition(b" ")
-    if method != b"POST" or version != b"HTTP/1.1" or not path.isascii() or head.count(b"content-length") != 1:
-        return ""
-    if any(word in head for word in (b"transfer-encoding", b"expect", b"upgrade", b"close")):
-        return ""
-    length = head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0].strip()
-    return path.decode("ascii") if length.isdigit() and int(length) == len(data) - end - 4 else ""

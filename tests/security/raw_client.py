@@ -69,6 +69,24 @@ async def say(
     return Heard(heard, closed, asyncio.get_running_loop().time() - began_s)
 
 
+async def say_in_pieces(address: str, *pieces: bytes, within_s: float, each_s: float = 0.05) -> Heard:
+    """Sends them one after the other, so that each comes by itself, and listens for so long after the last."""
+    began_s = asyncio.get_running_loop().time()
+    async with connected(address) as (reader, writer):
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(each_s)
+        heard, closed = bytearray(), False
+        try:
+            async with asyncio.timeout(within_s):
+                while came := await reader.read(65_536):
+                    heard += came
+                closed = True
+        except TimeoutError:
+            pass
+    return Heard(bytes(heard), closed, asyncio.get_running_loop().time() - began_s)
+
+
 async def _drip(writer: asyncio.StreamWriter, data: bytes, then: bytes, each_s: float) -> None:
     try:
         writer.write(data)

@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from tests.security.raw_client import Heard, say
+from tests.security.raw_client import Heard, say, say_in_pieces
 
 SMUGGLED = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 """What would be answered 200, if it were taken for a request of its own."""
@@ -101,6 +101,39 @@ async def test_the_body_of_a_refused_request_is_not_read_as_another(whole_produc
     for length in (LENGTH, b"20000000"):
         heard = await say(whole_product, head(b"Content-Length: " + length) + SMUGGLED, within_s=SECOND_S)
         assert heard.statuses == [401]
+
+
+WISHES = {
+    "HTTP/2": (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAAAAIAAAAB"),
+    "a websocket": (b"Connection: upgrade", b"Upgrade: websocket"),
+    "anything": (b"Connection: upgrade", b"Upgrade: x"),
+}
+
+
+async def test_behind_a_wish_for_another_protocol_the_body_is_still_no_request(
+    whole_product: str, test_key: str
+) -> None:
+    """Read to its end and refused unread, in one piece with its head and in one of its own."""
+    size = b"%x" % len(SMUGGLED)
+    framed = {b"Content-Length: " + LENGTH: SMUGGLED, CHUNKED: size + b"\r\n" + SMUGGLED + b"\r\n" + END}
+    asked = [
+        (head(who, *wish, length), body, name)
+        for name, wish in WISHES.items()
+        for length, body in framed.items()
+        for who in (f"X-API-Key: {test_key}".encode(), b"X-Nothing: a")
+    ]
+    heard = await asyncio.gather(
+        *(say_in_pieces(whole_product, one, body, within_s=SECOND_S) for one, body, _ in asked),
+        *(say_in_pieces(whole_product, one + body, within_s=SECOND_S) for one, body, _ in asked),
+    )
+    assert [one.statuses for one in heard] == [[400], [401]] * (len(asked) // 2) * 2
+
+
+async def test_a_tunnel_is_refused_and_what_goes_through_it_is_no_request(whole_product: str) -> None:
+    tunnel = head(b"Content-Length: " + LENGTH, line=b"CONNECT x:443 HTTP/1.1")
+    for pieces in ([tunnel, SMUGGLED], [tunnel + SMUGGLED]):
+        heard = await say_in_pieces(whole_product, *pieces, within_s=5 * SECOND_S)
+        assert (heard.statuses, heard.closed) == ([405], True)
 
 
 async def test_two_whole_requests_are_two(whole_product: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -15,9 +16,10 @@ from starlette.types import Message, Receive, Scope, Send
 from omni_app.server import http
 from omni_app.server.door import LOOKS_S
 from omni_app.server.exchange import HIGH_WATER
+from omni_app.server.heads import whole_post
 from omni_app.server.http import MOST_HEAD_BYTES, MOST_HEADERS, MOST_IN_LINE, MOST_TARGET_BYTES
 from omni_app.server.tls import Certificate
-from tests.security.raw_client import Heard, connected, say
+from tests.security.raw_client import Heard, connected, say, say_in_pieces
 from tests.servers.asgi import serving
 from tests.servers.authority import Authority
 
@@ -145,6 +147,10 @@ async def address(
 
 async def answered(address: str, data: bytes) -> Heard:
     return await say(address, data, within_s=SHORT_S)
+
+
+def without_date(data: bytes) -> bytes:
+    return re.sub(rb"date: [^\r]*", b"date", data)
 
 
 async def test_requests_follow_each_other_on_one_connection_also_before_they_are_answered(
@@ -336,8 +342,8 @@ async def test_while_it_is_overloaded_a_request_costs_the_app_nothing_and_the_co
     ],
 )
 def test_only_a_whole_plain_request_is_refused_without_the_parser(head: bytes) -> None:
-    assert http.whole_post(head + b"abc") == ""
-    assert http.whole_post(b"POST /v1/chat HTTP/1.1\r\nHost: x\r\ncontent-length: 3\r\n\r\nabc") == "/v1/chat"
+    assert whole_post(head + b"abc") == ""
+    assert whole_post(b"POST /v1/chat HTTP/1.1\r\nHost: x\r\ncontent-length: 3\r\n\r\nabc") == "/v1/chat"
 
 
 async def test_when_the_process_ends_what_is_on_its_way_is_answered(app: App) -> None:
@@ -406,3 +412,62 @@ async def test_who_is_refused_for_good_is_told_once_and_keeps_no_place(
             writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
     assert [one["path"] for one in app.scopes] == ["/health"] * places
+
+
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAA\r\n"
+"""As Java's own client and curl with `--http2` send it with every request to http://."""
+WISHES = {
+    "HTTP/2": H2C,
+    "HTTP/2 beside other words": H2C.replace(b"Upgrade, ", b"keep-alive, upgrade , "),
+    "another protocol": b"Connection: upgrade\r\nX-Empty:\r\nUpgrade: TLS/1.0\r\n",
+    "a websocket by POST": b"Connection: upgrade\r\nUpgrade: websocket\r\n",
+}
+BODIES = {
+    "a length": b"Content-Length: 7\r\n\r\n" + b'{"a":1}',
+    "chunks": b'Transfer-Encoding: chunked\r\n\r\n7\r\n{"a":1}\r\n0\r\n\r\n',
+}
+
+
+@pytest.mark.parametrize("wish", WISHES)
+@pytest.mark.parametrize("framed", BODIES)
+async def test_a_wish_for_another_protocol_is_let_pass_and_the_body_is_the_request_s(
+    app: App, address: str, wish: str, framed: str
+) -> None:
+    heard = await answered(address, b"POST /a?b HTTP/1.1\r\nX-A: b\r\n" + WISHES[wish] + BODIES[framed] + GET)
+    assert heard.statuses == [200, 200] and not heard.closed
+    assert app.bodies == [b'{"a":1}', b""]
+    names = {name for name, _ in app.scopes[0]["headers"]}
+    assert b"x-a" in names and not names & {b"upgrade", b"http2-settings"}
+    assert (app.scopes[0]["raw_path"], app.scopes[0]["query_string"]) == (b"/a", b"b")
+    assert dict(app.scopes[0]["headers"]).get(b"connection", b"") == (
+        b"keep-alive" if b"keep-alive" in WISHES[wish] else b""
+    )
+
+
+@pytest.mark.parametrize("address", ["plain"], indirect=True)
+@pytest.mark.parametrize("framed", BODIES)
+async def test_wherever_a_request_with_a_wish_is_divided_it_is_the_same_one(
+    app: App, address: str, framed: str
+) -> None:
+    data = b"POST / HTTP/1.1\r\nHost: x\r\n" + H2C + BODIES[framed] + GET
+    whole = await answered(address, data)
+    cuts = [say_in_pieces(address, data[:at], data[at:], within_s=SHORT_S) for at in range(1, len(data))]
+    bytewise = say_in_pieces(address, *(bytes([one]) for one in data), within_s=SHORT_S, each_s=0.002)
+    heard = await asyncio.gather(*cuts, bytewise)
+    assert {without_date(one.data) for one in heard} == {without_date(whole.data)}
+    assert whole.statuses == [200, 200]
+
+
+async def test_a_websocket_is_not_begun_before_the_last_request_is_answered(app: App, address: str) -> None:
+    wish = b"GET /after HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    app.go_on.set()
+    heard = await answered(address, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" + wish)
+    assert heard.statuses == [200, 200]
+    assert [one["path"] for one in app.scopes] == ["/slow", "/after"]
+
+
+async def test_a_tunnel_is_refused(app: App, address: str) -> None:
+    heard = await say(address, b"CONNECT elsewhere:443 HTTP/1.1\r\nHost: elsewhere:443\r\n\r\n" + GET, within_s=5)
+    assert (heard.statuses, heard.closed, app.scopes) == ([405], True, [])
+    assert json.loads(heard.data.partition(b"\r\n\r\n")[2])["error"]["code"] == "method_not_allowed"
+    assert b"\r\nallow: GET, HEAD, POST, OPTIONS\r\n" in heard.data
