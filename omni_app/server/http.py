@@ -262,7 +262,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             raise Unreadable(505, "this server speaks HTTP/1.1")
         if scope["http_version"] == "1.0" and b"transfer-encoding" in headers:
             raise Unreadable(400, "a body in chunks is not of HTTP/1.0")
-        keep_alive = parser.should_keep_alive() and not self._leaving
+        keep_alive = parser.should_keep_alive() and scope["http_version"] == "1.1" and not self._leaving
         if asks:
             self._upgrade({**scope, "type": "websocket"})
             return
@@ -378,6 +378,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         elif self._in_line:
             self._serving = self._in_line.popleft()
             self._host.serve(self._serving)
+            self.resume_reading()  # of the last in line the body may be still to come
         else:
             self.resume_reading()
             if self._phase is Phase.ANSWER:

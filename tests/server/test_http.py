@@ -168,6 +168,26 @@ async def test_requests_follow_each_other_on_one_connection_also_before_they_are
     assert app.bodies == [b"", b"abc", b""]
 
 
+@pytest.mark.parametrize("before", [1, 3])
+async def test_the_body_of_a_request_that_was_sent_ahead_may_come_later(app: App, address: str, before: int) -> None:
+    ahead = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+    heard = await say_in_pieces(address, GET * before + ahead, b"a", b"bc" + GET, within_s=SHORT_S)
+    assert heard.statuses == [200] * (before + 2)
+    assert app.bodies == [b""] * before + [b"abc", b""]
+    app.go_on.set()
+    slow = await say_in_pieces(
+        address, GET.replace(b"/ ", b"/slow ") + ahead.replace(b"3", b"200000"), b"a" * 200_000, within_s=SHORT_S
+    )
+    assert slow.statuses == [200, 200] and len(app.bodies[-1]) == 200_000
+
+
+async def test_who_speaks_the_older_version_is_answered_once(address: str) -> None:
+    for wish in (b"", b"Connection: keep-alive\r\n"):
+        heard = await answered(address, b"GET / HTTP/1.0\r\n" + wish + b"\r\n")
+        assert (heard.statuses, heard.closed) == ([200], True)
+        assert b"connection: close" in heard.data
+
+
 async def test_who_sends_on_and_on_without_waiting_is_cut_off(address: str, app: App) -> None:
     slow = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
     waiting = asyncio.create_task(say(address, slow + GET * (MOST_IN_LINE + 5), within_s=http.FAREWELL_S + 2))
