@@ -14,6 +14,7 @@ from omni_app.api import (
     account,
     chat,
     completions,
+    cors,
     documents,
     drafts,
     embeddings,
@@ -128,10 +129,10 @@ class Envelope:
         scope["omni_request_id"] = new_request_id()
         scope["omni_headers"] = [(b"x-request-id", scope["omni_request_id"].encode()), *self._always]
         if scope["path"].startswith("/v1"):
-            scope["omni_headers"] += self._cors(scope)
             if scope["method"] == "OPTIONS":
                 await self._preflight(scope, send)
                 return
+            scope["omni_headers"] += cors.answer_headers(scope, self._cors_origin)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -160,28 +161,11 @@ class Envelope:
         """A request is on its way here."""
         self._app.let_in(scope)
 
-    def _cors(self, scope: Scope) -> list[tuple[bytes, bytes]]:
-        """The allow-origin headers when the caller's origin is exactly the configured one; never credentials."""
-        if not self._cors_origin:
-            return []
-        if dict(scope["headers"]).get(b"origin") != self._cors_origin:
-            return [(b"vary", b"Origin")]
-        return [
-            (b"vary", b"Origin"),
-            (b"access-control-allow-origin", self._cors_origin),
-            (b"access-control-expose-headers", b"x-request-id, x-ratelimit-limit, x-ratelimit-remaining, retry-after"),
-        ]
-
     async def _preflight(self, scope: Scope, send: Send) -> None:
         headers = [
             *scope["omni_headers"],
             (b"allow", b"GET, POST, OPTIONS"),
-            (b"access-control-allow-methods", b"GET, POST"),
-            (
-                b"access-control-allow-headers",
-                b"authorization, x-api-key, content-type, idempotency-key, x-omni-timeout-ms, anthropic-version",
-            ),
-            (b"access-control-max-age", b"600"),
+            *cors.preflight_headers(scope, self._cors_origin),
         ]
         await send({"type": "http.response.start", "status": 204, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
