@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from omni_app import collector, large_pages
-from omni_app.gateway.budgets import Budgets
+from omni_app.gateway.budgets import Budgets, lease_for
 from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.grounds import KeyOpener
 from omni_app.gateway.latency_exchange import LatencyExchange
@@ -298,7 +298,7 @@ def build_services(settings: Settings) -> Services:
     turns = Turns()
     transport = Transport(turns, max_connections=settings.max_in_flight, client=settings.http_client)
     providers = build_providers(settings, transport)
-    budgets = Budgets(database)
+    budgets = Budgets(database, lease_s=lease_for(settings.provider_timeout_sec))
     sealer = Sealer(settings.secret_key, purpose=PURPOSE, other_key=settings.secret_key_other)
     key_sealer = Sealer(settings.sealing_key, purpose=provider_keys.PURPOSE, other_key=settings.sealing_key_other)
     prompts = PromptKeeper(database, sealer)

@@ -25,9 +25,11 @@ from omni_app.storage.pause import pause
 from omni_app.storage.tables import utc_now
 
 LEASE_S = 900.0
-"""How long the database keeps a lease that nobody renews: the worker is dead, or cut off from the database."""
+"""How long the database keeps a lease that nobody renews, at the least: the worker is dead, or cut off from it."""
 USABLE_S = 600.0
 """How long a worker may begin requests on a lease that it could not renew; the rest is for those on their way."""
+BOOKED_WITHIN_S = 60.0
+"""A request that has ended is in the ledger's table by then, or its worker is as good as dead."""
 RENEW_S = 60.0
 IDLE_S = 2.0
 """A lease that no request has asked for this long is given back."""
@@ -101,6 +103,7 @@ class Budgets:
 
     database: Database
     outstanding: Outstanding = field(default_factory=Outstanding)
+    lease_s: float = LEASE_S
     now: Callable[[], datetime] = utc_now
     clock: Callable[[], float] = time.monotonic
     _leases: dict[tuple[UUID, datetime], Lease] = field(default_factory=dict)
@@ -200,7 +203,7 @@ class Budgets:
             async with asyncio.timeout(TAKE_S), self.database.session() as session:
                 taken = await leases.take(
                     session, terms, org_id=org_id, lease=lease.ref, least=least, most=most, now=self._lapsed_by(),
-                    expires_at=self.now() + timedelta(seconds=LEASE_S),
+                    expires_at=self.now() + timedelta(seconds=self.lease_s),
                 )  # fmt: skip
                 await session.commit()
         except asyncio.CancelledError:
@@ -253,8 +256,9 @@ class Budgets:
         self._renewed_s = now_s
         kept = [lease for lease in self._leases.values() if not lease.doubtful and now_s < lease.usable_until_s]
         async with self.database.session() as session:
-            expires_at = self.now() + timedelta(seconds=LEASE_S)
+            expires_at = self.now() + timedelta(seconds=self.lease_s)
             await leases.renew(session, lease_ids=[lease.ref.id for lease in kept], expires_at=expires_at)
+            await session.commit()  # to sweep is to lock periods, and these come before leases
             await leases.sweep(session, now=self._lapsed_by())
             await session.commit()
         for lease in kept:
@@ -295,6 +299,13 @@ class Budgets:
         except DATABASE_ERRORS:
             lease.doubtful = True
             raise
+
+
+def lease_for(longest_s: float) -> float:
+    """How long the database has to keep a lease where a request may take `longest_s`: one that began in the last second
+    that the lease was usable ends, and is booked, before the lease lapses.
+    """
+    return max(LEASE_S, USABLE_S + longest_s + BOOKED_WITHIN_S)
 
 
 def exceeded(terms: BudgetTerms, taken: Taken, *, own: int, needed: int, at: datetime) -> BudgetExceeded:

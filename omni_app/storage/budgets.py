@@ -126,6 +126,7 @@ async def set_budget(
     A new limit for the same period goes on from what is spent already. Every worker follows within a second; what is
     on its way at that moment is not held against a new budget, and counts as spent when it ends.
     """
+    await lock_books(session, shared=False)  # before the periods' rows, as whoever books
     had = await _row_of(session, org_id=org_id, key_id=key_id)
     if had is not None and had.period == period:
         had.limit_pico = limit
@@ -143,6 +144,7 @@ async def set_budget(
 
 async def remove_budget(session: AsyncSession, *, org_id: UUID, key_id: UUID | None) -> bool:
     """Takes the budget of a key, or of the org, away. False when there was none. The caller commits."""
+    await lock_books(session, shared=False)
     had = await _row_of(session, org_id=org_id, key_id=key_id)
     if had is None:
         return False

@@ -65,7 +65,8 @@ class Outstanding:
             self.leases.pop(record.request_id, None)
 
 
-# In every transaction a period's row is locked before its leases': two workers cannot lock each other out.
+# In every transaction the books are locked before periods' rows, a period's before its leases', and leases in the order
+# of their periods: two workers cannot lock each other out.
 
 
 async def take(
@@ -139,8 +140,11 @@ async def give_back(session: AsyncSession, lease: LeaseRef, *, amount: int) -> N
 
 
 async def renew(session: AsyncSession, *, lease_ids: Collection[UUID], expires_at: datetime) -> None:
-    """Lets leases live on. The caller commits."""
-    alive = update(BudgetLease).where(col(BudgetLease.id).in_(lease_ids)).values(expires_at=expires_at)
+    """Lets leases live on. The caller commits. They are locked in the order of their periods, as `book` does."""
+    mine = col(BudgetLease.id).in_(lease_ids)
+    in_order = select(col(BudgetLease.id)).where(mine).order_by(col(BudgetLease.budget_id), col(BudgetLease.starts_at))
+    await session.execute(in_order.with_for_update())
+    alive = update(BudgetLease).where(mine).values(expires_at=expires_at)
     await session.execute(alive.execution_options(synchronize_session=False))
 
 

@@ -1,15 +1,17 @@
 """A spent budget through the real API, on every route and in every format; and a key's new secret."""
 
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 
+from omni_app.services import build_services
 from omni_app.storage import budgets
 from omni_app.storage.keys import KeyHasher, find_keys
 from omni_app.storage.tables import utc_now
-from tests.api.conftest import HELLO, ORIGIN, Running
+from tests.api.conftest import HELLO, ORIGIN, Running, settings_for
 
 OURS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
 OPENAI = HELLO | {"model": "auto"}
@@ -26,6 +28,12 @@ async def with_budget(product: Running, limit: int) -> str:
         await budgets.set_budget(session, org_id=key.org_id, key_id=key.id, period="day", limit=limit, now=utc_now())
         await session.commit()
     return secret
+
+
+@pytest.mark.parametrize(("timeout_s", "lease_s"), [(120, 900), (3_600, 600 + 3_600 + 60)])
+def test_leases_outlive_the_longest_request_of_this_server(tmp_path: Path, timeout_s: float, lease_s: float) -> None:
+    services = build_services(settings_for(tmp_path, provider_timeout_sec=timeout_s))
+    assert services.budgets.lease_s == lease_s
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -10,17 +10,20 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.errors import BudgetExceeded, ProviderError, Unavailable
-from omni_app.gateway.budgets import IDLE_S, RENEW_S, TEND_S, USABLE_S, Budgets, Reservation
+from omni_app.gateway.budgets import IDLE_S, RENEW_S, TEND_S, USABLE_S, Budgets, Reservation, lease_for
 from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.types import Answer, Caller, ChatRequest, Opened
 from omni_app.money import markup_on
 from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.storage import budgets as budget_rows
+from omni_app.storage import leases
 from omni_app.storage.budgets import BudgetTerms, Period
 from omni_app.storage.database import Database
+from omni_app.storage.leases import LeaseRef
 from omni_app.storage.spool import Drainer
 from omni_app.storage.tables import BudgetWindow, RequestRow
 from tests.gateway.scripted import CALLER, HELLO, ScriptedProvider, gateway, records
@@ -264,6 +267,35 @@ async def test_a_refusal_holds_nothing_of_what_was_free(database: Database) -> N
     assert held.amount == 130
 
 
+async def test_leases_are_renewed_while_others_work_in_their_period(postgres_database: Database) -> None:
+    """A dead worker's lease has lapsed in it. Whoever holds the period's row wants our lease next."""
+    clock = Clock()
+    budgets = Budgets(postgres_database, now=clock.now, clock=clock.monotonic)
+    caller = await limited(postgres_database, 150)
+    (terms,) = caller.budgets
+    await budgets.reserve(caller, request_id="a", least=100, most=100, at=NIGHT)
+    (ours,) = budgets._leases.values()
+
+    async def take(session: AsyncSession) -> None:
+        dead = LeaseRef(uuid4(), terms.id, terms.starts_at(NIGHT))
+        await leases.take(
+            session, terms, org_id=CALLER.org_id, lease=dead, least=1, most=1, now=NIGHT, expires_at=NIGHT
+        )
+
+    async with postgres_database.session() as session:
+        await take(session)
+        await session.commit()
+    clock.pass_(3 * RENEW_S)
+    async with postgres_database.session() as session:
+        await take(session)
+        tending = asyncio.create_task(budgets.tend())
+        await asyncio.sleep(0.3)
+        await leases.give_back(session, ours.ref, amount=1)
+        await session.commit()
+    await tending
+    assert await spent_and_leased(postgres_database, terms) == (0, ours.granted - 1), "the dead one's are swept"
+
+
 async def test_the_org_s_budget_is_shared_by_its_live_keys(database: Database, tmp_path: Path) -> None:
     one = worker(tmp_path, database, ScriptedProvider("alpha", [SHORT], delay_s=0.3))
     other_key = replace(CALLER, key_id=uuid4())
@@ -448,6 +480,25 @@ async def test_a_worker_cut_off_for_too_long_stops_spending_before_its_lease_is_
         await one.chat(caller)
     postgres.give_back(postgres_name)
     await database.close()
+
+
+async def test_a_lease_outlives_the_longest_request_that_begins_on_it(database: Database) -> None:
+    longest_s = 1_500.0
+    clock = Clock(wall=NIGHT - timedelta(hours=9))
+    one, two = (Budgets(database, lease_s=lease_for(longest_s), now=clock.now, clock=clock.monotonic) for _ in range(2))
+    caller = await limited(database, 100)
+    held = await one.reserve(caller, request_id="a", least=40, most=40, at=clock.wall)
+    one.settle(held, 0)
+    (lease,) = one._leases.values()
+    lease.doubtful = True
+    clock.pass_(USABLE_S - 1)
+    await one.reserve(caller, request_id="b", least=40, most=40, at=clock.wall)
+    for passed in (1.0, longest_s):
+        clock.pass_(passed)
+        with pytest.raises(BudgetExceeded):
+            await two.reserve(caller, request_id="c", least=70, most=70, at=clock.wall)
+    clock.pass_(60)
+    await two.reserve(caller, request_id="d", least=70, most=70, at=clock.wall)
 
 
 @pytest.mark.parametrize("step", [timedelta(hours=1), timedelta(hours=-1)], ids=["forward", "back"])
