@@ -1,5 +1,7 @@
 """The OpenAPI 3.1 document of the API. Tests hold it to the routes and to the fields that the parser accepts."""
 
+from collections.abc import Mapping
+
 from omni_app.api.openapi_schemas import COMPONENTS, Schema, described, list_of, object_of, ref
 from omni_app.api.scopes import ROUTES
 from omni_app.storage.scopes import Scope
@@ -11,10 +13,10 @@ ERRORS = {
     "402": "budget_exceeded",
     "403": "permission_denied: the key's scopes do not allow it; the message names the scope",
     "404": "not_found",
-    "405": "method_not_allowed",
     "408": "invalid_request: the body came too slowly",
+    "409": "conflict: the first request with this Idempotency-Key is still being served; with Retry-After",
     "413": "invalid_request: the body is too large",
-    "422": "no_eligible_model: nothing can do this within its limits; says which limit excluded which models",
+    "422": "idempotency_mismatch: this Idempotency-Key came with another request before",
     "429": "rate_limited, with Retry-After and x-ratelimit-*",
     "500": "internal_error",
     "502": "provider_error: the whole fallback chain failed; says what each attempt met",
@@ -44,7 +46,7 @@ def _operation(
     summary: str,
     answer: Schema,
     *,
-    errors: tuple[str, ...],
+    errors: Mapping[str, str],
     body: Schema | None = None,
     parameters: tuple[Schema, ...] = (),
     secured: bool = True,
@@ -53,7 +55,7 @@ def _operation(
     operation: Schema = {
         "summary": summary,
         "responses": {"200": {"description": "OK", "content": {media_type: {"schema": answer}}}}
-        | {status: {"description": ERRORS[status], "content": _json(ref("Error"))} for status in errors},
+        | {status: {"description": text, "content": _json(ref("Error"))} for status, text in sorted(errors.items())},
     }
     if body is not None:
         operation["requestBody"] = {"required": True, "content": _json(body)}
@@ -75,8 +77,29 @@ def _query(name: str, description: str, schema: Schema | None = None) -> Schema:
     return {"name": name, "in": "query", "description": description, "schema": schema or {"type": "string"}}
 
 
-COMMON = ("400", "401", "429", "500", "503")
-CHATTING = ("400", "401", "402", "408", "413", "422", "429", "500", "502", "503", "504")
+def _errors(*statuses: str) -> dict[str, str]:
+    return {status: ERRORS[status] for status in statuses}
+
+
+COMMON = _errors("400", "401", "429", "500", "503")
+POSTED = COMMON | _errors("408", "409", "413", "422")
+CHATTING = {
+    **POSTED,
+    **_errors("402", "502", "504"),
+    "422": "no_eligible_model: nothing can do this within its limits; says which limit excluded which models. Or "
+    + ERRORS["422"],
+    "503": "unavailable, or provider_error: every model that could answer has just failed; both with Retry-After",
+}
+COMPATIBLE = CHATTING | _errors("404")
+"""Of a route in another maker's format, where a model may be named."""
+LIKE_OPENAI = COMPATIBLE | {"400": ERRORS["400"] + ". Or context_length_exceeded: the prompt fits no model"}
+REPEATED: Schema = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Your own name for this request: sent again within 24 hours it gets the same answer, charged once",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+BROKEN = "Server-sent events. A stream that breaks off ends with an error event: stream_interrupted"
 
 
 def document() -> Schema:
@@ -93,7 +116,7 @@ def document() -> Schema:
                 "Answer a conversation with the model that gives the best result for the price",
                 ref("ChatAnswer"),
                 body=ref("ChatRequest"),
-                parameters=(deadline,),
+                parameters=(deadline, REPEATED),
                 errors=CHATTING,
             )
         },
@@ -102,7 +125,7 @@ def document() -> Schema:
                 "Answer one step of an agent; routed by what it needs, and by what switching models would cost",
                 ref("AgentStepAnswer"),
                 body=ref("AgentStepRequest"),
-                parameters=(deadline,),
+                parameters=(deadline, REPEATED),
                 errors=CHATTING,
             )
         },
@@ -125,8 +148,8 @@ def document() -> Schema:
                     required=("messages",),
                     description="OpenAI's fields; those that are not known are ignored",
                 ),
-                parameters=(deadline,),
-                errors=(*CHATTING, "404"),
+                parameters=(deadline, REPEATED),
+                errors=LIKE_OPENAI,
             )
         },
         "/v1/responses": {
@@ -148,8 +171,8 @@ def document() -> Schema:
                     required=("input",),
                     description="OpenAI's fields; those that are not known are ignored",
                 ),
-                parameters=(deadline,),
-                errors=(*CHATTING, "404"),
+                parameters=(deadline, REPEATED),
+                errors=LIKE_OPENAI,
             )
         },
         "/v1/images/generations": {
@@ -159,8 +182,8 @@ def document() -> Schema:
                 body=object_of(
                     {"prompt": {"type": "string"}, "model": {"type": "string"}, "omni": OMNI}, required=("prompt",)
                 ),
-                parameters=(deadline,),
-                errors=(*CHATTING, "404"),
+                parameters=(deadline, REPEATED),
+                errors=LIKE_OPENAI,
             )
         },
         "/v1/embeddings": {
@@ -168,8 +191,8 @@ def document() -> Schema:
                 "OpenAI's embeddings; the model never changes by itself, and fallback stays with it",
                 described("object", "`object`, `data` with `embedding` and `index`, `model`, `usage`, `omni`"),
                 body=ref("EmbeddingsRequest"),
-                parameters=(deadline,),
-                errors=(*CHATTING, "404"),
+                parameters=(deadline, REPEATED),
+                errors=LIKE_OPENAI,
             )
         },
         "/v1/messages": {
@@ -188,8 +211,8 @@ def document() -> Schema:
                     required=("messages", "max_tokens"),
                     description="Anthropic's fields; those that are not known are ignored",
                 ),
-                parameters=(deadline,),
-                errors=(*CHATTING, "404"),
+                parameters=(deadline, REPEATED),
+                errors=COMPATIBLE,
             )
         },
         "/v1/router/debug": {
@@ -197,8 +220,8 @@ def document() -> Schema:
                 "What /v1/chat would choose now, and why; calls no provider",
                 ref("Decision"),
                 body={"anyOf": [ref("ChatRequest"), ref("AgentStepRequest")]},
-                parameters=(deadline,),
-                errors=(*COMMON, "408", "413"),
+                parameters=(deadline, REPEATED),
+                errors=POSTED,
             )
         },
         "/v1/usage": {
@@ -245,19 +268,21 @@ def document() -> Schema:
                 "One model",
                 ref("Model"),
                 parameters=({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}},),
-                errors=(*COMMON, "404"),
+                errors=COMMON | _errors("404"),
             )
         },
-        "/health": {"get": _operation("Are we alive", {"type": "object"}, errors=(), secured=False)},
+        "/health": {"get": _operation("Are we alive", {"type": "object"}, errors={}, secured=False)},
         "/ready": {
-            "get": _operation("Can we serve, dependency by dependency", {"type": "object"}, errors=(), secured=False)
+            "get": _operation("Can we serve, dependency by dependency", {"type": "object"}, errors={}, secured=False)
         },
     }
     for route, scope in ROUTES.items():
         for operation in paths[route.replace("{id:path}", "{id}")].values():
             _wants(operation, scope)
     for route in STREAMED:
-        paths[route]["post"]["responses"]["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+        paths[route]["post"]["responses"]["200"]["content"]["text/event-stream"] = {
+            "schema": described("string", BROKEN)
+        }
     for route, shape in ERROR_SHAPES.items():
         for status in paths[route]["post"]["responses"].keys() - {"200"}:
             paths[route]["post"]["responses"][status]["content"] = _json(ref(shape))

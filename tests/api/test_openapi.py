@@ -1,7 +1,10 @@
 """The OpenAPI document says what the server does: every route, every field, every answer."""
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from starlette.routing import Route
 
 from omni_app.api import (
@@ -20,7 +23,10 @@ from omni_app.api import (
 )
 from omni_app.api.chat_schema import AGENT_STEP_FIELDS, CHAT_FIELDS
 from omni_app.api.openapi import document
+from omni_app.errors import OmniError, StreamInterrupted
+from omni_app.storage.accounts import SecondFactorWanted
 from tests.api.conftest import HELLO, Running
+from tests.product import ROOT
 
 API = (chat, completions, embeddings, messages, openai_responses, usage, models, request_export, router_debug, health)
 UNLISTED = (account, documents)
@@ -77,3 +83,64 @@ async def test_the_page_for_people_names_every_path(product: Running) -> None:
     page = (await product.client.get("/docs")).text
     assert all(path in page for path in document()["paths"])
     assert "<script" not in page
+
+
+def family(error: type[OmniError]) -> Iterator[type[OmniError]]:
+    yield error
+    for one in error.__subclasses__():
+        yield from family(one)
+
+
+def test_the_table_of_errors_is_whole() -> None:
+    """Every error that a caller may see, with its status, stands in docs/API.md."""
+    _, _, table = (ROOT / "docs" / "API.md").read_text().partition("\n## Errors\n")
+    rows = re.findall(r"^\| (\w+) \| (.+?) \|", table, re.MULTILINE)
+    told = {(status, code) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)}
+    assert SecondFactorWanted in family(OmniError)
+    ours = {("event" if error is StreamInterrupted else str(error.status), error.code) for error in family(OmniError)}
+    assert ours <= told
+    assert told - ours == {
+        ("400", "context_length_exceeded"),
+        ("408", "invalid_request"),
+        ("503", "provider_error"),
+        ("504", "provider_error"),
+    }
+
+
+def test_the_document_names_every_code() -> None:
+    """But for those of no route of its own, or of the pages' routes alone."""
+    text = str(document()["paths"])
+    codes = {error.code for error in family(OmniError)} | {"context_length_exceeded"}
+    assert {code for code in codes if code not in text} == {"method_not_allowed", "second_factor_wanted"}
+
+
+POSTS: dict[str, dict[str, Any]] = {
+    "/v1/chat": HELLO,
+    "/v1/agent-step": HELLO,
+    "/v1/chat/completions": HELLO,
+    "/v1/responses": {"input": "Hello!"},
+    "/v1/messages": HELLO | {"max_tokens": 20},
+    "/v1/images/generations": {"prompt": "A fox"},
+    "/v1/embeddings": {"input": "Hello!"},
+    "/v1/router/debug": HELLO,
+}
+
+
+def test_every_post_may_be_sent_again() -> None:
+    posts = {path: methods["post"] for path, methods in document()["paths"].items() if "post" in methods}
+    assert posts.keys() == POSTS.keys()
+    for operation in posts.values():
+        assert "Idempotency-Key" in [parameter["name"] for parameter in operation["parameters"]]
+        assert operation["responses"]["409"]["description"].startswith("conflict")
+
+
+@pytest.mark.parametrize("path", POSTS)
+async def test_a_key_of_another_request_is_refused_as_documented(product: Running, path: str) -> None:
+    headers = {"Authorization": f"Bearer {product.key}", "Idempotency-Key": "once"}
+    first = await product.client.post(path, json=POSTS[path], headers=headers)
+    other = await product.client.post(path, json=POSTS[path] | {"metadata": {"n": 2}}, headers=headers)
+    assert (first.status_code, other.status_code) == (200, 422)
+    answer = document()["paths"][path]["post"]["responses"]["422"]
+    assert other.json()["error"]["code"] in answer["description"]
+    schema = resolved(answer["content"]["application/json"]["schema"], document())
+    assert other.json().keys() <= schema["properties"].keys()
