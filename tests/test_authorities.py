@@ -13,7 +13,6 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from omni_app import authorities
 from omni_app.api.mails import _deliver
@@ -94,19 +93,18 @@ async def test_of_supabase(authority: Authority, tmp_path: Path) -> None:
     async with serving(theirs.app()) as plain, secured(plain, authority) as url:
         for file in (None, authority.file):
             with believing(file):
-                async with database.session() as session:
-                    if file:
-                        await signs_up(session, url)
-                    else:
-                        with pytest.raises(Unavailable):
-                            await signs_up(session, url)
+                if file:
+                    await signs_up(database, url)
+                else:
+                    with pytest.raises(Unavailable):
+                        await signs_up(database, url)
     await database.close()
     assert list(theirs.passwords) == ["ada@example.com"]
 
 
-async def signs_up(session: AsyncSession, url: str) -> None:
+async def signs_up(database: Database, url: str) -> None:
     who = SupabaseSignIn(url, "a-key")
-    await who.sign_up(session, email="ada@example.com", password=PASSWORD, org_name="Ada")
+    await who.sign_up(database, email="ada@example.com", password=PASSWORD, org_name="Ada")
 
 
 @pytest.mark.parametrize("scheme", ["smtps", "smtp"])

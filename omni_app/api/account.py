@@ -77,10 +77,10 @@ async def sign_up(services: Services, request: Request) -> Response:
             answer = await begin_sign_up(services, email=email, password=form.get("password", ""), org_name=org_name)
             note(services, request, "sign_up_begun", email=email)
             return answer
+        who = await services.sign_in.sign_up(
+            services.database, email=email, password=form.get("password", ""), org_name=org_name
+        )
         async with services.database.reading() as session:
-            who = await services.sign_in.sign_up(
-                session, email=email, password=form.get("password", ""), org_name=org_name
-            )
             token = await open_here(session, request, services, user_id=who.user_id)
             await session.commit()
     except OmniError as error:
@@ -99,13 +99,14 @@ async def log_in(services: Services, request: Request) -> Response:
         note(services, request, "log_in", refused="slow_down", email=email)
         return back("/login/", "slow_down", after=after)
     try:
+        password = form.get("password", "")
+        proof = await services.sign_in.verify_password(services.database, email=email, password=password)
         async with services.database.reading() as session:
-            who = await services.sign_in.verify_password(session, email=email, password=form.get("password", ""))
-            if who is None:
+            who = await accounts.proven(session, proof) if proof else None
+            if who is None or proof is None:
                 note(services, request, "log_in", refused="wrong", email=email)
                 return back("/login/", "wrong", after=after)
             if await second_factors.is_on(session, user_id=who.user_id):
-                proof = await accounts.prove(session, user_id=who.user_id)
                 await session.commit()
                 note(services, request, "password_right", who=who, email=email)
                 return half_way(services, proof, after=after)

@@ -96,9 +96,12 @@ async def _whose(services: Services, token: str) -> tuple[UUID, str]:
 
 async def _with_password(services: Services, user_id: UUID, email: str, password: str) -> Identity | None:
     """Takes it off. None, and nothing done, when the password is wrong."""
+    proof = await services.sign_in.verify_password(services.database, email=email, password=password)
+    if proof is None or proof.user_id != user_id:
+        return None
     async with services.database.reading() as session:
-        who = await services.sign_in.verify_password(session, email=email, password=password)
-        if who is None or who.user_id != user_id:
+        who = await accounts.proven(session, proof)
+        if who is None:
             return None
         await second_factors.turn_off(session, user_id=user_id)
         await accounts.close_all_sessions(session, user_id=user_id)

@@ -20,8 +20,7 @@ from omni_app.api.noted import note
 from omni_app.errors import InvalidRequest, OmniError
 from omni_app.services import Services
 from omni_app.storage import accounts, passwords
-from omni_app.storage.accounts import EmailTaken, WeakPassword, normalised_email
-from omni_app.storage.password_rules import check_strength
+from omni_app.storage.accounts import EmailTaken, Proof, WeakPassword, normalised_email
 from omni_app.storage.tables import User
 
 CONFIRM_LASTS_S, RESET_LASTS_S = 24 * 3600, 3600
@@ -60,9 +59,8 @@ async def begin_sign_up(services: Services, *, email: str, password: str, org_na
 
     Raises `WeakPassword` or `InvalidRequest`.
     """
-    address, origin = normalised_email(email), services.settings.origin
-    check_strength(password, about=(address, org_name))
-    hashed = await passwords.hash_password(password)
+    origin = services.settings.origin
+    address, hashed = await accounts.address_and_hash(email=email, password=password, org_name=org_name)
     async with services.database.reading() as session:
         taken = await session.scalar(select(col(User.id)).where(col(User.email) == address)) is not None
     facts = {"email": address, "hash": hashed, "org": org_name}
@@ -130,18 +128,36 @@ async def reset(services: Services, request: Request) -> Response:
     form = await read_form(request, services.settings)
     try:
         facts = Links(services.settings).facts("reset", form.get("token", ""))
-        async with services.database.reading() as session:
-            user = await session.get(User, UUID(facts["user"]))
-            if user is None or passwords.mark_of(user.password_hash) != facts["mark"]:
-                raise StaleLink("this link was used already")
-            email = user.email
-            await accounts.reset_password(session, email=email, password=form.get("new_password", ""))
-            await session.commit()
+        proof = Proof(UUID(facts["user"]), facts["mark"])
+        email = await _whose(services, proof)
+        if not await may_try(request, services, account=email):
+            note(services, request, "password_reset", refused="slow_down", email=email, about=proof.user_id)
+            return back("/reset/", "slow_down")
+        await _set_password(services, proof, form.get("new_password", ""))
     except StaleLink:
         return back("/reset/", "stale")
     except WeakPassword:
         return back("/reset/", "weak")
     except OmniError:
         return back("/reset/", "away")
-    note(services, request, "password_reset", email=email, about=facts["user"])
+    note(services, request, "password_reset", email=email, about=proof.user_id)
     return back("/login/", "reset_done")
+
+
+async def _whose(services: Services, proof: Proof) -> str:
+    """The address of whose password a link replaces. Raises `StaleLink` when that was done."""
+    async with services.database.reading() as session:
+        user = await session.get(User, proof.user_id)
+        if user is None or not await accounts.holds(session, proof):
+            raise StaleLink("this link was used already")
+        return user.email
+
+
+async def _set_password(services: Services, proof: Proof, password: str) -> None:
+    """Raises `WeakPassword`, or `StaleLink` when another one was faster by the same link."""
+    hashed = await accounts.new_hash(services.database, user_id=proof.user_id, password=password)
+    async with services.database.reading() as session:
+        if not await accounts.holds(session, proof):
+            raise StaleLink("this link was used already")
+        await accounts.set_password(session, user_id=proof.user_id, password_hash=hashed)
+        await session.commit()

@@ -7,6 +7,7 @@ a short code that it turns into words.
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlencode
 
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -21,10 +22,11 @@ from omni_app.providers.catalog import base_url_of
 from omni_app.services import Services
 from omni_app.settings import Settings
 from omni_app.storage import accounts, provider_keys, sessions, teams
-from omni_app.storage.accounts import EmailTaken, Identity, WeakPassword
+from omni_app.storage.accounts import EmailTaken, Identity, Proof, WeakPassword
 from omni_app.storage.second_factors import TeamAsks, WrongCode
 
 SETTINGS = "/settings/"
+NOT_YOURS = "this is not your password"
 Form = Mapping[str, str]
 Work = Callable[[Services, Identity, Form], Awaitable[Response]]
 Read = Callable[[Request, Settings], Awaitable[Form]]
@@ -74,11 +76,12 @@ def form_route(
 
 async def change_password(services: Services, who: Identity, form: Form) -> Response:
     """Another password; every other browser is logged out."""
-    await check_password(services, who, form)
+    proof = await check_password(services, who, form)
+    hashed = await services.sign_in.new_hash(services.database, who=who, password=form.get("new_password", ""))
     async with services.database.reading() as session:
-        await services.sign_in.change_password(session, who=who, password=form.get("new_password", ""))
         here = await sessions.place_of(session, session_id=who.session_id)
-        await accounts.close_all_sessions(session, user_id=who.user_id)
+        await refuse_another(session, proof)
+        await accounts.set_password(session, user_id=who.user_id, password_hash=hashed)
         token = await accounts.open_session(session, user_id=who.user_id, browser=here[0], address=here[1])
         await session.commit()
     return sign_in_at(f"{SETTINGS}?said=password", token, services, email=who.email)
@@ -164,13 +167,23 @@ class WrongPassword(PermissionDenied):
     """The current password was not the right one."""
 
 
-async def check_password(services: Services, who: Identity, form: Form) -> None:
-    """Raises `WrongPassword` unless the form has the current one."""
+async def check_password(services: Services, who: Identity, form: Form) -> Proof:
+    """Raises `WrongPassword` unless the form has the current one. One without any is no try that counts: not hashed."""
+    password = form.get("password", "")
+    if not password:
+        raise WrongPassword(NOT_YOURS)
+    proof = await services.sign_in.verify_password(services.database, email=who.email, password=password)
+    if proof is None or proof.user_id != who.user_id:
+        raise WrongPassword(NOT_YOURS)
     async with services.database.reading() as session:
-        found = await services.sign_in.verify_password(session, email=who.email, password=form.get("password", ""))
-        await session.commit()
-    if found is None or found.user_id != who.user_id:
-        raise WrongPassword("this is not your password")
+        await refuse_another(session, proof)
+    return proof
+
+
+async def refuse_another(session: AsyncSession, proof: Proof) -> None:
+    """Raises `WrongPassword` when the password was changed while it was hashed."""
+    if not await accounts.holds(session, proof):
+        raise WrongPassword(NOT_YOURS)
 
 
 def said(code: str) -> Response:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from omni_app.errors import InvalidRequest, PermissionDenied
+from omni_app.storage.database import Database
 from omni_app.storage.password_rules import WeakPassword, check_strength
 from omni_app.storage.passwords import hash_password, mark_of, matches, outdated
 from omni_app.storage.tables import FACTOR_OF_USER, Invitation, Membership, Org, SecondFactor, Session, User, utc_now
@@ -85,9 +86,15 @@ def normalised_email(text: str) -> str:
 
 async def sign_up(session: AsyncSession, *, email: str, password: str, org_name: str) -> Identity:
     """A new user with an org of their own. Raises `EmailTaken`, `WeakPassword` or `InvalidRequest`."""
+    address, hashed = await address_and_hash(email=email, password=password, org_name=org_name)
+    return await join(session, email=address, password_hash=hashed, org_name=org_name)
+
+
+async def address_and_hash(*, email: str, password: str, org_name: str) -> tuple[str, str]:
+    """What is kept of who signs up. Raises `WeakPassword` or `InvalidRequest`."""
     address = normalised_email(email)
     check_strength(password, about=(address, org_name))
-    return await join(session, email=address, password_hash=await hash_password(password), org_name=org_name)
+    return address, await hash_password(password)
 
 
 async def join(session: AsyncSession, *, email: str, password_hash: str, org_name: str) -> Identity:
@@ -104,40 +111,43 @@ async def join(session: AsyncSession, *, email: str, password_hash: str, org_nam
     return Identity(user_id=user.id, org_id=org.id, email=email, org_name=org_name, role=OWNER)
 
 
-async def verify_password(session: AsyncSession, *, email: str, password: str) -> Identity | None:
-    """Who this is, or None. A known and an unknown address take the same time.
+async def verify_password(database: Database, *, email: str, password: str) -> Proof | None:
+    """That the password is right, or None. A known and an unknown address take the same time.
 
-    A hash of weaker parameters is replaced on the way; the caller commits.
+    Whoever waits for their turn to be hashed holds nothing of the database. A hash of weaker parameters is replaced.
     """
     try:
         address = normalised_email(email)
     except InvalidRequest:
         address = ""
-    user = (await session.scalars(select(User).where(col(User.email) == address))).first()
-    await session.commit()  # gives the connection back: many may wait for their turn to be hashed
+    async with database.reading() as session:
+        user = (await session.scalars(select(User).where(col(User.email) == address))).first()
     if not await matches(password, user.password_hash if user else "") or user is None:
         return None
     if outdated(user.password_hash):
-        user.password_hash = await hash_password(password)
-    return await identity_of(session, user.id)
+        await _hash_anew(database, user, password)
+        return await verify_password(database, email=email, password=password)  # another log-in may have been faster
+    return Proof(user.id, mark_of(user.password_hash))
 
 
-async def prove(session: AsyncSession, *, user_id: UUID) -> Proof:
-    """For somebody whose password was right just now."""
-    return Proof(user_id, await _mark(session, user_id) or "")
+async def _hash_anew(database: Database, user: User, password: str) -> None:
+    hashed = await hash_password(password)
+    as_it_was = update(User).where(col(User.id) == user.id, col(User.password_hash) == user.password_hash)
+    async with database.reading() as session:
+        await session.execute(as_it_was.values(password_hash=hashed))
+        await session.commit()
+
+
+async def holds(session: AsyncSession, proof: Proof) -> bool:
+    """Whether the password is still the one that was right. If so it stays that until the commit."""
+    kept = select(col(User.password_hash)).where(col(User.id) == proof.user_id).with_for_update(key_share=True)
+    stored = await session.scalar(kept)
+    return stored is not None and mark_of(stored) == proof.mark
 
 
 async def proven(session: AsyncSession, proof: Proof) -> Identity | None:
-    """Who it is; None when the password has become another one since. Until the commit it becomes no other."""
-    if await _mark(session, proof.user_id, locked=True) != proof.mark:
-        return None
-    return await identity_of(session, proof.user_id)
-
-
-async def _mark(session: AsyncSession, user_id: UUID, *, locked: bool = False) -> str | None:
-    query = select(col(User.password_hash)).where(col(User.id) == user_id)
-    stored = await session.scalar(query.with_for_update(key_share=True) if locked else query)
-    return None if stored is None else mark_of(stored)
+    """Who it is; None when the password has become another one since."""
+    return await identity_of(session, proof.user_id) if await holds(session, proof) else None
 
 
 async def identity_of(
@@ -218,10 +228,23 @@ async def reset_password(session: AsyncSession, *, email: str, password: str) ->
     check_strength(password, about=(address, *(await _org_names(session, user.id) if user else ())))
     if user is None:
         return False
-    hashed = await hash_password(password)
-    await session.execute(update(User).where(col(User.id) == user.id).values(password_hash=hashed))
-    await close_all_sessions(session, user_id=user.id)
+    await set_password(session, user_id=user.id, password_hash=await hash_password(password))
     return True
+
+
+async def new_hash(database: Database, *, user_id: UUID, password: str) -> str:
+    """Of another password for this user; holds nothing of the database meanwhile. Raises `WeakPassword`."""
+    async with database.reading() as session:
+        address = await session.scalar(select(col(User.email)).where(col(User.id) == user_id))
+        names = await _org_names(session, user_id)
+    check_strength(password, about=(address or "", *names))
+    return await hash_password(password)
+
+
+async def set_password(session: AsyncSession, *, user_id: UUID, password_hash: str) -> None:
+    """Another password; ends every session of the user."""
+    await session.execute(update(User).where(col(User.id) == user_id).values(password_hash=password_hash))
+    await close_all_sessions(session, user_id=user_id)
 
 
 async def _org_names(session: AsyncSession, user_id: UUID) -> list[str]:

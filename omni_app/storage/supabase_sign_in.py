@@ -11,8 +11,10 @@ from supabase import AsyncClient, AsyncClientOptions, AuthApiError, AuthError, a
 from omni_app.authorities import web_client
 from omni_app.errors import Conflict, InvalidRequest, Unavailable
 from omni_app.storage import accounts
-from omni_app.storage.accounts import EmailTaken, Identity, normalised_email
+from omni_app.storage.accounts import EmailTaken, Identity, Proof, normalised_email
+from omni_app.storage.database import Database
 from omni_app.storage.password_rules import WeakPassword, check_strength
+from omni_app.storage.passwords import mark_of
 from omni_app.storage.sign_in import ConfirmEmail
 from omni_app.storage.tables import User
 
@@ -30,7 +32,7 @@ class SupabaseSignIn:
         self._url = url
         self._key = key
 
-    async def sign_up(self, session: AsyncSession, *, email: str, password: str, org_name: str) -> Identity:
+    async def sign_up(self, database: Database, *, email: str, password: str, org_name: str) -> Identity:
         """See `SignIn`. The user's rows of ours are made at once, also when the address is still to be confirmed."""
         address = normalised_email(email)
         check_strength(password, about=(address, org_name))
@@ -42,13 +44,14 @@ class SupabaseSignIn:
         # For an address that is taken, Supabase answers with a user without identities instead of an error.
         if answer.user is None or answer.user.identities == []:
             raise EmailTaken("email: there is an account with this address; log in instead", param="email")
-        who = await accounts.join(session, email=address, password_hash="", org_name=org_name)
-        if answer.session is None:
+        async with database.reading() as session:
+            who = await accounts.join(session, email=address, password_hash="", org_name=org_name)
             await session.commit()
+        if answer.session is None:
             raise ConfirmEmail("open the link in the e-mail that was sent to you, then log in")
         return who
 
-    async def verify_password(self, session: AsyncSession, *, email: str, password: str) -> Identity | None:
+    async def verify_password(self, database: Database, *, email: str, password: str) -> Proof | None:
         """See `SignIn`. A user whom Supabase knows and we do not gets an org of their own."""
         try:
             address = normalised_email(email)
@@ -63,16 +66,19 @@ class SupabaseSignIn:
             ):
                 return None
             raise _refusal(error) from None
-        user = (await session.scalars(select(User).where(col(User.email) == address))).first()
-        if user is not None:
-            if user.password_hash and not (answer.user and answer.user.email_confirmed_at):
-                # The account was made with a password of ours: whoever signs up at Supabase must own the address.
-                raise ConfirmEmail("open the link in the e-mail that was sent to you, then log in")
-            return await accounts.identity_of(session, user.id)
-        org_name = f"{address.partition('@')[0][:40]}'s team"
-        return await accounts.join(session, email=address, password_hash="", org_name=org_name)
+        async with database.reading() as session:
+            user = (await session.scalars(select(User).where(col(User.email) == address))).first()
+            if user is None:
+                org_name = accounts.team_name("", email=address)
+                who = await accounts.join(session, email=address, password_hash="", org_name=org_name)
+                await session.commit()
+                return Proof(who.user_id, mark_of(""))
+        if user.password_hash and not (answer.user and answer.user.email_confirmed_at):
+            # The account was made with a password of ours: whoever signs up at Supabase must own the address.
+            raise ConfirmEmail("open the link in the e-mail that was sent to you, then log in")
+        return Proof(user.id, mark_of(user.password_hash))
 
-    async def change_password(self, session: AsyncSession, *, who: Identity, password: str) -> None:
+    async def new_hash(self, database: Database, *, who: Identity, password: str) -> str:
         """See `SignIn`."""
         raise Conflict(ELSEWHERE)
 

@@ -1,5 +1,6 @@
 """`/auth/*`: native forms, the cookie, cross-site requests, and the one hand-over of a new key."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from itertools import pairwise
@@ -8,14 +9,20 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from omni_app.api.account import MAX_KEYS
 from omni_app.api.forms import ACCOUNT_TRIES
 from omni_app.limits.memory import MemoryLimiter
 from omni_app.settings import Settings
 from omni_app.storage import accounts, keys
+from omni_app.storage.supabase_sign_in import SupabaseSignIn
 from tests.api.conftest import HELLO, ORIGIN, Running, run, settings_for
+from tests.hashing import nothing_is_hashed
 from tests.security.cast import told
+from tests.servers.asgi import serving
+from tests.servers.gotrue import GoTrue
 
 OURS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
 EMAIL, PASSWORD = "ada@example.com", "teal-otter-maps-42-winter"
@@ -47,6 +54,41 @@ async def test_sign_up_leads_to_the_first_run_page_with_a_closed_cookie(product:
     assert cookie.startswith("omr_session=")
     assert {"HttpOnly", "Path=/", "SameSite=lax"} <= {part.strip() for part in cookie.split(";")}
     assert "Secure" not in cookie
+
+
+@pytest.mark.parametrize("path", ["/auth/login", "/auth/signup"])
+async def test_passwords_that_wait_to_be_hashed_keep_nobody_from_the_database(product: Running, path: str) -> None:
+    await sign_up(product)
+    key = await product.new_key()
+    async with nothing_is_hashed():
+        emails = [f"{number}@example.com" for number in range(25)]
+        waiting = [asyncio.create_task(post(product, path, email=one, password=PASSWORD)) for one in emails]
+        await asyncio.sleep(0.3)
+        answer = await product.post("/v1/chat", HELLO, key=key)
+        assert (answer.status_code, any(one.done() for one in waiting)) == (200, False), answer.text
+    assert {one.status_code for one in await asyncio.gather(*waiting)} == {303}
+
+
+async def test_a_supabase_that_takes_its_time_keeps_nobody_from_the_database(product: Running) -> None:
+    class Slow(GoTrue):
+        asked = 0
+
+        async def token(self, request: Request) -> Response:
+            self.asked += 1
+            if self.asked == 25:
+                all_asked.set()
+            await go_on.wait()
+            return await super().token(request)
+
+    key, all_asked, go_on, supabase = await product.new_key(), asyncio.Event(), asyncio.Event(), Slow("anon-key")
+    async with serving(supabase.app()) as url:
+        product.services.sign_in = SupabaseSignIn(url, "anon-key")
+        emails = [f"{number}@example.com" for number in range(25)]
+        waiting = [asyncio.create_task(post(product, "/auth/login", email=one, password=PASSWORD)) for one in emails]
+        await asyncio.wait_for(all_asked.wait(), 10)
+        assert (await product.post("/v1/chat", HELLO, key=key)).status_code == 200
+        go_on.set()
+        assert {one.headers["location"] for one in await asyncio.gather(*waiting)} == {"/login/?error=wrong"}
 
 
 async def test_on_https_the_cookie_is_bound_to_the_host(secure: Running) -> None:

@@ -1,5 +1,6 @@
 """Mail: a sign-up and a forgotten password say nothing of who has an account; the links of mails do what they say."""
 
+import asyncio
 import re
 import statistics
 import time
@@ -9,10 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from omni_app.api.forms import ACCOUNT_TRIES
 from omni_app.api.mails import MAILS_TO_ONE
 from omni_app.limits.memory import MemoryLimiter
-from tests.api.conftest import ORIGIN, Running, run, settings_for
+from tests.api.conftest import HELLO, ORIGIN, Running, run, settings_for
 from tests.api.test_account import EMAIL, OURS, PASSWORD, new_key, post, sign_up
+from tests.hashing import nothing_is_hashed
 from tests.security.cast import told
 from tests.servers.smtp import MailServer, mail_server
 
@@ -96,6 +99,24 @@ async def test_a_forgotten_password_is_replaced_once_by_the_link_and_ends_every_
     again = await post(running, "/auth/reset", token=token, new_password=PASSWORD)
     assert again.headers["location"] == "/reset/?error=stale"
     assert (await post(running, "/auth/login", email=EMAIL, password=NEW)).headers["location"] == "/overview/"
+
+
+async def test_one_link_replaces_the_password_once_however_often_it_comes_at_once_and_is_counted(
+    mailing: tuple[Running, MailServer],
+) -> None:
+    running, server = mailing
+    await with_account(running, server)
+    await post(running, "/auth/forgot", email=EMAIL)
+    token, key = token_in(server, "reset"), await running.new_key()
+    async with nothing_is_hashed():
+        forms = [{"token": token, "new_password": f"{NEW} {number}"} for number in range(20)]
+        waiting = [asyncio.create_task(post(running, "/auth/reset", **form)) for form in forms]
+        await asyncio.sleep(0.3)
+        assert (await running.post("/v1/chat", HELLO, key=key)).status_code == 200
+    answers = [one.headers["location"] for one in await asyncio.gather(*waiting)]
+    assert answers.count("/login/?error=reset_done") == 1
+    assert answers.count("/reset/?error=slow_down") == 20 + 1 - ACCOUNT_TRIES[0][0], "asking for the link was a try too"
+    assert set(answers) == {"/login/?error=reset_done", "/reset/?error=slow_down", "/reset/?error=stale"}
 
 
 async def test_a_link_that_was_changed_or_is_old_or_of_another_kind_does_nothing(

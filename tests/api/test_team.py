@@ -1,5 +1,6 @@
 """`/auth/*` of the Settings page: passwords, addresses, invitations, the end of a team; through the real routes."""
 
+import asyncio
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,6 +11,7 @@ from omni_app.api.forms import ACCOUNT_TRIES, safe_next
 from omni_app.storage import accounts, teams
 from tests.api.conftest import HELLO, Running
 from tests.api.test_account import EMAIL, OURS, PASSWORD, new_key, post, sign_up
+from tests.hashing import nothing_is_hashed
 
 NEW = "a quite different lamp 77"
 
@@ -68,6 +70,16 @@ async def test_tries_at_the_password_are_limited(product: Running) -> None:
         for _ in range(ACCOUNT_TRIES[0][0] + 1)
     ]
     assert answers[-1] == "slow_down" and "wrong" in answers
+
+
+@pytest.mark.parametrize("path", ["/auth/password", "/auth/email", "/auth/delete", "/auth/second-factor/off"])
+@pytest.mark.parametrize("form", [{}, {"password": ""}])
+async def test_a_form_without_a_password_is_refused_and_nothing_hashed(
+    product: Running, path: str, form: dict[str, str]
+) -> None:
+    await sign_up(product)
+    async with nothing_is_hashed(), asyncio.timeout(3):
+        assert said(await post(product, path, new_password=NEW, **form)) == "wrong"
 
 
 async def test_a_new_address_is_the_one_to_log_in_with(product: Running) -> None:

@@ -14,7 +14,9 @@ from omni_app.errors import InvalidRequest
 from omni_app.storage import accounts
 from omni_app.storage.accounts import EmailTaken, Identity, WeakPassword
 from omni_app.storage.database import Database
+from omni_app.storage.passwords import hash_password
 from omni_app.storage.tables import ApiKeyRow, Org, Session, User, utc_now
+from tests.hashing import nothing_is_hashed
 
 EMAIL = "ada@example.com"
 PASSWORD = "seven lamps on a quiet harbour"
@@ -27,6 +29,13 @@ async def ada(database: Database) -> Identity:
         person = await accounts.sign_up(session, email=EMAIL, password=PASSWORD, org_name="Engines")
         await session.commit()
         return person
+
+
+async def shown_in(database: Database, email: str = EMAIL, password: str = PASSWORD) -> Identity | None:
+    """Who has this password; None when it is wrong."""
+    proof = await accounts.verify_password(database, email=email, password=password)
+    async with database.session() as session:
+        return await accounts.proven(session, proof) if proof else None
 
 
 async def signed_in(database: Database, person: Identity) -> str:
@@ -52,20 +61,19 @@ async def age_sessions(database: Database, *, seen: timedelta, created: timedelt
 async def test_who_signs_up_owns_an_org_and_can_log_in(database: Database) -> None:
     person = await ada(database)
     assert (person.email, person.org_name, person.role, person.session_id) == (EMAIL, "Engines", "owner", None)
-    async with database.session() as session:
-        assert await accounts.verify_password(session, email=EMAIL, password=PASSWORD) == person
-        assert await accounts.verify_password(session, email="  ADA@Example.com ", password=PASSWORD) == person
-        assert await accounts.verify_password(session, email=EMAIL, password=OTHER_PASSWORD) is None
-        assert await accounts.verify_password(session, email="eve@example.com", password=PASSWORD) is None
-        assert await accounts.verify_password(session, email="not an address", password=PASSWORD) is None
+    assert await shown_in(database) == person
+    assert await shown_in(database, "  ADA@Example.com ") == person
+    assert await shown_in(database, password=OTHER_PASSWORD) is None
+    assert await shown_in(database, "eve@example.com") is None
+    assert await shown_in(database, "not an address") is None
 
 
 async def test_a_new_database_has_no_account_and_no_key(database: Database) -> None:
     async with database.session() as session:
         for table in (User, Org, Session, ApiKeyRow):
             assert await session.scalar(select(func.count()).select_from(table)) == 0, table
-        for name in ("admin", "root", "admin@example.com", "test@example.com"):
-            assert await accounts.verify_password(session, email=name, password=name) is None
+    for name in ("admin", "root", "admin@example.com", "test@example.com"):
+        assert await accounts.verify_password(database, email=name, password=name) is None
 
 
 async def test_a_password_of_years_ago_still_opens_the_door(database: Database) -> None:
@@ -74,7 +82,7 @@ async def test_a_password_of_years_ago_still_opens_the_door(database: Database) 
     async with database.session() as session:
         await session.execute(update(User).values(created_at=utc_now() - timedelta(days=3_650)))
         await session.commit()
-        assert await accounts.verify_password(session, email=EMAIL, password=PASSWORD) == person
+    assert await shown_in(database) == person
 
 
 async def test_an_address_is_taken_once_in_any_spelling_and_the_failure_leaves_nothing(database: Database) -> None:
@@ -118,14 +126,11 @@ async def test_a_hash_of_weaker_parameters_is_replaced_at_the_next_log_in(databa
     async with database.session() as session:
         await session.execute(update(User).values(password_hash=weak))
         await session.commit()
-        assert await accounts.verify_password(session, email=EMAIL, password=OTHER_PASSWORD) is None
-        await session.commit()
-        assert await password_hash(database) == weak
-        assert await accounts.verify_password(session, email=EMAIL, password=PASSWORD) == person
-        await session.commit()
+    assert await shown_in(database, password=OTHER_PASSWORD) is None
+    assert await password_hash(database) == weak
+    assert [*await asyncio.gather(shown_in(database), shown_in(database))] == [person, person], "at once"
     assert "m=47104,t=1,p=1" in await password_hash(database)
-    async with database.session() as session:
-        assert await accounts.verify_password(session, email=EMAIL, password=PASSWORD) == person
+    assert await shown_in(database) == person
 
 
 async def password_hash(database: Database) -> str:
@@ -140,8 +145,7 @@ async def test_an_unknown_address_takes_as_long_as_a_wrong_password(sqlite_datab
         times_s = []
         for _ in range(5):
             started_s = time.perf_counter()
-            async with sqlite_database.session() as session:
-                assert await accounts.verify_password(session, email=email, password=OTHER_PASSWORD) is None
+            assert await accounts.verify_password(sqlite_database, email=email, password=OTHER_PASSWORD) is None
             times_s.append(time.perf_counter() - started_s)
         return min(times_s)
 
@@ -149,24 +153,52 @@ async def test_an_unknown_address_takes_as_long_as_a_wrong_password(sqlite_datab
     assert 0.4 < known_s / unknown_s < 2.5
 
 
-async def test_who_waits_to_be_hashed_holds_no_connection(postgres_database: Database) -> None:
+async def test_who_waits_to_be_hashed_holds_no_connection_and_keeps_nobody_from_reading(
+    postgres_database: Database,
+) -> None:
     await ada(postgres_database)
     pool = postgres_database.engine.pool
     assert isinstance(pool, QueuePool)
+    async with nothing_is_hashed():
+        trying = [asyncio.create_task(shown_in(postgres_database)) for _ in range(30)]
+        await asyncio.sleep(0.5)
+        async with asyncio.timeout(2), postgres_database.reading() as session:
+            assert await session.scalar(select(func.count()).select_from(User)) == 1
+        assert not pool.checkedout() and not any(one.done() for one in trying)
+    assert None not in await asyncio.gather(*trying)
 
-    async def log_in() -> None:
+
+async def test_a_password_that_is_changed_while_it_is_hashed_is_the_wrong_one(database: Database) -> None:
+    person = await ada(database)
+    other = await hash_password(OTHER_PASSWORD)
+    async with nothing_is_hashed():
+        trying = asyncio.create_task(shown_in(database))
+        await asyncio.sleep(0.2)
+        async with database.session() as session:
+            await accounts.set_password(session, user_id=person.user_id, password_hash=other)
+            await session.commit()
+    assert await trying is None
+    assert await shown_in(database, password=OTHER_PASSWORD) == person
+
+
+async def test_a_log_in_at_the_moment_of_a_new_password_does_not_outlive_it(postgres_database: Database) -> None:
+    person = await ada(postgres_database)
+    proof = await accounts.verify_password(postgres_database, email=EMAIL, password=PASSWORD)
+    assert proof is not None
+
+    async def change() -> None:
         async with postgres_database.session() as session:
-            assert await accounts.verify_password(session, email=EMAIL, password=OTHER_PASSWORD) is None
+            await accounts.set_password(session, user_id=person.user_id, password_hash="another")
+            await session.commit()
 
-    trying = [asyncio.create_task(log_in()) for _ in range(20)]
-    waiting_without_a_connection = 0
-    while not all(one.done() for one in trying):
-        await asyncio.sleep(0.005)
-        if not pool.checkedout():
-            waiting = sum(not one.done() for one in trying)
-            waiting_without_a_connection = max(waiting_without_a_connection, waiting)
-    await asyncio.gather(*trying)
-    assert waiting_without_a_connection >= 5
+    async with postgres_database.session() as session:
+        assert await accounts.proven(session, proof) == person
+        changing = asyncio.create_task(change())
+        await asyncio.wait({changing}, timeout=0.3)
+        token = await accounts.open_session(session, user_id=person.user_id)
+        await session.commit()
+    await changing
+    assert await who(postgres_database, token) is None
 
 
 async def test_a_session_tells_who_is_signed_in_until_it_is_closed(database: Database) -> None:
@@ -233,8 +265,8 @@ async def test_a_reset_password_ends_every_session_and_replaces_the_old_one(data
         assert await accounts.reset_password(session, email=EMAIL, password=OTHER_PASSWORD)
         assert not await accounts.reset_password(session, email="eve@example.com", password=OTHER_PASSWORD)
         await session.commit()
-        assert await accounts.verify_password(session, email=EMAIL, password=PASSWORD) is None
-        assert await accounts.verify_password(session, email=EMAIL, password=OTHER_PASSWORD) == person
+    assert await shown_in(database) is None
+    assert await shown_in(database, password=OTHER_PASSWORD) == person
     assert [await who(database, token) for token in tokens] == [None, None]
 
 
@@ -250,7 +282,8 @@ async def test_an_account_without_a_password_here_cannot_log_in_with_one(sqlite_
     async with sqlite_database.session() as session:
         await accounts.join(session, email="eve@example.com", password_hash="", org_name="Elsewhere")
         await session.commit()
-        assert await accounts.verify_password(session, email="eve@example.com", password="") is None
+    assert await accounts.verify_password(sqlite_database, email="eve@example.com", password="") is None
+    async with sqlite_database.session() as session:
         assert (await session.scalars(select(col(User.password_hash)))).one() == ""
 
 

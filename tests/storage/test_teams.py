@@ -222,7 +222,7 @@ async def test_a_deleted_team_is_closed_at_once_and_its_people_are_free_to_come_
         await cache.authenticate(secret)
     async with working(database) as session:
         assert await accounts.read_session(session, token=token) is None
-        assert await accounts.verify_password(session, email="ada@example.com", password=PASSWORD) is None
+    assert await accounts.verify_password(database, email="ada@example.com", password=PASSWORD) is None
     again = await person(database, "ada")
     assert again.org_id != ada.org_id
 
