@@ -151,6 +151,8 @@ class EventWriter:
             piece = {"type": "text_delta", "text": delta.text}
             return self._enter("text", {"type": "text", "text": ""}) + self._delta(piece)
         call = delta.tool_call
+        if "id" not in call and self._open != f"tool_{call['index']}":
+            return b""  # Its block is closed: only the arguments of a call without any are told so late.
         function = call.get("function", {})
         start = {"type": "tool_use", "id": call.get("id", ""), "name": function.get("name", ""), "input": {}}
         entered = self._enter(f"tool_{call['index']}", start)

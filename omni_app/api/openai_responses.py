@@ -205,6 +205,8 @@ class ResponseWriter:
         return entered + self._text_event("delta", delta=delta.text, logprobs=[])
 
     def _of_call(self, call: Mapping[str, Any]) -> bytes:
+        if "id" not in call and self._open != f"tool_{call['index']}":
+            return b""  # Its item is closed: only the arguments of a call without any are told so late.
         entered = self._enter_call(call)
         more = call.get("function", {}).get("arguments") or ""
         if not more:
@@ -241,6 +243,7 @@ class ResponseWriter:
             told = self._text_event("done", text=whole, logprobs=[]) + self._part_event("done", _text_part(whole))
             return told + self._done(item | {"status": status, "content": [_text_part(whole)]})
         place = self._place() | {"name": item["name"]}
+        whole = whole or "{}"
         told = self._event("response.function_call_arguments.done", **place, arguments=whole)
         return told + self._done(item | {"status": status, "arguments": whole})
 

@@ -106,6 +106,8 @@ def read_event(
         gathering.usage = read_usage(usage, gathering.request, gathering.text, tuple(gathering.calls))
     elif kind in ("content_block_start", "content_block_delta"):
         yield from read_block(event, gathering, calls)
+    elif kind == "content_block_stop" and event.get("index") in calls:
+        yield from gathering.close_calls()
 
 
 def read_block(event: Mapping[str, Any], gathering: Gathering, calls: dict[Any, int]) -> Iterator[Delta]:

@@ -1,6 +1,6 @@
 """Putting a streamed answer together again: what was said so far, and whether it came to its end."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -87,6 +87,13 @@ class Gathering:
         if self.meter is not None:
             self.meter.add(arguments)
         return Delta(tool_call={"index": index, "function": {"arguments": arguments}}, choice=self.choice)
+
+    def close_calls(self) -> Iterator[Delta]:
+        """`{}` for each call that came without arguments: clients parse what they were told piece by piece."""
+        for index, call in enumerate(self.calls):
+            if not call["function"]["arguments"]:
+                call["function"]["arguments"] = "{}"
+                yield Delta(tool_call={"index": index, "function": {"arguments": "{}"}}, choice=self.choice)
 
     def counted_usage(self) -> Usage:
         """Our own count of what came so far."""
@@ -238,11 +245,8 @@ def counted_answers(request: ProviderRequest, answers: Sequence[Gathering]) -> U
 
 def _is_whole(call: Mapping[str, Any]) -> bool:
     """Whether a call's arguments are JSON; cut in the middle they would be a silent truncation."""
-    function = call["function"]
-    if not function["arguments"]:
-        function["arguments"] = "{}"
     try:
-        orjson.loads(function["arguments"])
+        orjson.loads(call["function"]["arguments"])
     except orjson.JSONDecodeError:
         return False
     return True

@@ -123,6 +123,7 @@ def read_choice(choice: Mapping[str, Any], gathering: Gathering) -> list[Delta]:
         said += read_call_delta(call, gathering)
     if choice.get("finish_reason"):
         gathering.finish_reason = finish_reason(choice)
+        said += gathering.close_calls()
     return said
 
 

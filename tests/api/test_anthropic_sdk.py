@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from omni_app.api.app import create_api
 from omni_app.api.messages_schema import parse_messages
 from omni_app.providers.anthropic_wire import AnthropicWire, split_system
-from omni_app.providers.base import HOP_HEADER, Completion, FaultKind, ProviderFault, ProviderRequest, Usage
+from omni_app.providers.base import HOP_HEADER, Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.transport import Transport
 from omni_app.registry import packaged_registry
 from tests.api.conftest import Running, run, settings_for
@@ -77,6 +77,23 @@ async def test_tools_are_called_and_answered(client: anthropic.AsyncAnthropic, h
     replied: Any = [*ask, {"role": "assistant", "content": answer.content}, {"role": "user", "content": [result]}]
     final = await client.messages.create(model="auto", max_tokens=200, messages=replied, tools=[TOOL])
     assert final.content[0].type == "text" and final.content[0].text
+
+
+async def test_a_call_that_is_said_to_have_no_arguments_at_the_end_is_one_block(
+    client: anthropic.AsyncAnthropic, product: Running
+) -> None:
+    pieces: list[dict[str, Any]] = [
+        {"index": 0, "id": "c0", "type": "function", "function": {"name": "now", "arguments": ""}},
+        {"index": 1, "id": "c1", "type": "function", "function": {"name": "here", "arguments": ""}},
+        {"index": 0, "function": {"arguments": "{}"}},
+        {"index": 1, "function": {"arguments": "{}"}},
+    ]
+    whole = Completion("", usage=Usage(10, 8), finish_reason="tool_calls", tool_calls=tuple(pieces[:2]))
+    product.services.providers["sandbox"] = ScriptedStream(*(Delta(tool_call=one) for one in pieces), whole=whole)
+    async with client.messages.stream(model="auto", max_tokens=200, messages=CODE, tools=[TOOL]) as stream:
+        answer = await stream.get_final_message()
+    told = [(block.id, block.name, block.input) for block in answer.content if block.type == "tool_use"]
+    assert told == [("c0", "now", {}), ("c1", "here", {})] and len(answer.content) == 2
 
 
 async def test_errors_raise_the_sdks_classes(client: anthropic.AsyncAnthropic) -> None:

@@ -149,6 +149,26 @@ async def test_text_then_calls_are_items_one_after_the_other(client: openai.Asyn
     assert done == [0, 1, 2]
 
 
+async def test_a_call_that_is_said_to_have_no_arguments_at_the_end_is_one_item(
+    client: openai.AsyncOpenAI, product: Running
+) -> None:
+    pieces: list[dict[str, Any]] = [
+        {"index": 0, "id": "call_a", "type": "function", "function": {"name": "now", "arguments": ""}},
+        {"index": 1, "id": "call_b", "type": "function", "function": {"name": "here", "arguments": ""}},
+        {"index": 0, "function": {"arguments": "{}"}},
+        {"index": 1, "function": {"arguments": "{}"}},
+    ]
+    whole = Completion("", usage=Usage(10, 8), finish_reason="tool_calls", tool_calls=tuple(pieces[:2]))
+    product.services.providers["sandbox"] = ScriptedStream(*(Delta(tool_call=one) for one in pieces), whole=whole)
+    async with client.responses.stream(model="auto", input="Where am I, and when?", tools=[TOOL]) as stream:
+        events = [event async for event in stream]
+        answer = await stream.get_final_response()
+    told = [(item.call_id, item.name, item.arguments) for item in answer.output if item.type == "function_call"]
+    assert told == [("call_a", "now", "{}"), ("call_b", "here", "{}")]
+    done = [event.arguments for event in events if event.type == "response.function_call_arguments.done"]
+    assert done == ["{}", "{}"]
+
+
 async def test_a_json_schema_is_kept(client: openai.AsyncOpenAI) -> None:
     answer = await client.responses.create(model="auto", input=CODE, text={"format": SCHEMA})
     assert json.loads(answer.output_text).keys() == {"name", "age"}

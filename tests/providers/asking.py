@@ -115,6 +115,14 @@ async def streamed(provider: Any, request: ProviderRequest) -> tuple[list[Delta]
     return [delta for piece in pieces if isinstance(piece, tuple) for delta in piece], whole
 
 
+def told_arguments(deltas: Sequence[Delta]) -> dict[int, str]:
+    """Each call's arguments as the deltas tell them, by its number."""
+    told: dict[int, str] = {}
+    for call in [delta.tool_call for delta in deltas if delta.tool_call]:
+        told[call["index"]] = told.get(call["index"], "") + call["function"]["arguments"]
+    return told
+
+
 def within(request: ProviderRequest, **seconds: float) -> ProviderRequest:
     return replace(request, timeouts=replace(request.timeouts, **seconds))
 

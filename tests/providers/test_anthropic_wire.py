@@ -19,6 +19,7 @@ from tests.providers.asking import (
     model,
     streamed,
     talk_of,
+    told_arguments,
     wire,
 )
 from tests.providers.golden import ANTHROPIC, Golden
@@ -171,6 +172,20 @@ async def test_a_stream_gives_each_piece_and_then_the_same_answer(transport: Tra
     assert len(deltas) > 3
     assert "".join(delta.text for delta in deltas) == whole.text
     assert called.tool_calls[0]["function"]["arguments"] == '{"city": "Paris"}'
+
+
+async def test_a_streamed_call_without_arguments_tells_that_it_has_none(transport: Transport) -> None:
+    calls = [
+        {"type": "tool_use", "id": "toolu_1", "name": "now", "input": {}},
+        {"type": "text", "text": "And then:"},
+        {"type": "tool_use", "id": "toolu_2", "name": "get_weather", "input": {"city": "Rome"}},
+    ]
+    answer = {"model": "m", "content": calls, "stop_reason": "tool_use"}
+    async with Upstream(answer=answer) as upstream:
+        deltas, whole = await streamed(wire("anthropic", upstream, transport), ask())
+    assert told_arguments(deltas) == {0: "{}", 1: '{"city": "Rome"}'}
+    assert [bool(delta.tool_call) for delta in deltas[:4]] == [True, True, False, False], "before the next block begins"
+    assert [one["function"]["arguments"] for one in whole.tool_calls] == ["{}", '{"city": "Rome"}']
 
 
 async def test_a_refusal_without_words_is_told_as_filtered(transport: Transport) -> None:

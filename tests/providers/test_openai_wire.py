@@ -27,6 +27,7 @@ from tests.providers.asking import (
     model,
     streamed,
     talk_of,
+    told_arguments,
     wire,
 )
 from tests.providers.golden import MISTRAL_PARTS, OPENAI_STYLE, Golden
@@ -178,6 +179,19 @@ async def test_a_streamed_tool_call_is_put_together(transport: Transport) -> Non
     assert whole.tool_calls[0]["function"] == {"name": "get_weather", "arguments": '{"city": "Paris"}'}
     assert deltas[0].tool_call is not None
     assert deltas[0].tool_call["id"] == "call_1"
+
+
+async def test_a_streamed_call_without_arguments_tells_that_it_has_none(transport: Transport) -> None:
+    def call(name: str, arguments: str) -> dict[str, Any]:
+        return {"id": f"call_{name}", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+    calls = [call("now", ""), call("get_weather", '{"city": "Rome"}'), call("here", "")]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    async with Upstream(answer={"model": "m", "choices": [choice]}) as upstream:
+        deltas, whole = await streamed(wire("openai", upstream, transport), ask())
+    assert told_arguments(deltas) == {0: "{}", 1: '{"city": "Rome"}', 2: "{}"}
+    assert [one["function"]["arguments"] for one in whole.tool_calls] == ["{}", '{"city": "Rome"}', "{}"]
 
 
 def test_without_a_key_it_says_which_variable_to_set(transport: Transport) -> None:

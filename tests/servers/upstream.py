@@ -430,7 +430,7 @@ GROWING = {
 
 
 def message_events(value: Mapping[str, Any]) -> Iterator[bytes]:
-    """A message as Anthropic streams it."""
+    """A message as Anthropic streams it: the input of a call without any is one empty piece."""
     usage = value.get("usage", {})
     started = {**value, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
     yield event({"type": "message_start", "message": started}, "message_start")
@@ -440,7 +440,8 @@ def message_events(value: Mapping[str, Any]) -> Iterator[bytes]:
         opened = {**block, grows: {} if grows == "input" else ""}
         start = {"type": "content_block_start", "index": index, "content_block": opened}
         yield event(start, "content_block_start")
-        for piece in pieces(json.dumps(block["input"]) if grows == "input" else block[grows]):
+        whole = block[grows] if grows != "input" else json.dumps(block["input"]) if block["input"] else ""
+        for piece in pieces(whole):
             delta = {"type": delta_type, delta_name: piece}
             yield event({"type": "content_block_delta", "index": index, "delta": delta}, "content_block_delta")
         yield event({"type": "content_block_stop", "index": index}, "content_block_stop")
