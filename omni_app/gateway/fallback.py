@@ -179,7 +179,8 @@ class Walk:
                         completed = True
                         self._succeeded(attempt, piece)
                     else:
-                        said += piece
+                        if not attempt.call.heard:
+                            said += piece
                         if attempt.first_piece_s is None:
                             attempt.first_piece_s = came_s
                             attempt.time_s = self.deadline_s - attempt.started_s

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
 
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
-from omni_app.providers.faults import as_documented
+from omni_app.providers.faults import as_documented, as_text
 from omni_app.providers.gathering import Gathering
 from omni_app.providers.openai_answers import event_object
 from omni_app.providers.usage import counted, sane_tokens
@@ -44,20 +45,23 @@ def _read_message(value: Mapping[str, Any], request: ProviderRequest, warnings: 
         if block.get("type") == "tool_use"
     )
     finish = FINISH_REASONS.get(value.get("stop_reason"), "stop")
-    usage = read_usage(value.get("usage"), request, text, calls)
+    usage = final_usage(value.get("usage"), is_empty=not text and not calls) or counted(request, text, calls)
     if not text and not calls and finish not in ("length", "content_filter"):
         raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)
     return Completion(text=text, usage=usage, finish_reason=finish, tool_calls=calls, warnings=warnings)
 
 
-def read_usage(value: Any, request: ProviderRequest, text: str, calls: tuple[Mapping[str, Any], ...]) -> Usage:
-    """Anthropic's dialect: input, cache reads and cache writes stand beside each other; we count them together."""
+def told_usage(value: Any) -> Usage | None:
+    """Anthropic's dialect: input, cache reads and cache writes stand beside each other; we count them together.
+
+    None when it tells of no input, or what nobody can believe.
+    """
     usage = value if isinstance(value, dict) else {}
-    plain, written_out = sane_tokens(usage.get("input_tokens")), sane_tokens(usage.get("output_tokens"))
+    plain, written_out = sane_tokens(usage.get("input_tokens")), sane_tokens(usage.get("output_tokens")) or 0
     cached = sane_tokens(usage.get("cache_read_input_tokens")) or 0
     cache_write = sane_tokens(usage.get("cache_creation_input_tokens")) or 0
-    if plain is None or written_out is None or plain + cached + cache_write == 0 or (written_out == 0 and text):
-        return counted(request, text, calls)
+    if plain is None or plain + cached + cache_write == 0:
+        return None
     details = usage.get("output_tokens_details")
     thought = sane_tokens(details.get("thinking_tokens")) if isinstance(details, dict) else None
     return Usage(
@@ -67,6 +71,12 @@ def read_usage(value: Any, request: ProviderRequest, text: str, calls: tuple[Map
         cache_write=cache_write,
         reasoning=min(thought or 0, written_out),
     )
+
+
+def final_usage(value: Any, *, is_empty: bool) -> Usage | None:
+    """The tokens of a whole answer; None when they are not told: something was said, and something costs tokens."""
+    told = told_usage(value)
+    return told if told is not None and (told.output or is_empty) else None
 
 
 @dataclass(slots=True)
@@ -99,11 +109,12 @@ def read_event(
     if kind == "message_start":
         usage |= (event.get("message") or {}).get("usage") or {}
         usage.pop("output_tokens", None)
+        gathering.told = partial(told_usage, usage)
     elif kind == "message_delta":
         usage |= {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
         reason = (event.get("delta") or {}).get("stop_reason")
         gathering.finish_reason = FINISH_REASONS.get(reason, "stop") if reason else ""
-        gathering.usage = read_usage(usage, gathering.request, gathering.text, tuple(gathering.calls))
+        gathering.usage = final_usage(usage, is_empty=gathering.is_empty)
     elif kind in ("content_block_start", "content_block_delta"):
         yield from read_block(event, gathering, calls)
     elif kind == "content_block_stop" and event.get("index") in calls:
@@ -114,8 +125,9 @@ def read_block(event: Mapping[str, Any], gathering: Gathering, calls: dict[Any, 
     """What a content block's event adds: text, a tool call that begins, or more of its input."""
     block = event.get("content_block") or event.get("delta") or {}
     kind, index = block.get("type"), event.get("index")
-    if kind in ("text", "text_delta") and block.get("text"):
-        yield gathering.add_text(block["text"])
+    if kind in ("text", "text_delta"):
+        if text := block.get("text"):
+            yield gathering.add_text(as_text(text))
     elif kind == "thinking_delta" and block.get("thinking"):
         gathering.think(block["thinking"])
     elif kind == "tool_use":

@@ -68,11 +68,13 @@ class AnthropicWire:
         """The answer piece by piece, then whole. Raises `ProviderFault`, also when the stream ends too early."""
         body, warnings = message_body(request)
         gathering = Gathering(request, warnings)
+        request.heard.append(gathering)
         opened = self.transport.events(
             f"{self.base_url}/v1/messages",
             headers=self._headers("text/event-stream"),
             body=json_bytes(body | {"stream": True}),
             timeouts=request.timeouts,
+            check_size=gathering.check_size,
         )
         try:
             async with opened as lines:
@@ -82,7 +84,7 @@ class AnthropicWire:
                     async for deltas in pieces:
                         yield deltas
         except ProviderFault as fault:
-            raise fault if gathering.is_empty else gathering.interrupted(fault.detail) from None
+            raise gathering.broken(fault) from None
         yield gathering.completion()
 
     def _headers(self, accept: str) -> dict[str, str]:

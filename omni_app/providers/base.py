@@ -43,6 +43,8 @@ class ProviderRequest:
     """The caller will send this prompt again, or said so: a provider that caches only when asked is asked."""
     metered: bool = False
     """Money was promised with `max_tokens`: a stream that goes on beyond it is stopped."""
+    heard: list["Heard"] = field(default_factory=list)
+    """The answers of its streams while they grow: what one has cost that is left before its end."""
 
 
 @record(frozen=True, slots=True)
@@ -61,6 +63,14 @@ class Usage:
     estimated: bool = False
 
 
+class Heard(Protocol):
+    """A streamed answer as far as it has come."""
+
+    def came(self) -> Usage | None:
+        """What was written so far, for it will be billed; None when nothing was."""
+        ...
+
+
 @record(frozen=True, slots=True)
 class Completion:
     """A whole answer. `finish_reason`: `stop`, `length`, `tool_calls` or `content_filter`."""
@@ -75,7 +85,8 @@ class Completion:
     warnings: tuple[str, ...] = ()
     """Parameters that had to be dropped, in words."""
     logprobs: Mapping[str, Any] | None = None
-    """OpenAI's `logprobs` of the choice, where they were asked for and the provider gives them."""
+    """OpenAI's `logprobs` of the choice, where they were asked for and the provider gives them; those of a stream come
+    with its pieces alone."""
     others: tuple["Completion", ...] = ()
     """The further choices where several were asked for (`n`); `usage` above counts all of them."""
     vectors: tuple[bytes, ...] = ()

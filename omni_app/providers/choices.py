@@ -86,10 +86,14 @@ async def _pump(provider: Provider, part: ProviderRequest, heard: asyncio.Queue[
 
 
 def produced(provider: Provider, request: ProviderRequest, deltas: Sequence[Delta]) -> Usage | None:
-    """Our count of what came before a stream ended early, text and tool calls; None when nothing came.
+    """What came before a stream ended early; None when nothing came. A provider that keeps no account of it is counted
+    by its pieces.
 
     Each call of several has read the prompt once.
     """
+    if request.heard:
+        known = [usage for one in request.heard if (usage := one.came()) is not None]
+        return summed(known) if known else None
     if not deltas:
         return None
     usage = counted(request, "".join(map(_written, deltas)))

@@ -144,3 +144,10 @@ class _AsDocumented:
 
 
 as_documented = _AsDocumented()
+
+
+def as_text(value: Any) -> str:
+    """A piece of an answer that is to be text; what is none is a fault, as `as_documented` has it."""
+    if not isinstance(value, str):
+        raise TypeError("a piece of text is none")
+    return value

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ import orjson
 from omni_app.providers.alike import Alike
 from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.meter import Meter
+from omni_app.providers.transport import too_large
 from omni_app.providers.usage import counted
 from omni_app.routing.tokens import token_hundredths
 
@@ -18,6 +20,11 @@ STOPPED = "the model wrote on beyond max_tokens, and was stopped"
 def meter_for(request: ProviderRequest) -> Meter | None:
     """The meter of one answer; None where none was promised."""
     return Meter(request.params["max_tokens"]) if request.metered and "max_tokens" in request.params else None
+
+
+def untold() -> Usage | None:
+    """Nothing was told yet."""
+    return None
 
 
 @dataclass(slots=True)
@@ -30,9 +37,10 @@ class Gathering:
     calls: list[dict[str, Any]] = field(default_factory=list)
     finish_reason: str = ""
     usage: Usage | None = None
+    told: Callable[[], Usage | None] = untold
+    """What the provider says of its tokens while it still writes, for when the stream breaks; read when it is asked."""
     choice: int = 0
     """The answer's number where one stream carries several."""
-    logprobs: dict[str, list[Any]] = field(default_factory=dict)
     meter: Meter | None = None
     thought_hundredths: int = 0
     """Estimated tokens of what it thought aloud, in hundredths: billed, and no part of the answer."""
@@ -50,17 +58,36 @@ class Gathering:
         return not self.parts and not self.calls
 
     @property
+    def is_silent(self) -> bool:
+        """Whether nothing at all was written yet, as far as is known: no thought either, aloud or told of."""
+        told = None if self.thought_hundredths else self.told()
+        return self.is_empty and not self.thought_hundredths and (told is None or not told.output)
+
+    @property
     def is_over(self) -> bool:
         """Whether it goes on beyond what was promised: nothing more of it is to be read."""
         return self.meter is not None and self.meter.is_over
 
+    @property
+    def size(self) -> int:
+        """Characters that are held."""
+        return sum(map(len, self.parts)) + sum(len(call["function"]["arguments"]) for call in self.calls)
+
+    def weigh(self) -> None:
+        """Shows the meter what was told so far: of thoughts that are not shown nothing else is seen."""
+        if self.meter is not None and (told := self.told()) is not None:
+            self.meter.tell(told.output)
+
+    def check_size(self, most: int) -> None:
+        """Raises `ProviderFault` when more is held than that."""
+        if self.size > most:
+            raise too_large(most)
+
     def add_text(self, text: str, logprobs: Mapping[str, Any] | None = None) -> Delta:
-        """More text, with its logprobs where the provider tells them."""
+        """More text, with its logprobs where the provider tells them; these are handed on and not held."""
         self.parts.append(text)
         if self.meter is not None:
             self.meter.add(text)
-        for name, more in (logprobs or {}).items():
-            self.logprobs[name] = [*self.logprobs.get(name, ()), *more]
         return Delta(text=text, choice=self.choice, logprobs=logprobs)
 
     def think(self, text: str) -> None:
@@ -96,13 +123,16 @@ class Gathering:
                 yield Delta(tool_call={"index": index, "function": {"arguments": "{}"}}, choice=self.choice)
 
     def counted_usage(self) -> Usage:
-        """Our own count of what came so far."""
-        return counted_answers(self.request, [self])
+        """Our own count of what came so far, beside what was told."""
+        return counted_answers(self.request, [self], told=self.told())
 
-    def interrupted(self, detail: str, *, kind: FaultKind = FaultKind.INTERRUPTED) -> ProviderFault:
-        """The fault of a stream that broke; what came before it is counted, for it will be billed."""
-        silent = self.is_empty and not self.thought_hundredths
-        return ProviderFault(kind, detail, usage=None if silent else self.counted_usage())
+    def came(self) -> Usage | None:
+        """What was written so far, for it will be billed; None when nothing was."""
+        return None if self.is_silent else self.usage or self.counted_usage()
+
+    def broken(self, fault: ProviderFault) -> ProviderFault:
+        """The fault in the middle of a stream, with what came before it."""
+        return broken(fault, came=self.came(), is_empty=self.is_empty)
 
     def completion(self) -> Completion:
         """The whole answer; one that was stopped is as long as it may be.
@@ -112,7 +142,7 @@ class Gathering:
         if self.is_over:
             self.finish_reason = "length"
         if not self.finish_reason:
-            raise self.interrupted("the stream ended before the answer did")
+            raise ProviderFault(FaultKind.INTERRUPTED, "the stream ended before the answer did", usage=self.came())
         if not all(map(_is_whole, self.calls)):
             raise ProviderFault(
                 FaultKind.MALFORMED, "a tool call's arguments are not whole", usage=self.usage or self.counted_usage()
@@ -125,7 +155,6 @@ class Gathering:
             finish_reason=self.finish_reason,
             tool_calls=tuple(self.calls),
             warnings=(*self.warnings, STOPPED) if self.is_over else self.warnings,
-            logprobs=self.logprobs or None,
             stopped=self.is_over,
         )
 
@@ -158,6 +187,17 @@ class Gatherings:
     def text(self) -> str:
         return "".join(one.text for one in self.each)
 
+    def check_size(self, most: int) -> None:
+        """Raises `ProviderFault` when more is held than that, of all answers together."""
+        if sum(one.size for one in self.each) > most:
+            raise too_large(most)
+
+    def weigh(self) -> None:
+        """Shows a meter what was told while an answer still goes on; told of all together, each has its part."""
+        meter, usage = self.each[0].meter, self.usage
+        if meter is not None and usage and not usage.estimated and not all(one.finish_reason for one in self.each):
+            meter.tell(ceil(usage.output / len(self.each)))
+
     @property
     def calls(self) -> tuple[dict[str, Any], ...]:
         return tuple(call for one in self.each for call in one.calls)
@@ -169,13 +209,17 @@ class Gatherings:
         return self.each[number]
 
     def counted_usage(self) -> Usage:
-        """Our own count of what came so far."""
-        return counted_answers(self.request, self.each)
+        """Our own count of what came so far, beside what was told."""
+        return counted_answers(self.request, self.each, told=self.usage)
 
-    def interrupted(self, detail: str) -> ProviderFault:
-        """The fault of a stream that broke; what came before it is counted, for it will be billed."""
-        silent = self.is_empty and not any(one.thought_hundredths for one in self.each)
-        return ProviderFault(FaultKind.INTERRUPTED, detail, usage=None if silent else self.counted_usage())
+    def came(self) -> Usage | None:
+        """As of one answer."""
+        silent = all(one.is_silent for one in self.each) and (self.usage is None or not self.usage.output)
+        return None if silent else self.counted_usage()
+
+    def broken(self, fault: ProviderFault) -> ProviderFault:
+        """As of one answer."""
+        return broken(fault, came=self.came(), is_empty=self.is_empty)
 
     def completion(self) -> Completion:
         """The whole answer with all of its choices. Raises `ProviderFault` when one of them did not finish.
@@ -190,7 +234,7 @@ class Gatherings:
         try:
             first, *others = (one.completion() for one in self.each)
         except ProviderFault as fault:
-            fault.usage = self.usage or (None if self.is_empty else self.counted_usage())
+            fault.usage = self.usage or self.came()
             raise
         warnings = (*self.warnings, STOPPED) if stopped else self.warnings
         usage = self.usage or self.counted_usage()
@@ -232,15 +276,27 @@ async def deltas_of(
             return
 
 
-def counted_answers(request: ProviderRequest, answers: Sequence[Gathering]) -> Usage:
-    """Our own count of these answers to one prompt, with what was thought aloud before them.
+def broken(fault: ProviderFault, *, came: Usage | None, is_empty: bool) -> ProviderFault:
+    """The fault in the middle of a stream: itself while nothing was said, for another model can take over."""
+    if not is_empty:
+        return ProviderFault(FaultKind.INTERRUPTED, fault.detail, usage=came)
+    fault.usage = fault.usage or came
+    return fault
 
-    Who was stopped has written all that it was to write, whatever the estimate says.
+
+def counted_answers(request: ProviderRequest, answers: Sequence[Gathering], *, told: Usage | None) -> Usage:
+    """Our own count of these answers to one prompt, with what was thought before them, aloud or as it was told.
+
+    What the provider told meanwhile of its input is exact, of its output the least. Who was stopped has written all
+    that it was to write, whatever the estimate says.
     """
     text, calls = "".join(one.text for one in answers), tuple(call for one in answers for call in one.calls)
     usage, thought = counted(request, text, calls), sum(one.thought_hundredths for one in answers) // 100
-    written = sum(one.meter.limit for one in answers if one.meter is not None and one.is_over)
-    return replace(usage, output=max(usage.output + thought, written), reasoning=thought)
+    least = sum(one.meter.limit for one in answers if one.meter is not None and one.is_over)
+    if told is not None and not told.estimated:
+        usage = replace(told, output=usage.output, estimated=True)
+        thought, least = max(thought, told.reasoning), max(least, told.output)
+    return replace(usage, output=max(usage.output + thought, least), reasoning=thought)
 
 
 def _is_whole(call: Mapping[str, Any]) -> bool:

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import orjson
 
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
-from omni_app.providers.faults import as_documented
+from omni_app.providers.faults import as_documented, as_text
 from omni_app.providers.gathering import Gathering
 from omni_app.providers.openai_answers import event_object
-from omni_app.providers.usage import counted, sane_tokens
+from omni_app.providers.usage import sane_tokens
 
 FINISH_REASONS: Mapping[Any, str] = {
     "STOP": "stop",
@@ -35,7 +36,7 @@ def read_answer(value: Mapping[str, Any], request: ProviderRequest, warnings: tu
         for _ in read_event(value, gathering):
             pass
         gathering.finish_reason = gathering.finish_reason or finished("STOP", gathering)
-        gathering.usage = read_usage(value.get("usageMetadata"), gathering)
+        gathering.usage = final_usage(value.get("usageMetadata"), is_empty=gathering.is_empty)
     gathering.meter = None  # what has come whole cannot be stopped any more
     return gathering.completion()
 
@@ -61,8 +62,12 @@ def read_event(event: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta
             yield from read_part(part, gathering)
         if reason := candidate.get("finishReason"):
             gathering.finish_reason = finished(reason, gathering)
+    if told := event.get("usageMetadata"):
+        gathering.told = partial(told_usage, told)
     if gathering.finish_reason:  # until then it counts what is written so far
-        gathering.usage = read_usage(event.get("usageMetadata"), gathering)
+        gathering.usage = final_usage(told, is_empty=gathering.is_empty)
+    elif gathering.meter is not None:
+        gathering.weigh()
 
 
 def blocked(event: Mapping[str, Any]) -> bool:
@@ -76,7 +81,7 @@ def read_part(part: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta]:
     if text and part.get("thought"):
         gathering.think(text)
     elif text:
-        yield gathering.add_text(text)
+        yield gathering.add_text(as_text(text))
     elif call:
         arguments = orjson.dumps(call.get("args") or {}).decode()
         yield gathering.open_call(str(call.get("id") or f"call_{uuid4().hex}"), str(call["name"]), arguments)
@@ -88,13 +93,22 @@ def finished(reason: str, gathering: Gathering) -> str:
     return "tool_calls" if finish == "stop" and gathering.calls else finish
 
 
-def read_usage(value: Any, gathering: Gathering) -> Usage:
-    """Gemini's dialect: what was read from a cache is inside the prompt's tokens, thoughts are beside the answer's."""
+def told_usage(value: Any) -> Usage | None:
+    """Gemini's dialect: what was read from a cache is inside the prompt's tokens, thoughts are beside the answer's.
+
+    None when it tells of no prompt.
+    """
     usage = value if isinstance(value, dict) else {}
-    prompt, written = sane_tokens(usage.get("promptTokenCount")), sane_tokens(usage.get("candidatesTokenCount"))
+    prompt, written = sane_tokens(usage.get("promptTokenCount")), sane_tokens(usage.get("candidatesTokenCount")) or 0
     thought = sane_tokens(usage.get("thoughtsTokenCount")) or 0
-    if not prompt or (not written and not gathering.is_empty):
-        return counted(gathering.request, gathering.text, tuple(gathering.calls))
+    if not prompt:
+        return None
     prompt += sane_tokens(usage.get("toolUsePromptTokenCount")) or 0
     cached = sane_tokens(usage.get("cachedContentTokenCount")) or 0
-    return Usage(input=prompt, output=(written or 0) + thought, cached_input=min(cached, prompt), reasoning=thought)
+    return Usage(input=prompt, output=written + thought, cached_input=min(cached, prompt), reasoning=thought)
+
+
+def final_usage(value: Any, *, is_empty: bool) -> Usage | None:
+    """The tokens of a whole answer; None when they are not told: something was said, and something costs tokens."""
+    told = told_usage(value)
+    return told if told is not None and (told.output > told.reasoning or is_empty) else None

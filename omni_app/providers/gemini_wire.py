@@ -91,11 +91,13 @@ class GeminiWire:
             return
         body, warnings = content_body(request)
         gathering = Gathering(request, warnings)
+        request.heard.append(gathering)
         opened = self.transport.events(
             f"{self._address(request)}:streamGenerateContent?alt=sse",
             headers=self._headers("text/event-stream"),
             body=json_bytes(body),
             timeouts=request.timeouts,
+            check_size=gathering.check_size,
         )
         try:
             async with opened as lines:
@@ -105,7 +107,7 @@ class GeminiWire:
                     async for deltas in pieces:
                         yield deltas
         except ProviderFault as fault:
-            raise fault if gathering.is_empty else gathering.interrupted(fault.detail) from None
+            raise gathering.broken(fault) from None
         yield gathering.completion()
 
     def _address(self, request: ProviderRequest) -> str:

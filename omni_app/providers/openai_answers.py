@@ -105,6 +105,8 @@ def read_chunk(chunk: Mapping[str, Any], gatherings: Gatherings) -> list[Delta]:
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict):
             said += read_choice(choice, gatherings.numbered(choice.get("index") or 0))
+    if usage and gatherings.request.metered:  # xAI tells it with each chunk
+        gatherings.weigh()
     return said
 
 

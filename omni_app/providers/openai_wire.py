@@ -75,15 +75,16 @@ class OpenAIWire:
         body, warnings = self.body(request)
         body |= {"stream": True} if self.tells_usage else {"stream": True, "stream_options": {"include_usage": True}}
         gatherings = Gatherings(request, warnings)
+        request.heard.append(gatherings)
         try:
             async with (
-                self._events("/chat/completions", body, request) as lines,
+                self._events("/chat/completions", body, request, gatherings) as lines,
                 aclosing(deltas_of(lines, lambda data: read_event(data, gatherings), gatherings)) as pieces,
             ):
                 async for deltas in pieces:
                     yield deltas
         except ProviderFault as fault:
-            raise fault if gatherings.is_empty else gatherings.interrupted(fault.detail) from None
+            raise gatherings.broken(fault) from None
         yield gatherings.completion()
 
     def body(self, request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -120,13 +121,14 @@ class OpenAIWire:
 
     @asynccontextmanager
     async def _events(
-        self, path: str, body: Mapping[str, Any], request: ProviderRequest
+        self, path: str, body: Mapping[str, Any], request: ProviderRequest, gatherings: Gatherings
     ) -> AsyncIterator[AsyncIterator[list[bytes]]]:
         opened = self.transport.events(
             self.base_url + path,
             headers=self._streamed,
             body=json_bytes(body),
             timeouts=request.timeouts,
+            check_size=gatherings.check_size,
         )
         async with opened as answer:
             if isinstance(answer, Reply):

@@ -18,7 +18,10 @@ from omni_app.records import record
 from omni_app.turns import Turns
 
 MAX_ANSWER_BYTES = 8_388_608
-"""Decoded; a larger answer is a fault."""
+"""Decoded; a larger answer is a fault. Of a streamed one so much is held at most: of its text, and of a line."""
+STREAMED = 16
+"""How many times as much a stream may send: an event of 300 bytes holds a word, so that the longest answers (128,000
+tokens) are 38 MB, and twenty `logprobs` to each of 16,000 tokens are 30."""
 MAX_CONNECTIONS = 1_000
 """To one provider: one that hangs holds its own places and nobody else's."""
 MAX_DETAIL = 300
@@ -86,32 +89,48 @@ class Transport:
 
     @asynccontextmanager
     async def events(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeouts: Timeouts,
+        check_size: Callable[[int], None],
     ) -> AsyncIterator["Reply | AsyncIterator[list[bytes]]"]:
         """A streamed answer's lines, those together that came together, or the whole reply when it is not 200.
 
-        Leaving the block before the end closes the connection: so a provider learns that nobody listens any more.
+        Lines are handed on: `check_size` is called whenever another `max_answer_bytes` has come, to raise when more
+        than that is held. Leaving the block before the end closes the connection: so a provider learns that nobody
+        listens any more.
         """
         until_s = time.monotonic() + timeouts.total_s
         answer = await self._open(url, headers=headers, body=body, timeouts=timeouts)
         try:
             if answer.status == 200:
-                yield self._lines(answer, timeouts, until_s)
+                yield self._lines(answer, timeouts, until_s, check_size)
             else:
                 whole = await self._read(answer, timeouts, until_s, self.max_answer_bytes)
                 yield Reply(answer.status, answer.headers, whole)
         finally:
             answer.close()
 
-    async def _lines(self, answer: HttpAnswer, timeouts: Timeouts, until_s: float) -> AsyncIterator[list[bytes]]:
+    async def _lines(
+        self, answer: HttpAnswer, timeouts: Timeouts, until_s: float, check_size: Callable[[int], None]
+    ) -> AsyncIterator[list[bytes]]:
         r"""Whole lines without their `\n`; a last line without an end is not a line: it was cut."""
-        rest, size = b"", 0
+        rest, size, most = b"", 0, self.max_answer_bytes
+        unchecked = most
         while piece := await self._piece(answer, timeouts, until_s):
             size += len(piece)
-            if size > self.max_answer_bytes:
-                raise too_large(self.max_answer_bytes)
+            if size > unchecked:
+                unchecked += most
+                if size > most * STREAMED:
+                    raise too_large(most * STREAMED)
+                check_size(most)
             lines = (rest + piece).split(b"\n")
             rest = lines.pop()
+            if len(rest) > most:
+                raise too_large(most)
             if lines:
                 yield lines
 

@@ -14,8 +14,11 @@ from omni_app.errors import OmniError, ProviderError
 from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.health import COOLDOWN_S, FAULTS_TO_OPEN
 from omni_app.gateway.types import ChatRequest, Opened
+from omni_app.providers.anthropic_wire import AnthropicWire
 from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest
+from omni_app.providers.transport import Transport
 from tests.gateway.scripted import CALLER, DOWN, HELLO, OK, ScriptedProvider, gateway, records
+from tests.servers.upstream import Upstream
 
 PATIENT = replace(HELLO, timeout_s=3.0)
 HASTY = replace(HELLO, timeout_s=0.2)
@@ -221,3 +224,15 @@ async def test_a_parameter_that_every_model_refuses_is_the_callers_to_mend_and_o
     with pytest.raises(ProviderError) as met:
         await gateway(tmp_path / "again", *one_is_down).chat(CALLER, HELLO)
     assert met.value.status == 502
+
+
+async def test_a_caller_who_leaves_pays_for_the_input_that_the_provider_told(tmp_path: Path) -> None:
+    counts = {"input_tokens": 21, "cache_read_input_tokens": 4_000, "output_tokens": 7}
+    async with Upstream(usage=counts, fault="mid_hang") as upstream:
+        alpha = AnthropicWire(upstream.anthropic_url, upstream.key, "ALPHA_KEY", Transport(), name="alpha")
+        async with aclosing(gateway(tmp_path, alpha).stream(CALLER, PATIENT)) as pieces:
+            assert isinstance(await anext(pieces), Opened)
+            await anext(pieces)
+        await alpha.transport.aclose()
+    (record,) = records(tmp_path)
+    assert (record.error_code, record.tokens_input, record.estimated) == ("cancelled", 4_021, True)

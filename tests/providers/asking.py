@@ -106,6 +106,13 @@ async def fault_met(provider: Provider, request: ProviderRequest) -> ProviderFau
     return met.value
 
 
+async def stream_fault(provider: Any, request: ProviderRequest) -> ProviderFault:
+    """What a stream met."""
+    with pytest.raises(ProviderFault) as met:
+        await streamed(provider, request)
+    return met.value
+
+
 async def streamed(provider: Any, request: ProviderRequest) -> tuple[list[Delta], Completion]:
     """A stream's deltas and its whole answer."""
     stream: AsyncGenerator[Deltas | Completion, None] = provider.stream(request)

@@ -69,7 +69,7 @@ def told(events: list[bytes], kind: type[Alike]) -> tuple[Any, ...]:
             said.append(read_event(event, gatherings))
         except ProviderFault as fault:
             said.append((fault.kind, fault.detail))
-    return said, [(one.text, one.finish_reason, one.logprobs) for one in gatherings.each], gatherings.usage
+    return said, [(one.text, one.finish_reason) for one in gatherings.each], gatherings.usage
 
 
 @cases(300)

@@ -1,5 +1,6 @@
 """Anthropic's wire format, against a server that checks what it gets."""
 
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from omni_app.providers.anthropic_wire import AnthropicWire, message_body
 from omni_app.providers.base import FaultKind, Usage
+from omni_app.providers.choices import produced
 from omni_app.providers.transport import Transport
 from omni_app.routing.types import Message
 from tests.providers.asking import (
@@ -17,6 +19,7 @@ from tests.providers.asking import (
     ask,
     fault_met,
     model,
+    stream_fault,
     streamed,
     talk_of,
     told_arguments,
@@ -186,6 +189,24 @@ async def test_a_streamed_call_without_arguments_tells_that_it_has_none(transpor
     assert told_arguments(deltas) == {0: "{}", 1: '{"city": "Rome"}'}
     assert [bool(delta.tool_call) for delta in deltas[:4]] == [True, True, False, False], "before the next block begins"
     assert [one["function"]["arguments"] for one in whole.tool_calls] == ["{}", '{"city": "Rome"}']
+
+
+@pytest.mark.parametrize("ending", ["broken", "left"])
+async def test_the_input_that_was_told_is_what_a_stream_cost_that_did_not_end(
+    ending: str, transport: Transport
+) -> None:
+    counts = {"input_tokens": 21, "cache_read_input_tokens": 4_000, "cache_creation_input_tokens": 188}
+    async with Upstream(usage=counts, fault="mid_close" if ending == "broken" else "mid_hang") as upstream:
+        provider, request = wire("anthropic", upstream, transport), ask()
+        if ending == "broken":
+            usage = (await stream_fault(provider, request)).usage
+        else:
+            async with aclosing(provider.stream(request)) as pieces:
+                await anext(pieces)
+            usage = produced(provider, request, [])
+    assert usage is not None and usage.estimated
+    assert (usage.input, usage.cached_input, usage.cache_write) == (4_209, 4_000, 188)
+    assert 0 < usage.output < 20
 
 
 async def test_a_refusal_without_words_is_told_as_filtered(transport: Transport) -> None:

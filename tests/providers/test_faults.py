@@ -19,7 +19,7 @@ from omni_app.providers.gathering import Gathering, Gatherings
 from omni_app.providers.openai_answers import read_chunk, read_completion
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.transport import Reply, Transport
-from tests.providers.asking import ask, eventually, fault_met, streamed, wire, within
+from tests.providers.asking import ask, eventually, fault_met, stream_fault, streamed, wire, within
 from tests.providers.conftest import BOTH_CLIENTS
 from tests.providers.golden import ANTHROPIC, OPENAI_STYLE
 from tests.servers.bad_manners import BAD_MANNERS
@@ -290,6 +290,36 @@ async def test_a_stream_that_never_begins_is_the_same_fault_as_a_plain_call(
     assert met.value.kind is (CONNECTION | TOLD | silent)[fault]
     assert met.value.usage is None
     assert len(upstream.calls) == 1
+
+
+@BOTH_CLIENTS
+@WIRES
+async def test_what_stands_around_the_words_of_a_stream_is_no_part_of_its_size(kind: str, transport: Transport) -> None:
+    transport.max_answer_bytes = 2_000
+    async with Upstream(text="so " * 50) as upstream:
+        deltas, whole = await streamed(wire(kind, upstream, transport), ask())
+    assert whole.text == "so " * 50 and len(deltas) >= 50
+
+
+@BOTH_CLIENTS
+@WIRES
+@pytest.mark.parametrize(("word", "count", "most"), [("s" * 50 + " ", 100, 2_000), ("so ", 500, 32_000)])
+async def test_neither_an_endless_answer_nor_an_endless_stream_is_read_to_its_end(
+    word: str, count: int, most: int, kind: str, transport: Transport
+) -> None:
+    transport.max_answer_bytes = 2_000
+    async with Upstream(text=word * count) as upstream:
+        fault = await stream_fault(wire(kind, upstream, transport), ask())
+    assert (fault.kind, fault.detail) == (K.INTERRUPTED, f"the answer is over {most} bytes")
+    assert fault.usage is not None and fault.usage.output > 0
+
+
+@BOTH_CLIENTS
+async def test_a_line_without_an_end_is_not_held(transport: Transport) -> None:
+    transport.max_answer_bytes = 100_000
+    async with Upstream(fault="huge") as upstream:
+        fault = await stream_fault(wire("openai", upstream, transport), ask())
+    assert (fault.kind, fault.detail) == (K.TOO_LARGE, "the answer is over 100000 bytes")
 
 
 # ------------------------------------------------------------------------------------- answers of any other shape

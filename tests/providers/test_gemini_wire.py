@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -163,6 +164,30 @@ async def test_a_stream_that_breaks_off_is_never_taken_for_whole(fault: str, tra
             await streamed(gemini_wire(gemini, transport), ask(deployment=FLASH))
     assert met.value.kind is K.INTERRUPTED
     assert met.value.usage and met.value.usage.estimated and met.value.usage.output > 0
+
+
+async def test_what_was_told_before_a_stream_broke_is_what_it_cost(transport: Transport) -> None:
+    told = {"promptTokenCount": 1_000, "cachedContentTokenCount": 600, "thoughtsTokenCount": 8_000}
+    async with Gemini(text="one two three", fault="mid_close", told=told) as gemini:
+        with pytest.raises(ProviderFault) as met:
+            await streamed(gemini_wire(gemini, transport), ask(deployment=FLASH))
+    usage = met.value.usage
+    assert usage is not None and usage.estimated
+    assert (usage.input, usage.cached_input, usage.reasoning) == (1_000, 600, 8_000)
+    assert 8_001 <= usage.output <= 8_010
+
+
+@pytest.mark.parametrize(("thoughts", "stopped"), [(30, False), (200, True)])
+async def test_hidden_thoughts_that_are_told_are_metered(
+    thoughts: int,
+    stopped: bool,  # noqa: FBT001 a parameter of the test
+    transport: Transport,
+) -> None:
+    request = replace(ask(params={"max_tokens": 100}, deployment=FLASH), metered=True)
+    async with Gemini(text="one two three", told={"thoughtsTokenCount": thoughts}) as gemini:
+        deltas, whole = await streamed(gemini_wire(gemini, transport), request)
+    assert (whole.stopped, len(deltas)) == (stopped, 1 if stopped else 3)
+    assert whole.usage.output >= thoughts if stopped else whole.usage == Usage(20, 8, cached_input=8, reasoning=3)
 
 
 async def test_an_error_event_is_a_fault(transport: Transport) -> None:

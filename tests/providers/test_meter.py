@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from omni_app.providers import anthropic_answers, openai_answers
-from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest
+from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.gathering import STOPPED, Gathering, Gatherings, deltas_of
 from omni_app.providers.meter import Meter
 from tests.gateway.scripted import FLEET
@@ -87,6 +87,17 @@ async def test_thoughts_count() -> None:
         block("text_delta", "text", "never read"),
     )  # fmt: skip
     assert whole.text == "" and whole.usage.reasoning >= LIMIT
+
+
+async def test_thoughts_that_are_told_while_it_writes_count() -> None:
+    def told(output: int, **delta: Any) -> dict[str, Any]:
+        return {**chunk(**delta), "usage": {"prompt_tokens": 900, "completion_tokens": output}}
+
+    deltas, whole = await by_openai(asked(), *(told(18 + 9 * number, content="word ") for number in range(9)))
+    assert len(deltas) == 4 and whole.stopped and whole.usage == Usage(900, 45)
+    ended = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": told(70)["usage"]}
+    _, whole = await by_openai(asked(), told(30, content="word "), ended)
+    assert (whole.stopped, whole.usage) == (False, Usage(900, 70)), "what has come whole is not stopped"
 
 
 async def test_when_one_of_several_answers_goes_on_all_are_stopped() -> None:

@@ -257,7 +257,7 @@ async def test_what_a_model_refuses_is_dropped_with_a_warning(transport: Transpo
     assert [one.partition(" ")[0] for one in answer.warnings] == ["presence_penalty", "stop"]
 
 
-def test_streamed_logprobs_come_with_their_piece_and_whole_at_the_end() -> None:
+def test_streamed_logprobs_come_with_their_piece_and_are_not_held() -> None:
     def token(text: str) -> dict[str, Any]:
         return {"token": text, "logprob": -0.1, "bytes": None, "top_logprobs": []}
 
@@ -268,4 +268,4 @@ def test_streamed_logprobs_come_with_their_piece_and_whole_at_the_end() -> None:
         deltas += read_chunk({"choices": [choice]}, gatherings)
     deltas += read_chunk({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, gatherings)
     assert [one.logprobs for one in deltas] == [{"content": [token("Hel")]}, {"content": [token("lo")]}]
-    assert gatherings.completion().logprobs == {"content": [token("Hel"), token("lo")]}
+    assert gatherings.completion().logprobs is None

@@ -51,6 +51,8 @@ class Gemini:
     text: str = TEXT
     redirect_to: str = "http://127.0.0.1:9/"
     answer: Mapping[str, Any] | None = None
+    told: Mapping[str, int] = field(default_factory=dict)
+    """Counts beside those that each event of a stream tells."""
     calls: list[Call] = field(default_factory=list)
     _server: RawServer = field(init=False)
 
@@ -95,7 +97,7 @@ class Gemini:
         """An event a word, the last one with how it ended and the usage; `mid_close` and `mid_rst` after two words."""
         await connection.send(head(200, (("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked"))))
         value = json.loads(json_answer(self.answer if self.answer is not None else self._value(call)).body)
-        for number, one in enumerate(events(value)):
+        for number, one in enumerate(events(value, self.told)):
             if number == 2 and self.fault == "mid_close":
                 connection.close()
                 return
@@ -137,7 +139,7 @@ def tools_and_form(call: Call) -> bool:
     return wants_json and bool(call.body.get("tools")) and "/gemini-2" in call.path
 
 
-def events(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def events(value: Mapping[str, Any], told: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """The stream of an answer: its text word by word, its calls whole; each event tells the usage so far."""
     candidates = value.get("candidates") or ()
     for candidate in candidates:
@@ -145,7 +147,8 @@ def events(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             pieces = [{"text": word} for word in re.findall(r"\S+\s*", part["text"])] if "text" in part else [part]
             for written, piece in enumerate(pieces):
                 said = {"content": {"role": "model", "parts": [piece]}, "index": 0}
-                yield {"candidates": [said], "usageMetadata": {"promptTokenCount": 20, "candidatesTokenCount": written}}
+                usage = {"promptTokenCount": 20, "candidatesTokenCount": written, **told}
+                yield {"candidates": [said], "usageMetadata": usage}
     last = {"content": {"role": "model", "parts": [{"text": ""}]}, "index": 0}
     ends = [last | {"finishReason": candidate["finishReason"]} for candidate in candidates]
     yield {**value, "candidates": ends} if ends else dict(value)
