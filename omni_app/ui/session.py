@@ -8,6 +8,9 @@ Any client of the websocket can call any event handler with any argument. So eac
 - `@for_self`: the same, but also for these; it must reach nothing of the team's.
 - `@public`: runs for everybody; its arguments are checked the same way.
 
+A tab is filled for a person and the team they act for. When either is another one now, as after a switch of teams in
+another tab, it is emptied, and of its events only a page's `load` runs: the others were meant for what it showed.
+
 `tests/security` walks the registry of handlers and fails on one without a line in its table of who may do what.
 """
 
@@ -40,6 +43,10 @@ log = logging.getLogger(__name__)
 MAX_COOKIE_LENGTH = 8_192
 SET_UP = "/settings/"
 """Where a second factor is set up."""
+FIRST = "/overview/"
+"""Where a tab is led that was filled for somebody else, or for another team."""
+LOAD = "load"
+"""Every page's handler that reads what the address names; it changes nothing."""
 UNEXPECTED = "Something went wrong on our side. Try again; if it stays, tell whoever runs this server."
 HYDRATIONS = frozenset(format_event_handler(rx.State.event_handlers[name]) for name in ("hydrate", "hydrate_and_load"))
 """Reflex's own events that send a tab everything it holds."""
@@ -84,17 +91,28 @@ class AppState(rx.State):
     problem: str = ""
     """What went wrong at the last event, and what to do."""
     _owner: str = ""
+    """The person whom the tab is filled for, and in which team."""
+    _lacked_factor: bool = False
 
-    async def _adopt(self, who: Identity) -> None:
-        """Makes this tab show `who`; whatever it held of somebody else is dropped first."""
-        if self._owner == _owner_of(who):
-            return
+    async def _adopt(self, who: Identity) -> bool:
+        """Makes this tab show `who`; whatever it held for somebody else is dropped first.
+
+        Gives whether it was another person's until now, or another team's.
+        """
         root = await self.get_state(AppState)
-        if self._owner:
-            root.reset()
-        root._owner = _owner_of(who)
-        root.email, root.org_name = who.email, who.org_name
-        root.origin = backstage.services.settings.origin
+        changed_hands = root._owner not in ("", _owner_of(who))
+        if not root._is_filled_for(who):
+            if root._owner:
+                root.reset()
+            root._owner, root._lacked_factor = _owner_of(who), who.lacks_factor
+            root.origin = backstage.services.settings.origin
+        if (root.email, root.org_name) != (who.email, who.org_name):
+            root.email, root.org_name = who.email, who.org_name
+        return changed_hands
+
+    def _is_filled_for(self, who: Identity) -> bool:
+        """While they lack the factor that their team asks for, somebody is somebody else."""
+        return (self._owner, self._lacked_factor) == (_owner_of(who), who.lacks_factor)
 
 
 class TabOwner(Middleware):
@@ -106,7 +124,7 @@ class TabOwner(Middleware):
     async def preprocess(self, app: Any, state: BaseState, event: Event) -> None:
         """Empties the tab when another person, or nobody, is signed in; or when that cannot be told.
 
-        So too when its person has come to lack the second factor that their team asks for.
+        So too when its person acts for another team now, or has come to lack the second factor that theirs asks for.
         """
         if event.name not in HYDRATIONS:
             return
@@ -117,13 +135,12 @@ class TabOwner(Middleware):
             who = await identity(root, for_self=True)
         except OmniError:
             who = None
-        if who is None or root._owner != _owner_of(who):
+        if who is None or not root._is_filled_for(who):
             root.reset()
 
 
 def _owner_of(who: Identity) -> str:
-    """Whom a tab is filled for: a person, who is somebody else while they lack the factor that their team asks for."""
-    return f"{who.user_id}{' without a second factor' * who.lacks_factor}"
+    return f"{who.user_id} of {who.org_id}"
 
 
 async def identity(state: rx.State, *, for_self: bool = False) -> Identity | None:
@@ -137,6 +154,15 @@ async def identity(state: rx.State, *, for_self: bool = False) -> Identity | Non
         return None
     async with services.database.reading() as session:
         return await accounts.read_session(session, token=token, for_self=for_self)
+
+
+async def is_still(state: rx.State, who: Identity) -> bool:
+    """Whether `who` began what runs in the background and is signed in yet, for the same team.
+
+    Raises as `identity` does.
+    """
+    now = await identity(state)
+    return now is not None and (now.user_id, now.org_id) == (who.user_id, who.org_id)
 
 
 def cookie_value(header: str, name: str) -> str:
@@ -207,9 +233,8 @@ def _for_people(handler: Handler, name: str) -> Handler:
             who = await identity(self, for_self=name == "for_self")
             if who is None:
                 return await _to_login(self)
-            if _may_change(self):
-                await self._adopt(who)
-                self.problem = ""
+            if await _adopted(self, who) and handler.__name__ != LOAD:
+                return rx.redirect(FIRST)
             return await handler(self, who, *values)
         except SecondFactorWanted as refusal:
             return await _to_set_up(self, handler, refusal)
@@ -219,6 +244,16 @@ def _for_people(handler: Handler, name: str) -> Handler:
             return await _tell(self, handler, error)
 
     return _with_verdict(guarded, handler, checks, name)
+
+
+async def _adopted(state: Any, who: Identity) -> bool:
+    """Makes the tab show `who`; whether it was filled for somebody else, or for another team, until now."""
+    if not _may_change(state):
+        async with state:
+            return bool(await state._adopt(who))
+    changed_hands = bool(await state._adopt(who))
+    state.problem = ""
+    return changed_hands
 
 
 def public(handler: Handler) -> Handler:

@@ -18,7 +18,7 @@ from omni_app.ui.components.basics import Row
 from omni_app.ui.drafts import AUTO, Draft, problem_of
 from omni_app.ui.pages.playground_draft import DraftMixin, chat_request
 from omni_app.ui.runs import Run
-from omni_app.ui.session import AppState, authed, backstage, identity
+from omni_app.ui.session import AppState, authed, backstage, is_still
 from omni_app.ui.view import key_kind
 
 PATH = "/playground/"
@@ -158,7 +158,7 @@ class PlaygroundState(DraftMixin, AppState):
         return run
 
     async def _follow(self, who: Identity, run: Run) -> None:
-        """Shows the run until it is over; ends it when somebody stops it, logs out or closes the page."""
+        """Shows the run until it is over; ends it when somebody stops it, logs out, leaves the team or the page."""
         asked_s = here_s = time.monotonic()
         over = False
         while not over:
@@ -173,8 +173,7 @@ class PlaygroundState(DraftMixin, AppState):
                 run.stop(run.replies)
             if now_s - asked_s > ASK_SESSION_EVERY_S:
                 asked_s = now_s
-                seen = await identity(self)
-                if seen is None or seen.user_id != who.user_id:
+                if not await is_still(self, who):
                     run.stop(run.replies)
 
     def _to_stop(self, run: Run) -> list[str]:

@@ -30,7 +30,7 @@ from omni_app.ui.components.requests import choice_links, request_table
 from omni_app.ui.components.shell import app_page
 from omni_app.ui.log_view import PATH
 from omni_app.ui.records import request_row
-from omni_app.ui.session import AppState, authed, backstage, identity
+from omni_app.ui.session import AppState, authed, backstage, is_still
 from omni_app.ui.view import key_kind
 
 PAGE_SIZE = 50
@@ -110,8 +110,7 @@ class RequestsState(AppState):
         for _ in range(LOOKS):
             await asyncio.sleep(LOOK_EVERY_S)
             with suppress(Unavailable):
-                now = await identity(self)
-                if now is None or (now.user_id, now.org_id) != (who.user_id, who.org_id):
+                if not await is_still(self, who):
                     return RequestsState.load
                 found = await newest(who, wanted)
                 async with self:

@@ -181,6 +181,7 @@ class SettingsState(AppState):
             await session.commit()
         note(self, who, "member_removed", about=user_id)
         if user_id == str(who.user_id):
+            (await self.get_state(AppState)).reset()
             return rx.redirect("/overview/")
         await self._read(who)
         return None

@@ -6,6 +6,7 @@ from typing import Any
 
 import reflex as rx
 
+from omni_app.request_ids import new_request_id
 from omni_app.storage import keys, ledger
 from omni_app.storage.accounts import Identity
 from omni_app.storage.ledger import RequestRecord
@@ -14,7 +15,7 @@ from omni_app.ui.components.basics import Row, badge, button, button_link, facts
 from omni_app.ui.components.shell import app_page
 from omni_app.ui.components.snippets import key_problem, new_key_box, snippets
 from omni_app.ui.records import request_row
-from omni_app.ui.session import AppState, authed, backstage, identity
+from omni_app.ui.session import AppState, authed, backstage, is_still
 
 PATH = "/start/"
 LOOK_EVERY_S = 1.0
@@ -34,6 +35,8 @@ class StartState(AppState):
     sending: bool = False
     first: Row = {}
     answer: str = ""
+    _test: str = ""
+    """The test request under way, or the last one."""
 
     @rx.event
     @authed
@@ -63,7 +66,7 @@ class StartState(AppState):
     async def watch(self, who: Identity, /) -> None:
         """Looks for the first request until it is there, the reader leaves, the session ends, or time is up."""
         for _ in range(LOOKS):
-            if self.router.url.path.rstrip("/") != PATH.rstrip("/") or await identity(self) is None:
+            if self.router.url.path.rstrip("/") != PATH.rstrip("/") or not await is_still(self, who):
                 return
             record = await first_request(who)
             if record is not None:
@@ -82,13 +85,16 @@ class StartState(AppState):
             if self.sending:
                 return
             self.sending, self.answer, self.problem = True, "", ""
+            test = self._test = new_request_id()
         try:
             answer = await ask(await caller_of(who, "test"), chat_request(TEST_PROMPT))
             async with self:
-                self.answer = answer.output
+                if self._test == test:
+                    self.answer = answer.output
         finally:
             async with self:
-                self.sending = False
+                if self._test == test:
+                    self.sending = False
 
 
 async def first_request(who: Identity) -> RequestRecord | None:
