@@ -51,14 +51,17 @@ class Inside(asyncio.Protocol):
 
 
 class Handshake(asyncio.BufferedProtocol):
-    """Takes the first bytes and hands the connection to TLS; `connection` makes what is served inside of it."""
+    """Takes the first bytes and hands the connection to TLS.
+
+    `connection` makes what is served inside of it, and is told what lies under it.
+    """
 
     def __init__(
         self,
         host: Host,
         loop: asyncio.AbstractEventLoop,
         certificate: Certificate,
-        connection: Callable[[], asyncio.BaseProtocol],
+        connection: Callable[[asyncio.Transport], asyncio.BaseProtocol],
     ) -> None:
         self._host = host
         self._loop = loop
@@ -104,7 +107,7 @@ class Handshake(asyncio.BufferedProtocol):
 
     def _connected(self) -> asyncio.BaseProtocol:
         self._host.gone(self)  # who comes in its place is counted then
-        return self._connection()
+        return self._connection(self._transport)
 
     def _done(self, done: "asyncio.Future[None]") -> None:
         self._host.gone(self)

@@ -19,6 +19,7 @@ from starlette.types import Scope
 from omni_app.server.exchange import Exchange, Headers, Unreadable, rejection
 from omni_app.server.heads import whole_post, without_wish, written
 from omni_app.server.newcomers import Newcomers
+from omni_app.server.unsent import TAKES_S, Unsent
 
 MOST_HEAD_BYTES = 65_536
 """Of a head that goes on; one that ends within the next `PIECE_BYTES` is heard."""
@@ -73,6 +74,8 @@ class Phase(Enum):
 
 
 AROUND = frozenset({Phase.HEAD, Phase.BODY})
+AFTER = frozenset({Phase.IDLE, Phase.FAREWELL})
+"""These begin when the peer has taken all of its answer."""
 
 
 class Host(Protocol):
@@ -114,14 +117,17 @@ class Host(Protocol):
 class HttpConnection(asyncio.BufferedProtocol):
     """One connection: parses what comes and has one request after the other served."""
 
-    __slots__ = ("_around_bytes", "_discarded_bytes", "_headers", "_host", "_in_line", "_incoming", "_leaving",
-                 "_loop", "_new", "_parser", "_paused", "_peer", "_phase", "_refusal", "_scheme", "_serving",
-                 "_since_s", "_target", "_upgrades", "backlog", "transport")  # fmt: skip
+    __slots__ = ("_around_bytes", "_closes", "_discarded_bytes", "_headers", "_host", "_in_line", "_incoming",
+                 "_leaving", "_loop", "_new", "_parser", "_paused", "_peer", "_phase", "_refusal", "_scheme",
+                 "_serving", "_since_s", "_target", "_unsent", "_upgrades", "_wire", "backlog",
+                 "transport")  # fmt: skip
 
     transport: asyncio.Transport
 
-    def __init__(self, host: Host, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, host: Host, loop: asyncio.AbstractEventLoop, wire: asyncio.Transport | None = None) -> None:
+        """`wire`: what is under TLS; None = nothing is."""
         self._host = host
+        self._wire = wire
         self._loop = loop
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._phase, self._since_s = Phase.IDLE, loop.time()
@@ -138,6 +144,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._refusal = b""
         """What is answered once the body has come, without the app."""
         self._upgrades = self._leaving = self._paused = False
+        self._closes = False
+        """Ends once what was sent is out."""
         self._new = True
         """Nothing has come yet."""
         self.backlog: asyncio.Event | None = None
@@ -149,6 +157,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
+        self._unsent = Unsent(self._wire or self.transport)
         peer = transport.get_extra_info("peername")
         self._peer = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
@@ -424,20 +433,31 @@ class HttpConnection(asyncio.BufferedProtocol):
             if self.transport.can_write_eof():
                 self.transport.write_eof()
             self.resume_reading()
+        elif self._wire is not None and self._unsent.here:
+            self._closes = True  # TLS would give what is still to be sent no longer than its own farewell
         else:
             self.transport.close()
 
     def end_if_overdue(self, now_s: float) -> None:
         """Cuts the connection when its peer has let us wait for longer than it may."""
+        overdue = self._serving is None and self._overdue(now_s)
+        self._unsent.look(now_s, closely=overdue)
+        if self._unsent.left and self._phase in AFTER:
+            self._since_s, overdue = now_s, False
+        elif self._closes and not self._unsent.left:
+            self._closes = False
+            self.transport.close()
+        if overdue or self._unsent.untaken_s > TAKES_S:
+            self.transport.abort()
+
+    def _overdue(self, now_s: float) -> bool:
+        """Whether what is awaited of the peer is."""
         waited_s = now_s - self._since_s
         if self._phase is Phase.FAREWELL:
-            overdue = waited_s > FAREWELL_S
-        elif self._phase is Phase.IDLE:
-            overdue = waited_s > (FAREWELL_S if self._leaving else HEAD_S)
-        else:
-            overdue = waited_s > HEAD_S and (self._phase is Phase.HEAD or bool(self._refusal))
-        if overdue and self._serving is None:
-            self.transport.abort()
+            return waited_s > FAREWELL_S
+        if self._phase is Phase.IDLE:
+            return waited_s > (FAREWELL_S if self._leaving else HEAD_S)
+        return waited_s > HEAD_S and (self._phase is Phase.HEAD or bool(self._refusal))
 
     def shutdown(self) -> None:
         """The process ends: what is asked is answered, and what is on its way already too."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,10 +26,23 @@ class Heard:
 
 
 @asynccontextmanager
-async def connected(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to `http://host:port`, or over TLS to `https://host:port`, whoever that is."""
+async def connected(
+    address: str, *, room: int | None = None
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to `http://host:port`, or over TLS to `https://host:port`, whoever that is.
+
+    `room`: of what comes no more than about so much is taken before it is read.
+    """
     parts = urlsplit(address)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=_tls(parts.scheme))
+    ours = socket.socket()
+    if room is not None:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    ours.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(ours, (parts.hostname, parts.port))
+    tls = _tls(parts.scheme)
+    reader, writer = await asyncio.open_connection(
+        sock=ours, ssl=tls, server_hostname=parts.hostname if tls else None, limit=room or 65_536
+    )
     try:
         yield reader, writer
     finally:

@@ -4,8 +4,9 @@ import asyncio
 import json
 import logging
 import re
+import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import ANY
@@ -13,7 +14,7 @@ from unittest.mock import ANY
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from omni_app.server import http
+from omni_app.server import handshake, http
 from omni_app.server.door import LOOKS_S
 from omni_app.server.exchange import HIGH_WATER
 from omni_app.server.heads import whole_post
@@ -25,6 +26,8 @@ from tests.servers.authority import Authority
 
 SHORT_S = 0.5
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+LARGE, PIECE = 20_000_000, 50_000
+"""Of an answer that no kernel keeps whole."""
 REFUSED = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno"
 
 
@@ -94,6 +97,19 @@ class App:
         for number in range(3):
             await send(body(b"piece %d" % number, more=True))
         await send(body(b""))
+
+    async def _large(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(start(200, (b"content-length", str(LARGE).encode())))
+        await send(body(b"a" * LARGE))
+
+    async def _large_in_pieces(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(start(200, (b"content-length", str(LARGE).encode())))
+        for _ in range(LARGE // PIECE):
+            await send(body(b"a" * PIECE, more=True))
+        await send(body(b""))
+        self.left.set()
 
     async def _waits(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -491,3 +507,64 @@ async def test_a_tunnel_is_refused(app: App, address: str) -> None:
     assert (heard.statuses, heard.closed, app.scopes) == ([405], True, [])
     assert json.loads(heard.data.partition(b"\r\n\r\n")[2])["error"]["code"] == "method_not_allowed"
     assert b"\r\nallow: GET, HEAD, POST, OPTIONS\r\n" in heard.data
+
+
+TAKING = {
+    "in one piece": b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
+    "in pieces": b"GET /large_in_pieces HTTP/1.1\r\nHost: x\r\n\r\n",
+    "in one piece, the last": b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "with the body unread": b"GET /large HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na",
+}
+
+
+async def taken(address: str, data: bytes, *, rests_s: float, room: int = 60_000, slowly: int = LARGE) -> int:
+    """How much comes of an answer to whoever rests after each of its pieces, of `slowly` bytes of it."""
+    came = 0
+    async with connected(address, room=room) as (reader, writer):
+        writer.write(data)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        while came < LARGE and (piece := await reader.read(room)):
+            came += len(piece)
+            await asyncio.sleep(rests_s if came < slowly else 0)
+    return came
+
+
+async def taken_too_late(address: str, data: bytes) -> int:
+    """How much comes in the end to whoever reads nothing for longer than may be."""
+    came = 0
+    async with connected(address, room=10_000) as (reader, writer):
+        writer.write(data)
+        await asyncio.sleep(0.5 + 6 * LOOKS_S)
+        with suppress(ConnectionError, ssl.SSLError):
+            while piece := await reader.read(65_536):
+                came += len(piece)
+    return came
+
+
+async def test_whoever_takes_a_large_answer_slowly_gets_all_of_it(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (http, handshake):
+        monkeypatch.setattr(module, "FAREWELL_S", 0.2)
+    monkeypatch.setattr(http, "HEAD_S", 0.3)
+    found = await asyncio.gather(*(taken(address, data, rests_s=0.005) for data in TAKING.values()))
+    assert dict(zip(TAKING, found, strict=True)) == dict.fromkeys(TAKING, LARGE)
+
+
+@pytest.mark.parametrize("address", ["plain"], indirect=True)  # our client takes much at a time over TLS
+async def test_who_takes_a_little_at_a_time_is_waited_for(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So little that for longer than they may take the kernel wants no more of us."""
+    monkeypatch.setattr(http, "TAKES_S", 1.0)
+    waits = (taken(address, data, rests_s=0.15, room=10_000, slowly=200_000) for data in TAKING.values())
+    found = await asyncio.gather(*waits)
+    assert dict(zip(TAKING, found, strict=True)) == dict.fromkeys(TAKING, LARGE)
+
+
+async def test_who_takes_nothing_is_cut_off_whatever_is_sent(
+    app: App, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "TAKES_S", 0.5)
+    found = await asyncio.gather(*(taken_too_late(address, data) for data in TAKING.values()))
+    assert all(0 < came < LARGE for came in found), found
+    assert app.left.is_set(), "the app goes on, for nobody"
