@@ -414,7 +414,7 @@ def route_request(caller: Caller, request: ChatRequest, session: AgentSession | 
     if request.embeds:
         return embedding_route(caller, request)
     tools = request.params.get("tools") or ()
-    has_images = any(has_image(message) for message in request.messages)
+    has_images, tells_of_tools = held_in(request.messages)
     seen = classify(request.messages, tools=bool(tools), image_parts=has_images)
     response_format = request.params.get("response_format") or {}
     expected, bound = estimate_tokens(request.messages, tools, response_format=response_format)
@@ -428,7 +428,7 @@ def route_request(caller: Caller, request: ChatRequest, session: AgentSession | 
         latency_pref=request.latency_pref,
         max_cost=request.max_cost,
         forced_task=request.task,
-        needs_functions=bool(tools),
+        needs_functions=bool(tools) or tells_of_tools,
         needs_vision=has_images,
         needs_response_schema=response_format.get("type") == "json_schema",
         allowed_models=caller.allowed_models,
@@ -441,6 +441,18 @@ def route_request(caller: Caller, request: ChatRequest, session: AgentSession | 
         bounded=bool(caller.budgets),
         session=session,
     )
+
+
+def held_in(messages: Sequence[Message]) -> tuple[bool, bool]:
+    """Whether there are images in a conversation, and calls of tools or their answers.
+
+    Who cannot call tools cannot read that they were called either, whether the request offers any or not.
+    """
+    images = tools = False
+    for message in messages:
+        images = images or has_image(message)
+        tools = tools or message.get("role") == "tool" or bool(message.get("tool_calls"))
+    return images, tools
 
 
 def has_image(message: Message) -> bool:

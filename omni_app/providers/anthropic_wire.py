@@ -131,6 +131,9 @@ def message_body(request: ProviderRequest) -> tuple[dict[str, Any], tuple[str, .
             body["tool_choice"] = tool_choice(params.get("tool_choice", "auto"))
         if params.get("parallel_tool_calls") is False and body["tool_choice"]["type"] != "none":
             body["tool_choice"]["disable_parallel_tool_use"] = True
+    elif used := used_tools(messages):
+        body["tools"] = [tool({"name": name}) for name in used]
+        body["tool_choice"] = {"type": "none"}
     _sampling(body, params, warnings)
     return body, tuple(warnings)
 
@@ -258,6 +261,12 @@ def tool(function: Mapping[str, Any]) -> dict[str, Any]:
     described = {"description": function["description"]} if function.get("description") else {}
     schema = function.get("parameters") or {"type": "object", "properties": {}}
     return {"name": function["name"], "input_schema": schema, **described}
+
+
+def used_tools(turns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The tools that the conversation has called: Anthropic wants them declared as long as it tells of them."""
+    blocks = (block for turn in turns if turn["role"] == "assistant" for block in turn["content"])
+    return list(dict.fromkeys(block["name"] for block in blocks if block["type"] == "tool_use"))
 
 
 def tool_choice(choice: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from omni_app.errors import InvalidRequest, NoEligibleModel, ProviderError, Rate
 from omni_app.gateway.rate_limits import Limits
 from omni_app.providers.base import Completion, FaultKind, ProviderFault, Usage
 from omni_app.registry import build_registry
-from omni_app.routing.types import Price
+from omni_app.routing.types import Message, Price
 from omni_app.storage.ledger import AttemptRecord, RequestRecord
 from omni_app.storage.snapshots import SnapshotRecord
 from omni_app.storage.spool import Admission
@@ -135,6 +135,31 @@ async def test_the_deadline_bounds_the_whole_chain(tmp_path: Path) -> None:
         await gateway(tmp_path, *slow).chat(CALLER, replace(HELLO, timeout_s=0.2))
     assert asyncio.get_running_loop().time() - started < 0.35
     assert failed.value.status == 504
+
+
+CALLED: list[Message] = [
+    {"role": "user", "content": "What time is it?"},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "now", "arguments": "{}"}}],
+    },
+    {"role": "tool", "tool_call_id": "c1", "content": "noon"},
+]
+
+
+@pytest.mark.parametrize("messages", [CALLED, [*CALLED[:2], *HELLO.messages], [HELLO.messages[0], *CALLED[2:]]])
+async def test_a_conversation_that_tells_of_tools_goes_to_who_can_call_them_though_none_are_offered(
+    tmp_path: Path, messages: list[Message]
+) -> None:
+    alpha, beta = ScriptedProvider("alpha"), ScriptedProvider("beta")
+    served = gateway(tmp_path, alpha, beta)
+    served.use_registry(build_registry([replace(FLEET[0], supports_functions=False), *FLEET[1:]]))
+    assert served.decide(CALLER, HELLO).selected == FLEET[0].id
+    decision = served.decide(CALLER, replace(HELLO, messages=messages))
+    assert FLEET[0].id not in decision.fallback_chain
+    assert f"{FLEET[0].id} cannot call tools" in [f"{one.model} {one.excluded_by}" for one in decision.candidates]
+    assert decision.explanation.case.request.needs_functions
 
 
 async def test_without_a_provider_key_the_refusal_names_the_variable_and_is_recorded(tmp_path: Path) -> None:

@@ -84,6 +84,16 @@ async def test_tool_results_become_one_turn_of_the_user(transport: Transport) ->
     assert answer.text == TEXT
 
 
+def test_a_talk_of_tools_declares_them_and_calls_none_where_none_are_offered() -> None:
+    body, warnings = message_body(ask(TOOL_TALK))
+    assert body["tools"] == [{"name": "get_weather", "input_schema": {"type": "object", "properties": {}}}]
+    assert body["tool_choice"] == {"type": "none"}
+    assert warnings == ()
+    assert not {"tools", "tool_choice"} & message_body(ask())[0].keys()
+    offered = message_body(ask(TOOL_TALK, {"tools": [WEATHER_TOOL]}))[0]
+    assert "tool_choice" not in offered and offered["tools"][0]["input_schema"]["properties"]
+
+
 async def test_calls_of_other_providers_go_out_with_ids_that_anthropic_takes(transport: Transport) -> None:
     async with Upstream() as upstream:
         await wire("anthropic", upstream, transport).complete(ask(talk_of(*FOREIGN_IDS)))

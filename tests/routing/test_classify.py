@@ -114,6 +114,24 @@ def test_a_short_turn_leans_on_the_turn_before() -> None:
     assert task_of(read("now make it faster")) is Task.CHAT
 
 
+@pytest.mark.parametrize("text", ["thanks!", "Who won the 2018 world cup?", "Why not?"])
+def test_after_a_picture_what_is_said_is_no_clear_wish_for_another(text: str) -> None:
+    before, made = user("Draw a picture of a cat"), {"role": "assistant", "content": "Here it is."}
+    assert read(before).task_scores[Task.IMAGE] >= 0.9
+    assert read(before, made, text).task_scores[Task.IMAGE] < 0.9
+    assert read(before, made, "now make it blue").task_scores[Task.IMAGE] >= 0.9
+
+
+def test_a_picture_that_is_spoken_of_in_the_middle_of_a_long_text_is_no_clear_wish_for_one() -> None:
+    around = "We went through the budget for the second quarter, and agreed that travel costs too much. " * 4
+    mail = (
+        f"Reply politely to this email and decline:\n\n{around}We also want to create a new logo for the fair. {around}"
+    )
+    assert len(mail) > 600
+    assert read(mail).task_scores[Task.IMAGE] < 0.5
+    assert read("Create a new logo for the fair.").task_scores[Task.IMAGE] >= 0.9
+
+
 def test_nothing_at_all_is_chat() -> None:
     for messages in ([], [user("")], [{"role": "user", "content": None}], [{"role": "system", "content": "Be kind."}]):
         assert task_of(classify(messages, tools=False, image_parts=False)) is Task.CHAT

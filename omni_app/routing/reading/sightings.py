@@ -69,4 +69,4 @@ class Sightings:
             else:
                 self.add(marker, first if first and position < FEW_WORDS else strength)
         if asks_for_picture(words, places) or (has_unspaced(text) and asks_unspaced(text)):
-            self.add("image_request")
+            self.add("image_request", min(FULL, strength))
