@@ -12,7 +12,7 @@
     ├── Conflict                 409  conflict
     ├── IdempotencyMismatch      422  idempotency_mismatch
     ├── NoEligibleModel          422  no_eligible_model
-    │   └── PromptTooLong        422  no_eligible_model (400 context_length_exceeded on OpenAI's routes)
+    │   └── PromptTooLong        422  no_eligible_model (400 context_length_exceeded at OpenAI's, 400 at Anthropic's)
     ├── RateLimited              429  rate_limited
     ├── ProviderError            502  provider_error (504: the chain timed out; 503: every breaker is open)
     │   └── StreamInterrupted    502  stream_interrupted (an event of a stream that had begun)
@@ -121,7 +121,7 @@ class NoEligibleModel(OmniError):
 
 
 class PromptTooLong(NoEligibleModel):
-    """The prompt fits no model's context window."""
+    """The prompt fits no model's context window, as far as we know or as the last one's provider says."""
 
 
 class RateLimited(OmniError):

@@ -17,7 +17,7 @@ from omni_app.api.messages_schema import parse_messages
 from omni_app.api.responses import json_response, request_id
 from omni_app.api.sse import event
 from omni_app.api.streams import streamed
-from omni_app.errors import OmniError, ProviderError
+from omni_app.errors import OmniError, PromptTooLong, ProviderError
 from omni_app.gateway.types import Answer
 from omni_app.providers.anthropic_wire import arguments
 from omni_app.providers.base import Delta, Deltas, Usage
@@ -62,7 +62,8 @@ def routes(services: Services) -> list[Route]:
             return await answered(request)
         except OmniError as error:
             advice = {"x-should-retry": "false"} if isinstance(error, ProviderError) else {}
-            return json_response(anthropic_error(error, request), status=error.status, headers=error.headers | advice)
+            status = 400 if isinstance(error, PromptTooLong) else error.status
+            return json_response(anthropic_error(error, request), status=status, headers=error.headers | advice)
 
     return [Route("/v1/messages", messages, methods=["POST"])]
 

@@ -13,7 +13,7 @@ from math import ceil
 from typing import Any
 
 from omni_app.deadline import Deadline
-from omni_app.errors import InvalidRequest, OmniError, ProviderError, StreamInterrupted
+from omni_app.errors import InvalidRequest, OmniError, PromptTooLong, ProviderError, StreamInterrupted
 from omni_app.gateway.deadlines import WORTH_TRYING_S, share_s, tells, timeouts
 from omni_app.gateway.health import Health, Trial
 from omni_app.gateway.latency import Latencies
@@ -52,7 +52,7 @@ AFTER_FAULT: Mapping[FaultKind, After] = {
 TIMEOUTS = frozenset(
     {FaultKind.CONNECT_TIMEOUT.value, FaultKind.FIRST_BYTE_TIMEOUT.value, FaultKind.TOTAL_TIMEOUT.value}
 )
-CALLERS_FAULTS = frozenset({FaultKind.BAD_REQUEST, FaultKind.CONTENT_POLICY, FaultKind.CONTEXT_LENGTH})
+CALLERS_FAULTS = frozenset({FaultKind.BAD_REQUEST, FaultKind.CONTENT_POLICY})
 
 NOBODY_CALLED = ProviderFault(FaultKind.TOTAL_TIMEOUT, "the deadline had passed before a model could be called")
 """Told of, never raised."""
@@ -349,6 +349,9 @@ def all_cooling(wait_s: float) -> ProviderError:
 
 def chain_failed(attempts: tuple[Attempt, ...], fault: ProviderFault) -> OmniError:
     """The error of a chain that gave no answer: the caller's own fault, or what each attempt met."""
+    if attempts and fault.kind is FaultKind.CONTEXT_LENGTH:
+        told = f"the prompt is too long: {attempts[-1].provider} refused the request: {fault.detail}"
+        return PromptTooLong(f"{told}; shorten it, or name a model with a larger context window")
     refused = attempts and all(attempt.outcome == FaultKind.UNSUPPORTED_PARAMETER for attempt in attempts)
     if refused or (attempts and fault.kind in CALLERS_FAULTS):
         return InvalidRequest(f"{attempts[-1].provider} refused the request: {fault.detail}")

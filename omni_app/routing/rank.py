@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from omni_app.routing.caches import costs_once_read, worth_leaving
 from omni_app.routing.score import minimum_quality
 from omni_app.routing.shortlist import Exclusion, RoutingTable, Row, Shortlist
-from omni_app.routing.size import expected_costs, screen, step_size
+from omni_app.routing.size import expected_costs, may_overflow, screen, step_size
 from omni_app.routing.types import AgentSession, Case, LatencyPref, Priority, Task
 
 
@@ -128,7 +128,8 @@ def next_in_session(
 def chain(ranking: Ranking, case: Case) -> Sequence[int]:
     """Places to try, in order: the primary, a backup at another provider where there is one, the cheapest left.
 
-    Those held back for their quality come in only when nobody else is left. Pinned models: exactly as named.
+    Those held back for their quality come in only when nobody else is left. Pinned models: exactly as named. Where the
+    prompt may be too long for the primary's window a model with a larger one is among them.
     """
     order, rows = ranking.order, ranking.rows
     if case.request.pinned or len(order) < 2:
@@ -137,7 +138,27 @@ def chain(ranking: Ranking, case: Case) -> Sequence[int]:
     elsewhere = (place for place in order if rows[place].provider != rows[primary].provider)
     backup = next(elsewhere, order[1])
     left = without(order[: ranking.preferred], primary, backup) or without(order, primary, backup)
-    return [primary, backup, min(left, key=ranking.costs.__getitem__)] if left else [primary, backup]
+    if not left:
+        return [primary, backup]
+    found = [primary, backup, min(left, key=ranking.costs.__getitem__)]
+    return [*found, *larger_window(ranking, found, case)] if may_overflow(rows[primary], case) else found
+
+
+def larger_window(ranking: Ranking, found: Sequence[int], case: Case) -> Sequence[int]:
+    """The place to go on to when the primary's provider finds the prompt too long; none where one is found already.
+
+    The cheapest whose window holds the prompt whatever its length is, else the one with the largest.
+    """
+    rows, order = ranking.rows, ranking.order
+    window = rows[found[0]].context_window
+    if any(rows[place].context_window > window for place in found):
+        return ()
+    larger = [place for place in order if rows[place].context_window > window]
+    larger = [place for place in order[: ranking.preferred] if place in larger] or larger
+    holding = [place for place in larger if not may_overflow(rows[place], case)]
+    if holding:
+        return [min(holding, key=ranking.costs.__getitem__)]
+    return [max(larger, key=lambda place: rows[place].context_window)] if larger else ()
 
 
 def without(places: Sequence[int], *taken: int) -> Sequence[int]:

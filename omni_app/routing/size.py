@@ -120,6 +120,12 @@ def planned_output(row: Row, case: Case) -> int | None:
     return planned if fits is None else min(planned, fits)
 
 
+def may_overflow(row: Row, case: Case) -> bool:
+    """Whether prompt and answer may be more than the row's window holds: the estimate can be off, the bound cannot."""
+    bound, window = case.request.input_tokens_bound, row.context_window
+    return bound + row.max_output > window and bound + (planned_output(row, case) or 0) > window
+
+
 def worst_case(row: Row, case: Case) -> int:
     """Pico-dollars that one attempt cannot exceed, with `max_tokens` as planned, else with the policy's ceiling."""
     return step(row, case).worst_cost

@@ -140,6 +140,25 @@ async def test_the_callers_own_mistake_is_400_and_not_tried_elsewhere(product: L
     assert len(product.openai.calls) + len(product.anthropic.calls) == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/v1/chat", 422, "no_eligible_model"),
+        ("/v1/chat/completions", 400, "context_length_exceeded"),
+        ("/v1/messages", 400, "no_eligible_model"),
+    ],
+)
+async def test_a_prompt_that_every_provider_finds_too_long_is_told_in_the_route_s_words(
+    product: Live, path: str, status: int, code: str
+) -> None:
+    for upstream in (product.openai, product.anthropic):
+        upstream.fault = "context_length"
+    answer = await product.post(path, CODE if path == "/v1/chat" else CODE | {"model": "auto", "max_tokens": 50})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (status, code)
+    assert "the prompt is too long" in error["message"], "agents look for these words, and shorten it"
+
+
 async def test_no_error_ever_shows_a_provider_key(product: Live) -> None:
     for fault in REFUSALS:
         product.openai.fault = product.anthropic.fault = fault

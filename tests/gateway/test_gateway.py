@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from omni_app.errors import InvalidRequest, NoEligibleModel, ProviderError, RateLimited
+from omni_app.errors import InvalidRequest, NoEligibleModel, PromptTooLong, ProviderError, RateLimited
 from omni_app.gateway.rate_limits import Limits
 from omni_app.providers.base import Completion, FaultKind, ProviderFault, Usage
 from omni_app.registry import build_registry
@@ -16,7 +16,18 @@ from omni_app.routing.types import Message, Price
 from omni_app.storage.ledger import AttemptRecord, RequestRecord
 from omni_app.storage.snapshots import SnapshotRecord
 from omni_app.storage.spool import Admission
-from tests.gateway.scripted import CALLER, DOWN, FLEET, HELLO, OK, ScriptedProvider, facts, gateway, records
+from tests.gateway.scripted import (
+    CALLER,
+    DOWN,
+    FLEET,
+    HELLO,
+    OK,
+    ScriptedProvider,
+    deployment,
+    facts,
+    gateway,
+    records,
+)
 
 
 async def test_the_chosen_model_answers_and_the_ledger_tells_the_whole_story(tmp_path: Path) -> None:
@@ -126,6 +137,27 @@ async def test_a_prompt_too_long_for_the_model_goes_to_a_larger_window(tmp_path:
     answer = await gateway(tmp_path, alpha, beta).chat(CALLER, request)
     assert answer.model == "alpha/large"
     assert not beta.asked, "beta's window is no larger"
+
+
+async def test_a_larger_window_is_tried_though_it_is_not_among_the_three(tmp_path: Path) -> None:
+    too_long = ProviderFault(FaultKind.CONTEXT_LENGTH, "too long")
+    alpha, beta = ScriptedProvider("alpha", [too_long, OK]), ScriptedProvider("beta", [DOWN])
+    served = gateway(tmp_path, alpha, beta)
+    third = deployment("beta/tiny", usd_in=1, usd_out=3, quality=0.1)
+    served.use_registry(build_registry((*FLEET, third)))
+    answer = await served.chat(CALLER, replace(HELLO, messages=[{"role": "user", "content": "word " * 40_000}]))
+    assert [one.outcome for one in answer.attempts] == ["context_length", "ok"]
+    assert (answer.model, len(answer.decision.steps)) == ("alpha/large", 4)
+
+
+async def test_a_prompt_that_no_window_holds_is_told_as_such(tmp_path: Path) -> None:
+    too_long = ProviderFault(FaultKind.CONTEXT_LENGTH, "200001 tokens > 200000")
+    served = gateway(tmp_path, ScriptedProvider("alpha", [too_long]), ScriptedProvider("beta"))
+    with pytest.raises(PromptTooLong, match="the prompt is too long: alpha refused the request: 200001") as refused:
+        await served.chat(CALLER, replace(HELLO, pinned=("alpha/small",)))
+    assert (refused.value.status, refused.value.code) == (422, "no_eligible_model")
+    (record,) = records(tmp_path)
+    assert (record.error_code, record.attempts, record.cost) == ("no_eligible_model", 1, 0)
 
 
 async def test_the_deadline_bounds_the_whole_chain(tmp_path: Path) -> None:

@@ -205,10 +205,50 @@ def test_a_chain_has_no_duplicates_and_changes_provider_when_it_can(
     decision = run(request, models)
     able = [candidate.model for candidate in decision.candidates if candidate.eligible]
     chain = decision.fallback_chain
-    assert len(set(chain)) == len(chain) == min(3, len(able))
     assert set(chain) <= set(able)
+    windows = {model.id: model.context_window for model in models}
+    three = min(3, len(able))
+    assert len(set(chain)) == len(chain) and three <= len(chain) <= 4
+    assert all(windows[one] > windows[chain[0]] >= max(windows[other] for other in chain[:3]) for one in chain[3:])
     if len({model.split("/")[0] for model in able}) > 1:
         assert chain[0].split("/")[0] != chain[1].split("/")[0]
+
+
+LONG = asking(tokens=60_000)
+"""It may have 240,000."""
+
+
+def test_a_prompt_that_may_be_too_long_for_the_primary_has_a_larger_window_behind_it() -> None:
+    assert decided(LONG).fallback_chain == (CODER.id, QUICK.id, UNRATED.id, GENIUS.id), "none of 128,000 will do then"
+    wide = replace(SOLID, context_window=300_000)
+    assert decided(LONG, QUICK, CODER, UNRATED, wide, GENIUS).fallback_chain[3] == wide.id, "the cheapest that holds it"
+    assert decided(LONG, QUICK, CODER, UNRATED, SOLID).fallback_chain[3] == SOLID.id, "the largest there is"
+
+
+def test_no_larger_window_is_added_where_it_is_of_no_use() -> None:
+    short = asking(tokens=30_000)
+    assert len(decided(short).fallback_chain) == 3, "120,000 at most fit"
+    assert len(decided(replace(short, max_tokens=10_000)).fallback_chain) == 4, "not with an answer of 10,000"
+    backed = decided(LONG, QUICK, CODER, replace(UNRATED, context_window=200_000), GENIUS)
+    assert backed.fallback_chain == (CODER.id, QUICK.id, UNRATED.id), "one is there already"
+    assert len(decided(LONG, QUICK, CODER, UNRATED, OLD).fallback_chain) == 3, "there is none"
+    named = (CODER.id, QUICK.id)
+    assert decided(replace(LONG, pinned=named)).fallback_chain == named
+
+
+@MANY
+@given(registries | cached_registries, requests | steps)
+def test_a_larger_window_is_in_every_chain_that_may_need_it(
+    models: tuple[Deployment, ...], request: RouteRequest
+) -> None:
+    decision, windows = run(request, models), {model.id: model.context_window for model in models}
+    if not decision.steps:
+        return
+    primary, *others = decision.fallback_chain
+    able = [candidate.model for candidate in decision.candidates if candidate.eligible]
+    needed = request.input_tokens_bound + (decision.steps[0].max_tokens or 0) > windows[primary]
+    if needed and any(windows[model] > windows[primary] for model in able):
+        assert any(windows[model] > windows[primary] for model in others)
 
 
 # The promise
