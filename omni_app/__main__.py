@@ -40,7 +40,7 @@ from omni_app.registry.refresh import Catalogues
 from omni_app.serve import StartError, build_web_app, migrate, serve
 from omni_app.settings import Settings, SettingsError, load_settings
 from omni_app.storage import accounts, keys, provider_keys, second_factors, sessions
-from omni_app.storage.database import Database, DatabaseError, copy_sqlite, sqlite_path
+from omni_app.storage.database import NO_SCHEMA, Database, DatabaseError, copy_sqlite, current_schema, sqlite_path
 from omni_app.storage.scopes import Scope, checked_scopes, in_words
 from omni_app.storage.sealing import CannotOpen, Sealer
 from omni_app.storage.server_role import upgrade_for
@@ -229,9 +229,12 @@ def in_session(command: Command) -> Callable[[Settings, argparse.Namespace], int
 
 
 def prepare_schema(settings: Settings) -> None:
-    """On a fresh checkout a command may come before the first `serve`."""
+    """On a fresh checkout a command may come before the first `serve`. A schema that is there is left to `serve` and
+    `migrate`: they copy the file first, and no server of the version before runs on it.
+    """
     settings.omni_data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    upgrade_for(settings.database, owner=settings.database_owner)
+    if current_schema(settings.database) == NO_SCHEMA:
+        upgrade_for(settings.database, owner=settings.database_owner)
 
 
 def back_up(settings: Settings, target: Path) -> None:

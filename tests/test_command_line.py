@@ -17,7 +17,7 @@ from alembic import command
 
 from omni_app.api.openapi import document
 from omni_app.storage import accounts
-from omni_app.storage.database import OLDEST_CODE, Database, _alembic_config, hold_sqlite_lock
+from omni_app.storage.database import OLDEST_CODE, Database, _alembic_config, current_schema, hold_sqlite_lock
 from omni_app.storage.keys import checksum_ok
 from omni_app.storage.tables import SecondFactor, utc_now
 from omni_app.version import VERSION
@@ -58,6 +58,15 @@ def test_a_key_is_made_for_some_uses_only(tmp_path: Path) -> None:
     assert "  chat, usage  Acme" in omni(tmp_path, "keys", "list").stdout
     refused = omni(tmp_path, "keys", "create", "--org", "Acme", "--scope", "everything")
     assert refused.returncode == 2 and "embeddings" in refused.stderr
+
+
+def test_an_older_schema_is_left_to_who_copies_it_first(tmp_path: Path) -> None:
+    command.upgrade(_alembic_config(url := f"sqlite:///{tmp_path / 'omni.db'}"), "0024")
+    refused = omni(tmp_path, "keys", "list")
+    assert refused.returncode == 1 and "migrate" in refused.stderr
+    assert current_schema(url).revision == "0024"
+    assert omni(tmp_path, "migrate").returncode == 0
+    assert omni(tmp_path, "keys", "list").returncode == 0 and list((tmp_path / "backups").iterdir())
 
 
 def test_a_test_key_is_the_default(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ EXPORT_TIMEOUT_S = 10.0
 MOST_WAITING = 4_096
 """Requests; what comes beyond it is counted and given up."""
 BATCH = 256
-TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
-"""W3C Trace Context, level 1."""
+TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+"""W3C Trace Context: version, trace, parent, flags, and in versions to come more behind them."""
 SERVER, CLIENT = 2, 3
 FAILED = 2
 """A span's status code for an error."""
@@ -50,6 +50,19 @@ OPERATIONS: Mapping[str, str] = {EMBEDDINGS: "embeddings", "images/generations":
 """Our endpoint -> the convention's operation; all others are `chat`."""
 
 Json = dict[str, Any]
+
+
+def _given(traceparent: str) -> tuple[str, str]:
+    """The caller's trace and span; a new trace where the header cannot be read."""
+    found = TRACEPARENT.fullmatch(traceparent)
+    if found is None or (found[1] == "00" and found[4]):
+        return _new()
+    return found[2], found[3]
+
+
+def _new() -> tuple[str, str]:
+    """A trace that nobody has begun before us."""
+    return secrets.token_hex(16), ""
 
 
 class Tracer:
@@ -69,8 +82,7 @@ class Tracer:
 
     def hear(self, seen: Seen) -> None:
         """Puts a sampled request in line."""
-        given = TRACEPARENT.fullmatch(seen.traceparent) if seen.traceparent else None
-        trace_id, parent = given.groups() if given else (secrets.token_hex(16), "")
+        trace_id, parent = _given(seen.traceparent) if seen.traceparent else _new()
         if int(trace_id[-14:], 16) >= self._below:
             return
         if len(self._waiting) >= MOST_WAITING:

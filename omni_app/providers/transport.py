@@ -203,7 +203,7 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) ->
         return seconds if 0 <= seconds < 86_400 else None
     try:
         moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())

@@ -17,14 +17,23 @@ DOORS = 32
 worker whose rounds take 5 ms takes 200 connections a second, and the kernel turns the others away (measured)."""
 
 
-def heed_quietly() -> None:
-    """uvicorn ends a stop by raising the signal again, for whoever handled it before: nobody, so the exit code is 0."""
+def heed_quietly(*, hang_up: bool) -> None:
+    """uvicorn ends a stop by raising the signal again, for whoever handled it before: nobody, so the exit code is 0.
+
+    `hang_up`: SIGHUP, by itself the end of everything at once, asks for a stop too: a terminal was closed.
+    """
 
     def nothing(number: int, frame: FrameType | None) -> None:
         del number, frame
 
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        signal.raise_signal(signal.SIGTERM)
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, nothing)
+    if hang_up and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # else `nohup` keeps it from us
+        signal.signal(signal.SIGHUP, stop)
 
 
 def run(words: Sequence[str] | None = None) -> None:
@@ -51,7 +60,7 @@ def run(words: Sequence[str] | None = None) -> None:
         grace_s=arguments.grace,
         certificate=Certificate(*arguments.tls) if arguments.tls else None,
     )
-    heed_quietly()
+    heed_quietly(hang_up=not arguments.workers)
     bound = config.bind_socket()
     doors = [bound, *(bound.dup() for _ in range(DOORS - 1))]
     if arguments.workers:

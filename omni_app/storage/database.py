@@ -436,10 +436,27 @@ def backup_before_upgrade(url: str, data_dir: Path) -> Path | None:
 
 
 def copy_sqlite(path: Path, target: Path) -> None:
-    """Copies an SQLite file as of one moment, whatever is written to it meanwhile; readable by its owner alone."""
-    target.touch(mode=0o600)
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
-        source.backup(copy)
+    """Copies an SQLite file as of one moment, whatever is written to it meanwhile; readable by its owner alone.
+
+    Raises `DatabaseError`. The target has its name when it is whole: half a copy would open as an empty database.
+    """
+    part = target.with_name(f"{target.name}.part")
+    try:
+        _forget_part(part)
+        part.touch(mode=0o600)
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(part)) as copy:
+            source.backup(copy)
+        part.rename(target)
+    except (OSError, sqlite3.Error) as error:
+        raise DatabaseError(f"{path} could not be copied to {target}: {error}") from None
+    finally:
+        _forget_part(part)
+
+
+def _forget_part(part: Path) -> None:
+    with suppress(OSError):
+        for one in (part, part.with_name(f"{part.name}-journal")):
+            one.unlink(missing_ok=True)
 
 
 def sqlite_path(url: str) -> Path | None:

@@ -24,7 +24,7 @@ from omni_app.storage.tables import AttemptRow, Org, RequestRow, RoutingLog, Sna
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 3_600.0
+FIRST_S, EVERY_S = 60.0, 3_600.0
 DELETED_ORGS_KEPT = timedelta(days=7)
 REQUESTS_KEPT = timedelta(days=396)
 ROUTING_LOGS_KEPT = timedelta(days=30)
@@ -44,10 +44,14 @@ class Retention:
         self._database = database
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Until it is to stop. The months are looked at first: nobody may have made any for long."""
+        """Until it is to stop. The months are looked at first: nobody may have made any for long. The first round is
+        soon: a process may never live for an hour.
+        """
+        wait_s = FIRST_S
         while not stopping.is_set():
             await make_months(self._database, now=utc_now())
-            await pause(stopping, EVERY_S)
+            await pause(stopping, wait_s)
+            wait_s = EVERY_S
             with suppress(*DATABASE_ERRORS):
                 if not stopping.is_set():
                     await self.clean(now=utc_now())

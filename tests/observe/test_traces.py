@@ -73,6 +73,32 @@ async def test_a_request_is_a_span_and_each_attempt_one_below_it(traced: tuple[R
     assert CANARY not in sent and running.key not in sent
 
 
+@pytest.mark.parametrize(
+    ("header", "taken"),
+    [
+        (f"00-{TRACE}-{PARENT}-00", True),
+        (f"01-{TRACE}-{PARENT}-01", True),
+        (f"cc-{TRACE}-{PARENT}-01-what-a-later-version-adds", True),
+        (f"00-{TRACE}-{PARENT}-01-more", False),
+        (f"ff-{TRACE}-{PARENT}-01", False),
+        (f"00-{'0' * 32}-{PARENT}-01", False),
+        (f"00-{TRACE}-{'0' * 16}-01", False),
+        (f"00-{TRACE.upper()}-{PARENT}-01", False),
+        (f"00-{TRACE}-{PARENT}", False),
+    ],
+)
+async def test_a_trace_goes_on_where_the_caller_s_header_is_one(
+    traced: tuple[Running, Collector], header: str, *, taken: bool
+) -> None:
+    running, collector = traced
+    await running.client.post(
+        "/v1/chat", json=ASK, headers={"Authorization": f"Bearer {running.key}", "traceparent": header}
+    )
+    root, _ = await spans(running, collector, count=2)
+    assert (root.trace_id == TRACE, root.parent == PARENT) == (taken, taken)
+    assert int(root.trace_id, 16)
+
+
 async def test_names_are_those_of_the_conventions(traced: tuple[Running, Collector]) -> None:
     """Of OpenTelemetry's own list, for each kind of request; what is ours begins with `omni.`."""
     running, collector = traced
@@ -132,7 +158,7 @@ def test_a_part_of_the_traces_is_sent_and_a_trace_is_sent_whole_or_not_at_all() 
     assert 800 < counts[0.25] < 1_200
     assert counts[1.0] == 4_000
     one, other = tracer_of(0.5), tracer_of(0.5)
-    for number in range(50):
+    for number in range(1, 51):
         given = Seen("GET", "/", f"00-{number * 0x0107_0503_0209_0B0D:032x}-{PARENT}-01")
         one.hear(given)
         other.hear(given)

@@ -94,6 +94,7 @@ def test_what_is_left_is_one_short_printable_line(text: str) -> None:
         ("99999999", None),
         ("nan", None),
         ("soon", None),
+        ("0 Jan 99999999999 00:00:00 GMT", None),
         ("", None),
     ],
 )

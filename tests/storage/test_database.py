@@ -28,6 +28,7 @@ from omni_app.storage.database import (
     DatabaseError,
     _alembic_config,
     backup_before_upgrade,
+    copy_sqlite,
     current_schema,
     hold_sqlite_lock,
     sync_url,
@@ -219,6 +220,23 @@ def test_the_last_few_copies_are_kept(tmp_path: Path) -> None:
     url = older_file(tmp_path)
     made = [backup_before_upgrade(url, tmp_path) for _ in range(BACKUPS_KEPT + 2)]
     assert sorted((tmp_path / "backups").iterdir()) == made[2:]
+
+
+def test_a_copy_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    broken, target = tmp_path / "omni.db", tmp_path / "copy.db"
+    broken.write_bytes(b"no database" * 1_000)
+    with pytest.raises(DatabaseError, match="could not be copied"):
+        copy_sqlite(broken, target)
+    assert list(tmp_path.iterdir()) == [broken]
+    with pytest.raises(DatabaseError, match="could not be copied"):
+        copy_sqlite(broken, tmp_path / "not-there" / "copy.db")
+
+
+def test_half_a_copy_of_before_is_no_obstacle(tmp_path: Path) -> None:
+    copy, half = tmp_path / "copy.db", tmp_path / "copy.db.part"
+    half.write_bytes(b"half")
+    copy_sqlite(Path(older_file(tmp_path).removeprefix("sqlite:///")), copy)
+    assert not half.exists() and copy.stat().st_mode & 0o077 == 0
 
 
 def test_nothing_is_copied_when_there_is_nothing_to_migrate(database_url: str, tmp_path: Path) -> None:

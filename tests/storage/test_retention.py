@@ -1,7 +1,8 @@
 """What is over goes, what is not stays, and the sums of what is gone remain."""
 
+import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,24 @@ from tests.storage.facts import NOON, ORG, attempt, record
 from tests.storage.plans import plan_of
 
 MOMENT = timedelta(seconds=1)
+
+
+async def test_a_process_that_lives_for_minutes_lets_go_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned = asyncio.Event()
+
+    class Watched(Retention):
+        async def clean(self, *, now: datetime) -> None:
+            await super().clean(now=now)
+            cleaned.set()
+
+    monkeypatch.setattr("omni_app.storage.retention.FIRST_S", 0.01)
+    stopping = asyncio.Event()
+    running = asyncio.create_task(Watched(database).run(stopping))
+    await asyncio.wait_for(cleaned.wait(), 20)
+    stopping.set()
+    await running
 
 
 async def test_requests_stay_thirteen_months_and_routing_logs_thirty_days(database: Database) -> None:
