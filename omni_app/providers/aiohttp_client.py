@@ -4,19 +4,46 @@ aiohttp retries by itself only what is idempotent, and every call here is a POST
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from omni_app.authorities import web_context
 from omni_app.pace import LoopTimeout
 from omni_app.providers.base import ProviderFault
 from omni_app.providers.http import broken, cut_off, no_answer_in, no_connection_in, refused, socket_of
+from omni_app.providers.names import looked_up
 
 WITHOUT_LIMIT = aiohttp.ClientTimeout(total=None)
+NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+
+
+class Resolver(AbstractResolver):
+    """The system's, without the loop's few threads; aiohttp itself asks for a name once at a time."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Every address, IPv6 or not. Raises `OSError`."""
+        return [
+            ResolveResult(
+                hostname=host,
+                host=socket.getnameinfo(address, NUMERIC)[0],
+                port=port,
+                family=kind,
+                proto=proto,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _, proto, _, address in await looked_up(host, port)
+        ]
+
+    async def close(self) -> None:
+        """It holds nothing."""
 
 
 class Connector(aiohttp.TCPConnector):
@@ -108,7 +135,9 @@ class AiohttpClient:
     def _connector(self, socket: str) -> aiohttp.BaseConnector:
         if socket:
             return aiohttp.UnixConnector(socket, limit=self.max_connections)
-        return Connector(limit=0, limit_per_host=self.max_connections, ttl_dns_cache=60, ssl=web_context())
+        return Connector(
+            limit=0, limit_per_host=self.max_connections, resolver=Resolver(), ttl_dns_cache=60, ssl=web_context()
+        )
 
     async def aclose(self) -> None:
         for session in self._sessions.values():

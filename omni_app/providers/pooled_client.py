@@ -6,7 +6,6 @@ at once; one that breaks while a request is on its way is a fault, for nobody kn
 """
 
 import asyncio
-import socket
 import zlib
 from collections import deque
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from omni_app.authorities import web_context
 from omni_app.pace import LoopTimeout
 from omni_app.providers.base import ProviderFault
 from omni_app.providers.http import broken, cut_off, no_answer_in, no_connection_in, refused, socket_of
+from omni_app.providers.names import Name
 
 KEPT_S = 15.0
 """How long a connection without work is kept: less than the minute after which most servers close theirs."""
@@ -337,6 +337,7 @@ class Place:
     """The connections to one address: those in use, those kept, and who waits for one."""
 
     most: int
+    name: Name
     idle: deque[Connection] = field(default_factory=deque)
     open: int = 0
     """In use, kept or being made."""
@@ -409,7 +410,7 @@ class PooledClient:
             address, head = address_of(url), head_of(url, tuple(headers.items()))
         except ValueError as error:
             raise broken(type(error).__name__) from None
-        place = self._places.get(address) or self._places.setdefault(address, Place(self.max_connections))
+        place = self._places.get(address) or self._places.setdefault(address, self._place(address))
         kept = None if place.line else place.kept()
         connection = kept or await self._connect(address, place, min(connect_s, answer_s))
         exchange = connection.ask(head, body)
@@ -423,6 +424,10 @@ class PooledClient:
             raise
         return exchange
 
+    def _place(self, address: Address) -> Place:
+        host, port, _ = address
+        return Place(self.max_connections, Name(host, port))
+
     async def _connect(self, address: Address, place: Place, connect_s: float) -> Connection:
         """A connection that can be written to, within one deadline: a free place, the name, TCP and TLS."""
         try:
@@ -435,7 +440,7 @@ class PooledClient:
             raise refused() from None
 
     async def _open(self, address: Address, place: Place) -> Connection:
-        host, port, secure = address
+        host, _, secure = address
         loop = asyncio.get_running_loop()
         connection = Connection(loop, place)
         place.open += 1
@@ -443,10 +448,7 @@ class PooledClient:
             if host.startswith("/"):
                 await loop.create_unix_connection(lambda: connection, host)
             else:
-                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-                wire = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=EYEBALLS_DELAY_S)
-                tls, name = (web_context(), host) if secure else (None, None)
-                await loop.create_connection(lambda: connection, sock=wire, ssl=tls, server_hostname=name)
+                await self._reach(connection, place.name, secure=secure)
         except BaseException:
             if connection.is_open:
                 connection.drop()
@@ -455,6 +457,19 @@ class PooledClient:
             raise
         self._sweep_later(loop)
         return connection
+
+    @staticmethod
+    async def _reach(connection: Connection, name: Name, *, secure: bool) -> None:
+        """Over TCP, and TLS. An address at which that fails need not be this name's any more."""
+        addresses = await name.addresses()
+        try:
+            wire = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=EYEBALLS_DELAY_S)
+            tls, shown = (web_context(), name.host) if secure else (None, None)
+            loop = asyncio.get_running_loop()
+            await loop.create_connection(lambda: connection, sock=wire, ssl=tls, server_hostname=shown)
+        except BaseException:
+            name.forget(addresses)
+            raise
 
     def _sweep_later(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._sweep is None:
@@ -472,6 +487,7 @@ class PooledClient:
             self._sweep.cancel()
             self._sweep = None
         for place in self._places.values():
+            place.name.close()
             for connection in tuple(place.idle):
                 connection.drop()
         self._places.clear()

@@ -4,19 +4,21 @@ import asyncio
 import re
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from omni_app.authorities import web_context
 from omni_app.pace import LoopTimeout
+from omni_app.providers.anthropic_wire import AnthropicWire
 from omni_app.providers.base import FaultKind
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.transport import Transport
 from tests.providers.asking import ask, eventually, fault_met, wire, within
 from tests.providers.conftest import BOTH_CLIENTS
+from tests.providers.resolver import resolving
 from tests.servers.authority import Authority
 from tests.servers.upstream import TEXT, Upstream
 
@@ -102,21 +104,27 @@ def test_calls_go_out_over_tls_1_2_at_least_and_certificates_are_checked() -> No
 
 
 @BOTH_CLIENTS
-async def test_a_name_that_is_looked_up_for_ever_is_over_in_time(transport: Transport) -> None:
-    class Loop(type(asyncio.get_running_loop())):  # type: ignore[misc]
-        async def getaddrinfo(self, *_: Any, **__: Any) -> list[Any]:
-            await asyncio.sleep(60)
-            return []
+async def test_names_that_are_looked_up_for_ever_are_over_in_time_and_hold_up_no_other_provider(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is asked for once. The loop has two threads for lookups, as uvloop has; a lookup outlives its callers."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    impatient = within(ask(), connect_s=0.2, first_byte_s=20, total_s=20)
 
-    loop = asyncio.get_running_loop()
-    loop.__class__ = Loop
-    try:
-        provider = OpenAIWire("openai", "http://provider.example/v1", "k", "K", transport)
-        began_s = time.monotonic()
-        met = await fault_met(provider, within(ask(), connect_s=0.2, first_byte_s=20, total_s=20))
-    finally:
-        loop.__class__ = Loop.__base__
-    assert met.kind is FaultKind.CONNECT_TIMEOUT and time.monotonic() - began_s < 2
+    def at(host: str) -> OpenAIWire | AnthropicWire:
+        provider = wire("openai", upstream, transport)
+        provider.base_url = provider.base_url.replace("127.0.0.1", host)
+        return provider
+
+    async with Upstream() as upstream:
+        with resolving(monkeypatch) as resolver:
+            resolver.hanging = {f"slow-{number}.example" for number in range(3)}
+            began_s = time.monotonic()
+            met = await asyncio.gather(*(fault_met(at(host), impatient) for host in [*resolver.hanging] * 4))
+            met.append(await fault_met(at("slow-0.example"), impatient))
+            assert {one.kind for one in met} == {FaultKind.CONNECT_TIMEOUT} and time.monotonic() - began_s < 2
+            assert (await at("well.example").complete(within(impatient, connect_s=2))).text == TEXT
+            assert sorted(resolver.asked) == [*sorted(resolver.hanging), "well.example"]
 
 
 @BOTH_CLIENTS

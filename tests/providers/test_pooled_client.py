@@ -2,8 +2,9 @@
 
 import asyncio
 import gzip
+import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import pytest
 from omni_app.providers import pooled_client
 from omni_app.providers.base import FaultKind, ProviderFault
 from omni_app.providers.pooled_client import PooledClient, head_of
+from tests.providers.resolver import Resolver, resolving
 from tests.servers.authority import Authority, believing
 
 LONG = b"the router answers " * 20_000
+CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 
@@ -109,7 +112,7 @@ async def test_an_answer_is_read_and_its_connection_kept(
 @pytest.mark.parametrize(
     "answer",
     [
-        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+        CLOSING,
         b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi",
         GOOD + b"and more",
         GOOD + GOOD,
@@ -212,6 +215,49 @@ async def test_tls_speaks_with_whom_the_system_trusts_and_nobody_else(client: Po
             with pytest.raises(ProviderFault) as met:
                 await ask(client, url.replace("127.0.0.1", "localhost"))
             assert met.value.kind is FaultKind.REFUSED, "another name than the certificate's"
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
+    with resolving(monkeypatch) as resolver:
+        yield resolver
+
+
+def named(url: str) -> str:
+    return url.replace("127.0.0.1", "provider.example")
+
+
+async def test_a_late_lookup_gives_way_to_the_last_good_answer(client: PooledClient, resolver: Resolver) -> None:
+    async with served(Scripted(CLOSING, CLOSING, CLOSING)) as url:
+        await ask(client, named(url))
+        resolver.hanging = {"provider.example"}
+        for _ in range(2):
+            assert await ask(client, named(url)) == (200, b"hi")
+    assert len(resolver.asked) == 2, "the second of them hangs, and is not asked again meanwhile"
+
+
+async def test_a_resolver_that_is_away_leaves_what_is_known_and_a_name_that_is_gone_is_gone(
+    client: PooledClient, resolver: Resolver
+) -> None:
+    async with served(Scripted(CLOSING, CLOSING)) as url:
+        await ask(client, named(url))
+        resolver.failing = {"provider.example": socket.EAI_AGAIN}
+        assert await ask(client, named(url)) == (200, b"hi")
+        for answer in (socket.EAI_NONAME, socket.EAI_AGAIN):
+            resolver.failing = {"provider.example": answer}
+            with pytest.raises(ProviderFault) as met:
+                await ask(client, named(url))
+            assert met.value.kind is FaultKind.REFUSED
+
+
+async def test_an_address_that_nobody_answers_at_is_not_used_again(client: PooledClient, resolver: Resolver) -> None:
+    async with served(Scripted(CLOSING)) as url:
+        await ask(client, named(url))
+    resolver.hanging = {"provider.example"}
+    for kind in (FaultKind.REFUSED, FaultKind.CONNECT_TIMEOUT):
+        with pytest.raises(ProviderFault) as met:
+            await client.post(named(url), headers={}, body=b"{}", connect_s=0.5, answer_s=2)
+        assert met.value.kind is kind
 
 
 def test_a_header_that_would_be_two_is_refused() -> None:
