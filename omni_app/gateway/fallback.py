@@ -226,7 +226,7 @@ class Walk:
                 keep_prompt=self.request.keep_prompt or bool(self.request.session_id),
                 metered=self.promised,
             ),
-            trial=self.health.begin(deployment.id),
+            trial=self.health.begin(deployment.id, now_s=self.deadline_s - left_s),
             started_s=self.deadline_s - left_s,
             time_s=time_s,
             needs_s=needs_s,

@@ -44,9 +44,9 @@ class SplitHealth(Health):
         """As `Health.admits`."""
         return Health.admits(self._of(model), model, now_s=now_s)
 
-    def begin(self, model: str) -> Trial:
+    def begin(self, model: str, *, now_s: float) -> Trial:
         """As `Health.begin`."""
-        return Health.begin(self._of(model), model)
+        return Health.begin(self._of(model), model, now_s=now_s)
 
     def cooling(self, *, now_s: float) -> dict[str, float]:
         """As `Health.cooling`."""

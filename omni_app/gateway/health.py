@@ -2,9 +2,10 @@
 
 A breaker opens after `FAULTS_TO_OPEN` faults in a row, or at once when the provider says how long to wait
 (`Retry-After`), that the model or our key is wrong, or when it goes on beyond what a request may cost. After the
-cooldown one call is let through as a probe, and no other until it has ended: it closes the breaker or opens it again
-for twice as long, up to `COOLDOWN_CEILING_S`. What a provider says itself counts instead, up to the same ceiling. Calls
-that were under way when a breaker opened change nothing any more: a hundred of them that fail together are one failure.
+cooldown one call is let through as a probe, and no other until it has ended or took `PROBE_HOLDS_S`: it closes the
+breaker or opens it again for twice as long, up to `COOLDOWN_CEILING_S`. What a provider says itself counts instead, up
+to the same ceiling. Calls that were under way when a breaker opened change nothing any more: a hundred of them that
+fail together are one failure.
 """
 
 import logging
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 FAULTS_TO_OPEN = 3
 COOLDOWN_S = 5.0
 COOLDOWN_CEILING_S = 60.0
+PROBE_HOLDS_S = COOLDOWN_CEILING_S
+"""A probe that takes longer (a long answer, a reader that sleeps) keeps nobody else out; what it tells still counts."""
 PROBE_S = 1.0
 """What a caller is told to wait while a probe is under way."""
 
@@ -37,23 +40,25 @@ class _Breaker:
     faults_in_a_row: int = 0
     cooldown_s: float = 0.0
     open_until_s: float = 0.0
-    probe: "Trial | None" = None
+    probes: "set[Trial]" = field(default_factory=set)
+    """Under way; the newest keeps others out until `probed_until_s`."""
+    probed_until_s: float = 0.0
 
     def admits(self, now_s: float) -> bool:
         """Whether a call may go out now."""
-        return self.probe is None and self.open_until_s <= now_s
+        return self.open_until_s <= now_s and (not self.probes or self.probed_until_s <= now_s)
 
     def open(self, fault: ProviderFault, *, now_s: float) -> None:
         wished_s = fault.retry_after_s or max(COOLDOWN_S, 2 * self.cooldown_s)
         self.cooldown_s = min(COOLDOWN_CEILING_S, wished_s)
         self.open_until_s = now_s + self.cooldown_s
-        self.probe = None
+        self.probes.clear()
         log.warning("%s is left alone for %.0f s: %s", self.model, self.cooldown_s, fault.kind.value)
 
     def close(self) -> None:
         self.faults_in_a_row = 0
         self.cooldown_s = self.open_until_s = 0.0
-        self.probe = None
+        self.probes.clear()
 
 
 @dataclass(eq=False, slots=True)
@@ -70,7 +75,7 @@ class Trial:
 
     def failed(self, fault: ProviderFault, *, now_s: float) -> None:
         """It met a fault; the request's own says nothing."""
-        probes = self._breaker.probe is self
+        probes = self in self._breaker.probes
         if fault.kind in CALLERS_OWN:
             self.left()
         elif self._counts():
@@ -82,13 +87,12 @@ class Trial:
     def left(self) -> None:
         """It ended without saying anything of the deployment: the next call may probe."""
         self._ended = True
-        if self._breaker.probe is self:
-            self._breaker.probe = None
+        self._breaker.probes.discard(self)
 
     def _counts(self) -> bool:
         """Whether its outcome is news: it probes, or the breaker has not opened since it began."""
         first, self._ended = not self._ended, True
-        return first and (self._breaker.probe is self or not self._breaker.open_until_s)
+        return first and (self in self._breaker.probes or not self._breaker.open_until_s)
 
 
 @dataclass(slots=True)
@@ -102,12 +106,13 @@ class Health:
         breaker = self._breakers.get(model)
         return breaker is None or breaker.admits(now_s)
 
-    def begin(self, model: str) -> Trial:
+    def begin(self, model: str, *, now_s: float) -> Trial:
         """A call that goes to `model`, which `admits` has let through: the probe, when a cooldown has just ended."""
         breaker = self._breakers.setdefault(model, _Breaker(model))
         trial = Trial(breaker)
         if breaker.open_until_s:
-            breaker.probe = trial
+            breaker.probes.add(trial)
+            breaker.probed_until_s = now_s + PROBE_HOLDS_S
         return trial
 
     def breakers(self, *, now_s: float) -> dict[str, bool]:
@@ -117,7 +122,7 @@ class Health:
     def cooling(self, *, now_s: float) -> dict[str, float]:
         """Deployment id -> seconds until a call may begin again."""
         return {
-            model: max(one.open_until_s - now_s, PROBE_S if one.probe else 0.0)
+            model: max(one.open_until_s - now_s, PROBE_S if one.probes else 0.0)
             for model, one in self._breakers.items()
             if not one.admits(now_s)
         }

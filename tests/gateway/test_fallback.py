@@ -125,7 +125,7 @@ async def test_a_model_whose_breaker_opens_while_a_request_is_under_way_is_passe
     )
     await asyncio.sleep(0.02)
     for _ in range(FAULTS_TO_OPEN):
-        served.health.begin("beta/medium").failed(DOWN, now_s=served.clock())
+        served.health.begin("beta/medium", now_s=served.clock()).failed(DOWN, now_s=served.clock())
     with pytest.raises(ProviderError, match=r"alpha/small.*alpha/large"):
         await under_way
     assert not beta.asked

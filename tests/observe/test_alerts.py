@@ -140,9 +140,9 @@ async def test_a_provider_that_stays_down_is_told_once_an_hour(
 ) -> None:
     running, receiver, both = scene
     health = running.services.gateway.health
-    health.begin("groq/a").failed(ProviderFault(FaultKind.AUTHENTICATION, "no"), now_s=0.0)
-    health.begin("openai/a").failed(ProviderFault(FaultKind.AUTHENTICATION, "no"), now_s=0.0)
-    health.begin("openai/b").succeeded()
+    health.begin("groq/a", now_s=0.0).failed(ProviderFault(FaultKind.AUTHENTICATION, "no"), now_s=0.0)
+    health.begin("openai/a", now_s=0.0).failed(ProviderFault(FaultKind.AUTHENTICATION, "no"), now_s=0.0)
+    health.begin("openai/b", now_s=0.0).succeeded()
     for number in range(DOWN_ROUNDS + 3):
         await look(both)
         assert len(receiver.taken) == (number >= DOWN_ROUNDS - 1)

@@ -105,8 +105,8 @@ async def test_an_open_breaker_and_refused_requests_are_seen(watched: Running) -
     from omni_app.providers.base import FaultKind, ProviderFault
 
     health, now_s = watched.services.gateway.health, watched.services.gateway.clock()
-    health.begin("groq/a").failed(ProviderFault(FaultKind.AUTHENTICATION, "no"), now_s=now_s)
-    health.begin("groq/b").succeeded()
+    health.begin("groq/a", now_s=now_s).failed(ProviderFault(FaultKind.AUTHENTICATION, "no"), now_s=now_s)
+    health.begin("groq/b", now_s=now_s).succeeded()
     found = await scrape(watched)
     assert found.total("omni_breaker_open", model="groq/a") == 1
     assert found.total("omni_breaker_open", model="groq/b") == 0

@@ -153,7 +153,7 @@ async def test_a_breaker_that_is_open_and_a_measured_latency_are_said(services: 
     person = await sign_up("ada@example.com")
     gateway = services.gateway
     fault = ProviderFault(FaultKind.AUTHENTICATION, "our key was refused")
-    gateway.health.begin("sandbox/coder").failed(fault, now_s=gateway.clock())
+    gateway.health.begin("sandbox/coder", now_s=gateway.clock()).failed(fault, now_s=gateway.clock())
     local = "local/smollm2-135m"
     for _ in range(30):
         gateway.latencies.count((local, SizeClass.SMALL_BRIEF), total_ms=321, first_token_ms=40, now_s=gateway.clock())
