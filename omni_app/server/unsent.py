@@ -42,8 +42,10 @@ class Unsent:
 
 
 def in_kernel(wire: asyncio.Transport) -> int:
-    """Bytes that the kernel has, and the peer has not acknowledged; 0 where the kernel does not tell."""
-    if sys.platform != "linux":
+    """Bytes that the kernel has, and the peer has not acknowledged; 0 where it does not tell: only Linux does."""
+    socket = wire.get_extra_info("socket")
+    try:
+        told = fcntl.ioctl(-1 if socket is None else socket.fileno(), termios.TIOCOUTQ, bytes(4))
+    except (OSError, ValueError):  # a closed one has no number
         return 0
-    told = fcntl.ioctl(wire.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
     return int.from_bytes(told, sys.byteorder)
