@@ -177,6 +177,7 @@ def choices_of(answer: Answer) -> tuple[Completion, ...]:
         tool_calls=answer.tool_calls,
         images=answer.images,
         logprobs=answer.logprobs,
+        refused=answer.refused,
     )
     return (first, *answer.others)
 
@@ -184,6 +185,8 @@ def choices_of(answer: Answer) -> tuple[Completion, ...]:
 def choice_body(index: int, choice: Completion) -> dict[str, Any]:
     """One of the `choices`."""
     message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
+    if choice.refused:
+        message |= {"content": None, "refusal": choice.text}
     if choice.tool_calls:
         message |= {"content": choice.text or None, "tool_calls": [dict(call) for call in choice.tool_calls]}
     if choice.images:
@@ -220,12 +223,13 @@ class ChunkWriter:
         return b"".join(map(self._delta, deltas))
 
     def _delta(self, delta: Delta) -> bytes:
-        if delta.tool_call is None and delta.logprobs is None and delta.choice == 0:
+        if delta.tool_call is None and delta.logprobs is None and delta.choice == 0 and not delta.refused:
             before, after = self._around
             return before + orjson.dumps(delta.text) + after
         if delta.tool_call is not None:
             return self._chunk({"tool_calls": [dict(delta.tool_call)]}, index=delta.choice)
-        return self._chunk({"content": delta.text}, index=delta.choice, logprobs=delta.logprobs)
+        name = "refusal" if delta.refused else "content"
+        return self._chunk({name: delta.text}, index=delta.choice, logprobs=delta.logprobs)
 
     def ended(self, answer: Answer) -> bytes:
         """The last chunks: why each choice ended, what the router did, the usage where asked for, `[DONE]`."""

@@ -102,11 +102,15 @@ def message_body(answer: Answer) -> dict[str, Any]:
     return {
         **_envelope(answer.request_id, answer.model),
         "content": [*text, *calls],
-        "stop_reason": STOP_REASONS.get(answer.finish_reason, "end_turn"),
+        "stop_reason": _stop_reason(answer),
         "usage": usage_body(answer.usage),
         "omni": omni_body(answer),
         **_images(answer),
     }
+
+
+def _stop_reason(answer: Answer) -> str:
+    return "refusal" if answer.refused else STOP_REASONS.get(answer.finish_reason, "end_turn")
 
 
 def _images(answer: Answer) -> dict[str, Any]:
@@ -162,7 +166,7 @@ class EventWriter:
 
     def ended(self, answer: Answer) -> bytes:
         """`message_delta` with why it ended, the tokens and any pictures, then `message_stop`."""
-        reason = {"stop_reason": STOP_REASONS.get(answer.finish_reason, "end_turn"), "stop_sequence": None}
+        reason = {"stop_reason": _stop_reason(answer), "stop_sequence": None}
         ours = {"omni": omni_body(answer), **_images(answer)}
         told = _event({"type": "message_delta", "delta": reason, "usage": usage_body(answer.usage), **ours})
         return self._leave() + told + _event({"type": "message_stop"})

@@ -74,7 +74,8 @@ def usage_body(usage: Usage) -> dict[str, Any]:
 def response_body(answer: Answer, asked: Responses) -> dict[str, Any]:
     """A whole `response`."""
     status = "incomplete" if answer.finish_reason in INCOMPLETE else "completed"
-    items = [_message(f"msg_{answer.request_id}", answer.output, status)] if answer.output else []
+    content = [_part(answer.output, refused=answer.refused)]
+    items = [_message(f"msg_{answer.request_id}", content, status)] if answer.output else []
     for number, call in enumerate(answer.tool_calls):
         items.append(_call(f"fc_{answer.request_id}_{number}", call, call["function"]["arguments"], status))
     created = int(time.time())
@@ -116,13 +117,14 @@ def _ended(begun: Mapping[str, Any], answer: Answer, items: list[dict[str, Any]]
     }
 
 
-def _message(item_id: str, text: str | None, status: str) -> dict[str, Any]:
-    """A message of the model's; `text` None = nothing is said yet."""
-    content = [] if text is None else [_text_part(text)]
+def _message(item_id: str, content: list[dict[str, Any]], status: str) -> dict[str, Any]:
+    """A message of the model's."""
     return {"type": "message", "id": item_id, "status": status, "role": "assistant", "content": content}
 
 
-def _text_part(text: str) -> dict[str, Any]:
+def _part(text: str, *, refused: bool) -> dict[str, Any]:
+    if refused:
+        return {"type": "refusal", "refusal": text}
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
@@ -166,7 +168,7 @@ class ResponseWriter:
     _items: list[dict[str, Any]] = field(default_factory=list)
     """As they were when they were opened, and whole when they are closed."""
     _open: str = ""
-    """What the open item is: `text`, `tool_0`, … or nothing."""
+    """What the open item is: `output_text`, `refusal`, `tool_0`, … or nothing."""
     _said: list[str] = field(default_factory=list)
     """The open item's text or arguments so far."""
 
@@ -200,9 +202,10 @@ class ResponseWriter:
     def _of(self, delta: Delta) -> bytes:
         if delta.tool_call is not None:
             return self._of_call(delta.tool_call)
-        entered = self._enter_text()
+        kind = "refusal" if delta.refused else "output_text"
+        entered = self._enter_text(kind)
         self._said.append(delta.text)
-        return entered + self._text_event("delta", delta=delta.text, logprobs=[])
+        return entered + self._text_event(kind, "delta", delta=delta.text)
 
     def _of_call(self, call: Mapping[str, Any]) -> bytes:
         if "id" not in call and self._open != f"tool_{call['index']}":
@@ -214,15 +217,15 @@ class ResponseWriter:
         self._said.append(more)
         return entered + self._event("response.function_call_arguments.delta", **self._place(), delta=more)
 
-    def _enter_text(self) -> bytes:
-        if self._open == "text":
+    def _enter_text(self, kind: str) -> bytes:
+        if self._open == kind:
             return b""
         left = self._leave("completed")
-        self._open = "text"
+        self._open = kind
         number = len(self._items)
         item_id = f"msg_{request_id(self.request)}" + (f"_{number}" if number else "")
-        added = self._added(_message(item_id, None, "in_progress"))
-        return left + added + self._part_event("added", _text_part(""))
+        added = self._added(_message(item_id, [], "in_progress"))
+        return left + added + self._part_event("added", _part("", refused=kind == "refusal"))
 
     def _enter_call(self, call: Mapping[str, Any]) -> bytes:
         name = f"tool_{call['index']}"
@@ -236,12 +239,14 @@ class ResponseWriter:
         """Closes the open item."""
         if not self._open:
             return b""
-        whole, item, is_text = "".join(self._said), self._items[-1], self._open == "text"
+        whole, item, kind = "".join(self._said), self._items[-1], self._open
         self._said.clear()
         self._open = ""
-        if is_text:
-            told = self._text_event("done", text=whole, logprobs=[]) + self._part_event("done", _text_part(whole))
-            return told + self._done(item | {"status": status, "content": [_text_part(whole)]})
+        if kind in ("output_text", "refusal"):
+            part = _part(whole, refused=kind == "refusal")
+            said = {"refusal": whole} if kind == "refusal" else {"text": whole}
+            told = self._text_event(kind, "done", **said) + self._part_event("done", part)
+            return told + self._done(item | {"status": status, "content": [part]})
         place = self._place() | {"name": item["name"]}
         whole = whole or "{}"
         told = self._event("response.function_call_arguments.done", **place, arguments=whole)
@@ -259,8 +264,9 @@ class ResponseWriter:
         """Where the open item's pieces belong."""
         return {"item_id": self._items[-1]["id"], "output_index": len(self._items) - 1}
 
-    def _text_event(self, what: str, **fields: Any) -> bytes:
-        return self._event(f"response.output_text.{what}", **self._place(), content_index=0, **fields)
+    def _text_event(self, kind: str, what: str, **fields: Any) -> bytes:
+        logprobs: dict[str, Any] = {"logprobs": []} if kind == "output_text" else {}
+        return self._event(f"response.{kind}.{what}", **self._place(), content_index=0, **fields, **logprobs)
 
     def _part_event(self, what: str, part: Mapping[str, Any]) -> bytes:
         return self._event(f"response.content_part.{what}", **self._place(), content_index=0, part=part)

@@ -38,7 +38,7 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def _messages(value: Any, path: str) -> list[dict[str, Any]]:
-    """Messages without the fields that only OpenAI's own answers have (`refusal`, `annotations`, …)."""
+    """Messages without the fields that only OpenAI's own answers have (`annotations`, …); a refusal is said text."""
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         return check_messages(value, path)
     return check_messages([_known(one) for one in value], path)
@@ -47,7 +47,9 @@ def _messages(value: Any, path: str) -> list[dict[str, Any]]:
 def _known(message: dict[str, Any]) -> dict[str, Any]:
     if message.keys() <= MESSAGE_FIELDS and None not in message.values():
         return message
-    return {name: value for name, value in message.items() if name in MESSAGE_FIELDS and value is not None}
+    known = {name: value for name, value in message.items() if name in MESSAGE_FIELDS and value is not None}
+    refused = "content" not in known and isinstance(message.get("refusal"), str)
+    return known | {"content": message["refusal"]} if refused else known
 
 
 def check_user(value: Any, path: str) -> str:

@@ -116,6 +116,7 @@ class Story:
             logprobs=completion.logprobs,
             warnings=self.request.warnings + self.decision.warnings + completion.warnings + self._overruns(),
             simulated=kept.simulated,
+            refused=completion.refused,
             others=completion.others,
             vectors=completion.vectors,
             tokens_left=self.tokens,

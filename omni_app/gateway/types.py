@@ -165,6 +165,8 @@ class Answer:
     logprobs: Mapping[str, Any] | None
     warnings: tuple[str, ...]
     simulated: bool
+    refused: bool = False
+    """Whether `output` is a refusal."""
     others: tuple[Completion, ...] = ()
     """The further choices where several were asked for; `usage` counts all of them."""
     vectors: tuple[bytes, ...] = ()

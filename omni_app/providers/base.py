@@ -93,6 +93,8 @@ class Completion:
     """Embeddings, one per input: 32-bit floats, little-endian."""
     stopped: bool = False
     """Whether we ended it, because it went on beyond `max_tokens`."""
+    refused: bool = False
+    """Whether the text says why nothing else is said: OpenAI's models tell a refusal from an answer."""
 
 
 @record(frozen=True, slots=True)
@@ -108,6 +110,8 @@ class Delta:
     tool_call: Mapping[str, Any] | None = None
     choice: int = 0
     logprobs: Mapping[str, Any] | None = None
+    refused: bool = False
+    """Whether the text is of a refusal."""
 
 
 Deltas = tuple[Delta, ...]

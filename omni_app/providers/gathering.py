@@ -44,6 +44,7 @@ class Gathering:
     meter: Meter | None = None
     thought_hundredths: int = 0
     """Estimated tokens of what it thought aloud, in hundredths: billed, and no part of the answer."""
+    refused: bool = False
 
     def __post_init__(self) -> None:
         self.meter = meter_for(self.request)
@@ -89,6 +90,11 @@ class Gathering:
         if self.meter is not None:
             self.meter.add(text)
         return Delta(text=text, choice=self.choice, logprobs=logprobs)
+
+    def refuse(self, text: str, logprobs: Mapping[str, Any] | None = None) -> Delta:
+        """More of a refusal, which is text too."""
+        self.refused = True
+        return replace(self.add_text(text, logprobs), refused=True)
 
     def think(self, text: str) -> None:
         """More of what it thinks before it answers."""
@@ -156,6 +162,7 @@ class Gathering:
             tool_calls=tuple(self.calls),
             warnings=(*self.warnings, STOPPED) if self.is_over else self.warnings,
             stopped=self.is_over,
+            refused=self.refused,
         )
 
 

@@ -115,9 +115,11 @@ def read_choice(choice: Mapping[str, Any], gathering: Gathering) -> list[Delta]:
     said: list[Delta] = []
     delta = choice.get("delta")
     delta = delta if isinstance(delta, dict) else {}
-    text = delta.get("content") or delta.get("refusal")
+    text = delta.get("content")
     if isinstance(text, str) and text:
         said.append(gathering.add_text(text, told_logprobs(choice.get("logprobs"))))
+    elif isinstance(refusal := delta.get("refusal"), str) and refusal:
+        said.append(gathering.refuse(refusal, told_logprobs(choice.get("logprobs"))))
     thought = delta.get("reasoning_content") or delta.get("reasoning")  # DeepSeek's and OpenRouter's
     if isinstance(thought, str) and thought:
         gathering.think(thought)
@@ -180,7 +182,7 @@ def _read_completion(value: Mapping[str, Any], request: ProviderRequest, warning
         raise ProviderFault(FaultKind.MALFORMED, f"{wanted} answers were asked for, {len(said)} came", usage=usage)
     others = tuple(
         [
-            Completion(one.text, UNTOLD, one.finish_reason, one.tool_calls, logprobs=one.logprobs)
+            Completion(one.text, UNTOLD, one.finish_reason, one.tool_calls, logprobs=one.logprobs, refused=one.refused)
             for one in said[1:wanted]
         ]
     )
@@ -193,6 +195,7 @@ def _read_completion(value: Mapping[str, Any], request: ProviderRequest, warning
         logprobs=first.logprobs,
         warnings=warnings,
         others=others,
+        refused=first.refused,
     )
 
 
@@ -203,13 +206,16 @@ class Said(NamedTuple):
     finish_reason: str
     tool_calls: tuple[Mapping[str, Any], ...]
     logprobs: Mapping[str, Any] | None
+    refused: bool
 
 
 def _read_choice(choice: Any) -> Said:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
         raise ProviderFault(FaultKind.EMPTY, "the answer has no message")
-    text = message.get("content") or message.get("refusal") or ""
+    text = message.get("content")
+    refused = not text and bool(message.get("refusal"))
+    text = message["refusal"] if refused else text or ""
     if isinstance(text, list):
         text = "".join(part.get("text", "") for part in text if isinstance(part, dict))
     logprobs = choice.get("logprobs")
@@ -219,6 +225,7 @@ def _read_choice(choice: Any) -> Said:
         finish_reason=finish_reason(choice),
         tool_calls=read_tool_calls(calls) if calls else (),
         logprobs=logprobs if isinstance(logprobs, dict) else None,
+        refused=refused,
     )
 
 

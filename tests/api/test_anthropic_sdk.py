@@ -17,7 +17,7 @@ from omni_app.providers.base import HOP_HEADER, Completion, Delta, FaultKind, Pr
 from omni_app.providers.transport import Transport
 from omni_app.registry import packaged_registry
 from tests.api.conftest import Running, run, settings_for
-from tests.api.test_streaming import Noting, ScriptedStream
+from tests.api.test_streaming import Noting, Refusing, ScriptedStream
 from tests.servers.asgi import serving
 
 CODE: Any = [{"role": "user", "content": "Write a Python function that reverses a linked list."}]
@@ -94,6 +94,15 @@ async def test_a_call_that_is_said_to_have_no_arguments_at_the_end_is_one_block(
         answer = await stream.get_final_message()
     told = [(block.id, block.name, block.input) for block in answer.content if block.type == "tool_use"]
     assert told == [("c0", "now", {}), ("c1", "here", {})] and len(answer.content) == 2
+
+
+async def test_a_refusal_is_the_reason_why_it_stopped(client: anthropic.AsyncAnthropic, product: Running) -> None:
+    product.services.providers["sandbox"] = Refusing()
+    answer = await client.messages.create(model="auto", max_tokens=200, messages=CODE)
+    async with client.messages.stream(model="auto", max_tokens=200, messages=CODE) as stream:
+        streamed = await stream.get_final_message()
+    assert answer.stop_reason == streamed.stop_reason == "refusal"
+    assert streamed.content[0].to_dict() == answer.content[0].to_dict() == {"type": "text", "text": Refusing.words}
 
 
 async def test_errors_raise_the_sdks_classes(client: anthropic.AsyncAnthropic) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from pydantic import BaseModel
 
 from omni_app.api.app import create_api
 from omni_app.providers.base import FaultKind, ProviderFault, Usage
 from tests.api.conftest import Running, run, settings_for
-from tests.api.test_streaming import Noting, ScriptedStream
+from tests.api.test_streaming import Noting, Refusing, ScriptedStream
 from tests.servers.asgi import serving
 
 HELLO: Any = [{"role": "user", "content": "Hello! How are you today?"}]
@@ -41,6 +42,13 @@ SCHEMA: Any = {
         },
     },
 }
+
+
+class Person(BaseModel):
+    """What an answer is parsed to."""
+
+    name: str
+    age: int
 
 
 @pytest.fixture
@@ -196,6 +204,20 @@ async def test_an_exhausted_chain_is_not_tried_again_by_the_sdk(client: openai.A
 
     async with product.services.database.session() as session:
         assert len(await ledger.recent_requests(session, org_id=product.org_id, mode="test")) == 1
+
+
+async def test_a_refusal_is_parsed_as_one_plain_and_streamed(client: openai.AsyncOpenAI, product: Running) -> None:
+    product.services.providers["sandbox"] = Refusing()
+    asked: Any = {"model": "auto", "messages": CODE, "response_format": Person}
+    answer = await client.chat.completions.parse(**asked)
+    async with client.chat.completions.stream(**asked) as stream:
+        streamed = await stream.get_final_completion()
+    for message in (answer.choices[0].message, streamed.choices[0].message):
+        assert (message.content or None, message.parsed, message.refusal) == (None, None, Refusing.words)
+    noting = product.services.providers["sandbox"] = Noting()
+    refusal: Any = answer.choices[0].message.to_dict()
+    await client.chat.completions.create(model="auto", messages=[*CODE, refusal, *CODE])
+    assert noting.asked[0].messages[1] == {"role": "assistant", "content": Refusing.words}
 
 
 async def test_a_broken_stream_raises_and_never_ends_cleanly(client: openai.AsyncOpenAI, product: Running) -> None:

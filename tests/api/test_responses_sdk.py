@@ -9,12 +9,12 @@ import httpx
 import openai
 import pytest
 from openai.types.responses import Response, ResponseStreamEvent
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from omni_app.api.app import create_api
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, Usage
 from tests.api.conftest import Running, run, settings_for
-from tests.api.test_streaming import Noting, ScriptedStream
+from tests.api.test_streaming import Noting, Refusing, ScriptedStream
 from tests.servers.asgi import serving
 
 CODE = "Write a Python function that reverses a linked list."
@@ -42,6 +42,13 @@ SCHEMA: Any = {
     },
 }
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+
+
+class Person(BaseModel):
+    """What an answer is parsed to."""
+
+    name: str
+    age: int
 
 
 @pytest.fixture
@@ -167,6 +174,19 @@ async def test_a_call_that_is_said_to_have_no_arguments_at_the_end_is_one_item(
     assert told == [("call_a", "now", "{}"), ("call_b", "here", "{}")]
     done = [event.arguments for event in events if event.type == "response.function_call_arguments.done"]
     assert done == ["{}", "{}"]
+
+
+async def test_a_refusal_is_a_part_of_its_own_plain_and_streamed(client: openai.AsyncOpenAI, product: Running) -> None:
+    product.services.providers["sandbox"] = Refusing()
+    answer = await client.responses.parse(model="auto", input=CODE, text_format=Person)
+    async with client.responses.stream(model="auto", input=CODE, text_format=Person) as stream:
+        events = [event async for event in stream]
+        streamed = await stream.get_final_response()
+    for output in (answer.output, streamed.output):
+        (part,) = output[0].content
+        assert part.to_dict() == {"type": "refusal", "refusal": Refusing.words}
+    assert "".join(event.delta for event in events if event.type == "response.refusal.delta") == Refusing.words
+    assert [event.refusal for event in events if event.type == "response.refusal.done"] == [Refusing.words]
 
 
 async def test_a_json_schema_is_kept(client: openai.AsyncOpenAI) -> None:

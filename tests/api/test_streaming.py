@@ -65,6 +65,19 @@ class ScriptedStream:
         """Nothing to close."""
 
 
+class Refusing(ScriptedStream):
+    """Refuses what it is asked."""
+
+    words = "I can't help with that."
+
+    def __init__(self) -> None:
+        said = [Delta(text=word, refused=True) for word in ("I can't ", "help with that.")]
+        super().__init__(*said, whole=Completion(self.words, usage=Usage(10, 6), refused=True))
+
+    async def complete(self, request: ProviderRequest) -> Completion:
+        return self.whole
+
+
 class Noting(ScriptedStream):
     """Answers, and keeps what it was asked."""
 

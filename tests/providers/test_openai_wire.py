@@ -152,6 +152,18 @@ async def test_golden_answers_are_read_right(golden: Golden, transport: Transpor
     assert not usage.estimated
 
 
+async def test_a_refusal_is_told_from_an_answer(transport: Transport) -> None:
+    refusals = [golden for golden in OPENAI_STYLE if golden.body["choices"][0]["message"]["refusal"]]
+    async with Upstream(answer=refusals[0].body) as upstream:
+        provider = wire("openai", upstream, transport)
+        plain = await provider.complete(ask())
+        deltas, whole = await streamed(provider, ask())
+        upstream.answer = None
+        assert not (await provider.complete(ask())).refused
+    assert plain.refused and whole == plain and len(deltas) > 2
+    assert all(delta.refused for delta in deltas)
+
+
 def test_logprobs_are_handed_on() -> None:
     logprobs: dict[str, Any] = {
         "content": [{"token": "Hi", "logprob": -0.1, "bytes": None, "top_logprobs": []}],

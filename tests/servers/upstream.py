@@ -404,9 +404,9 @@ def completion_events(value: Mapping[str, Any], body: Mapping[str, Any]) -> Iter
     def words_of(choice: Mapping[str, Any]) -> Iterator[bytes]:
         number, message = choice["index"], choice["message"]
         yield one(number, {"role": "assistant", "refusal": None})
-        for word in pieces(message["content"] or ""):
-            if word:
-                yield one(number, {"content": word})
+        for name in ("content", "refusal"):
+            for word in filter(None, pieces(message.get(name) or "")):
+                yield one(number, {name: word})
         for index, call in enumerate(message.get("tool_calls", ())):
             function = call["function"]
             yield one(number, {"tool_calls": [{**call, "index": index, "function": {**function, "arguments": ""}}]})
