@@ -16,7 +16,7 @@ from omni_app.api.devices import remember_device
 from omni_app.api.forms import may_try, read_form, sign_in_at, signed_in
 from omni_app.api.invitations import forget_invitation, read_join_form
 from omni_app.api.noted import note
-from omni_app.errors import Conflict, InvalidRequest, NotFound, OmniError, PermissionDenied
+from omni_app.errors import Conflict, InvalidRequest, NotFound, OmniError, PermissionDenied, Unavailable
 from omni_app.origin import is_https, session_cookie
 from omni_app.providers.catalog import base_url_of
 from omni_app.services import Services
@@ -203,5 +203,6 @@ def error_code(error: OmniError) -> str:
         (Conflict, "conflict"),
         (NotFound, "gone"),
         (NameNotTyped, "name"),
+        (Unavailable, "away"),
     )
     return next((code for kind, code in codes if isinstance(error, kind)), "wrong_input")

@@ -1,6 +1,8 @@
 """`/auth/*` of the Settings page: passwords, addresses, invitations, the end of a team; through the real routes."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,6 +11,8 @@ import pytest
 
 from omni_app.api.forms import ACCOUNT_TRIES, safe_next
 from omni_app.storage import accounts, teams
+from omni_app.storage.database import Database, sqlite_path
+from omni_app.storage.supabase_sign_in import SupabaseSignIn
 from tests.api.conftest import HELLO, Running
 from tests.api.test_account import EMAIL, OURS, PASSWORD, new_key, post, sign_up
 from tests.hashing import nothing_is_hashed
@@ -70,6 +74,28 @@ async def test_tries_at_the_password_are_limited(product: Running) -> None:
         for _ in range(ACCOUNT_TRIES[0][0] + 1)
     ]
     assert answers[-1] == "slow_down" and "wrong" in answers
+
+
+async def test_a_database_that_is_busy_is_not_told_as_a_typing_error(
+    product: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sign_up(product)
+    path = sqlite_path(product.services.settings.database)
+    assert path is not None
+    monkeypatch.setattr("omni_app.storage.database.BUSY_TIMEOUT_MS", 50)  # of the connections that are opened now
+    product.services.database = Database(product.services.settings.database)
+    with closing(sqlite3.connect(path)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert said(await post(product, "/auth/invitations", role="member")) == "away"
+    assert said(await post(product, "/auth/invitations", role="member")) == "invited"
+    await product.services.database.close()
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "wrong"])
+async def test_a_supabase_that_is_away_is_not_told_as_a_typing_error(product: Running, password: str) -> None:
+    await sign_up(product)
+    product.services.sign_in = SupabaseSignIn("http://127.0.0.1:9", "anon-key")
+    assert said(await post(product, "/auth/email", password=password, email="b@example.com")) == "away"
 
 
 @pytest.mark.parametrize("path", ["/auth/password", "/auth/email", "/auth/delete", "/auth/second-factor/off"])

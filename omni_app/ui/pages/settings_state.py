@@ -39,6 +39,7 @@ WRONG = {
     "gone": "That link or person is not there any more. Ask for another invitation.",
     "name": "The team's name was not typed as it is. Nothing was deleted.",
     "slow_down": "Too many tries. Wait a minute, then try again; after many tries the wait grows.",
+    "away": "That could not be done now. Try again in a moment.",
     "wrong_input": "That could not be read. Check what you typed.",
 }
 FACTOR = {True: "second factor", False: "no second factor"}
