@@ -100,15 +100,22 @@ async def address_and_hash(*, email: str, password: str, org_name: str) -> tuple
 async def join(session: AsyncSession, *, email: str, password_hash: str, org_name: str) -> Identity:
     """The rows of a new user: user, org, membership. Raises `EmailTaken`."""
     user = User(email=email, password_hash=password_hash)
-    org = Org(name=org_name)
     try:
         async with session.begin_nested():
-            session.add_all([user, org])
+            session.add(user)
             await session.flush()
-            session.add(Membership(user_id=user.id, org_id=org.id, role=OWNER))
+            return await _team_of_their_own(session, user, name=org_name)
     except IntegrityError:
         raise EmailTaken("email: there is an account with this address; log in instead", param="email") from None
-    return Identity(user_id=user.id, org_id=org.id, email=email, org_name=org_name, role=OWNER)
+
+
+async def _team_of_their_own(session: AsyncSession, user: User, *, name: str) -> Identity:
+    org = Org(name=name)
+    session.add(org)
+    await session.flush()
+    session.add(Membership(user_id=user.id, org_id=org.id, role=OWNER))
+    await session.flush()
+    return Identity(user_id=user.id, org_id=org.id, email=user.email, org_name=name, role=OWNER)
 
 
 async def verify_password(database: Database, *, email: str, password: str) -> Proof | None:
@@ -146,8 +153,17 @@ async def holds(session: AsyncSession, proof: Proof) -> bool:
 
 
 async def proven(session: AsyncSession, proof: Proof) -> Identity | None:
-    """Who it is; None when the password has become another one since."""
-    return await identity_of(session, proof.user_id) if await holds(session, proof) else None
+    """Who it is; None when the password has become another one since.
+
+    Whoever left or was taken out of their last team has an empty one of their own from now on; the caller commits.
+    """
+    if not await holds(session, proof):
+        return None
+    who = await identity_of(session, proof.user_id)
+    if who is not None:
+        return who
+    user = await session.get_one(User, proof.user_id)
+    return await _team_of_their_own(session, user, name=team_name("", email=user.email))
 
 
 async def identity_of(

@@ -198,6 +198,25 @@ async def test_an_invitation_waits_an_hour_and_not_over_a_log_out(
     assert (await post(product, "/auth/join", token=token)).headers["location"] == "/overview/"
 
 
+async def test_whoever_was_taken_out_of_their_only_team_logs_in_to_an_empty_one(product: Running) -> None:
+    await sign_up(product)
+    async with product.services.database.session() as session:
+        cookie = product.client.cookies["omr_session"]
+        who = await accounts.read_session(session, token=cookie)
+        assert who is not None
+        other = await accounts.join(session, email="bob@example.com", password_hash="", org_name="Bob's")
+        token = await teams.invite(session, who=who, role="owner")
+        await teams.accept(session, user_id=other.user_id, token=token)
+        await teams.remove(session, who=who, user_id=who.user_id)
+        await session.commit()
+    assert (await new_key(product)).status_code == 401
+    assert await log_in(product, PASSWORD)
+    assert (await new_key(product)).status_code == 201
+    async with product.services.database.session() as session:
+        now = await accounts.read_session(session, token=product.client.cookies["omr_session"])
+    assert now is not None and (now.org_name, now.role) == ("ada's team", "owner")
+
+
 async def test_a_deleted_team_is_closed_and_its_address_is_free(product: Running) -> None:
     await sign_up(product)
     key = (await new_key(product)).json()["key"]

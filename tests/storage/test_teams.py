@@ -227,6 +227,54 @@ async def test_a_deleted_team_is_closed_at_once_and_its_people_are_free_to_come_
     assert again.org_id != ada.org_id
 
 
+async def without_a_team(database: Database, ada: Identity, name: str) -> Identity:
+    """Somebody who handed their own team over and was taken out of Ada's."""
+    guest = await person(database, name)
+    member = await invited(database, ada, guest)
+    await invited(database, guest, ada, role="owner")
+    async with working(database) as session:
+        await teams.remove(session, who=guest, user_id=guest.user_id)
+        await teams.remove(session, who=ada, user_id=guest.user_id)
+    return member
+
+
+async def test_whoever_is_in_no_team_any_more_has_an_empty_one_of_their_own_after_the_next_log_in(
+    database: Database,
+) -> None:
+    ada = await person(database, "ada")
+    bob = await without_a_team(database, ada, "bob")
+    async with working(database) as session:
+        token = await accounts.open_session(session, user_id=bob.user_id)
+        assert await accounts.read_session(session, token=token) is None, "a session of before shows nothing"
+    seen = []
+    for _ in range(2):
+        proof = await accounts.verify_password(database, email=bob.email, password=PASSWORD)
+        assert proof is not None
+        async with working(database) as session:
+            seen.append(await accounts.proven(session, proof))
+    first = seen[0]
+    assert seen == [first, first] and first is not None
+    assert (first.user_id, first.org_name, first.role) == (bob.user_id, "bob's team", "owner")
+    async with working(database) as session:
+        assert await teams.orgs_of(session, user_id=bob.user_id) == [(first.org_id, "bob's team")]
+        assert [one.email for one in await teams.members(session, org_id=ada.org_id)] == [ada.email]
+    back = await invited(database, ada, bob)
+    assert (back.org_id, back.role) == (ada.org_id, "member")
+
+
+async def test_two_log_ins_at_once_make_one_team(postgres_database: Database) -> None:
+    bob = await without_a_team(postgres_database, await person(postgres_database, "ada"), "bob")
+    proof = await accounts.verify_password(postgres_database, email=bob.email, password=PASSWORD)
+    assert proof is not None
+
+    async def log_in() -> Identity | None:
+        async with working(postgres_database) as session:
+            return await accounts.proven(session, proof)
+
+    one, other = await asyncio.gather(log_in(), log_in())
+    assert one == other and one is not None
+
+
 async def test_after_its_delay_nothing_of_a_deleted_team_is_left_in_any_table_and_others_lose_nothing(
     database: Database,
 ) -> None:

@@ -57,6 +57,7 @@ def _leave() -> rx.Component:
         rx.el.details(
             rx.el.summary("Leave this team"),
             rx.el.p("An owner of the team has to invite you again if you want to come back."),
+            rx.el.p("If you are in no other team, your next log-in gives you an empty one of your own."),
             rx.el.button("Leave the team", type="button", class_name="button danger", on_click=SettingsState.leave),
         ),
         title="The end",
@@ -209,7 +210,8 @@ def _person_actions(row: Any) -> rx.Component:
 
 def _question() -> rx.Component:
     return question(
-        "Take ", rx.el.strong(SettingsState.leaving_name), " out of the team? Their keys stay as they are.",
+        "Take ", rx.el.strong(SettingsState.leaving_name), " out of the team? Their keys stay as they are. ",
+        "Without another team their next log-in gives them an empty one of their own.",
         yes=("Yes", SettingsState.take_out), no=("No", SettingsState.keep), label="Take this person out?",
     )  # fmt: skip
 
