@@ -547,7 +547,7 @@ async def test_whoever_takes_a_large_answer_slowly_gets_all_of_it(
 ) -> None:
     for module in (http, handshake):
         monkeypatch.setattr(module, "FAREWELL_S", 0.2)
-    monkeypatch.setattr(http, "HEAD_S", 0.3)
+    monkeypatch.setattr(http, "HEAD_S", 0.5)
     found = await asyncio.gather(*(taken(address, data, rests_s=0.005) for data in TAKING.values()))
     assert dict(zip(TAKING, found, strict=True)) == dict.fromkeys(TAKING, LARGE)
 

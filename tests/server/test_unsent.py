@@ -1,8 +1,8 @@
 """What a peer has not taken, over real sockets."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
-from typing import cast
 
 import pytest
 
@@ -12,24 +12,14 @@ MUCH = 20_000_000
 """More than kernels keep."""
 
 
-class SaysNothing(asyncio.Protocol):
-    """And reads nothing."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        self.transport.pause_reading()
-
-
 @pytest.fixture
 async def wire() -> AsyncIterator[asyncio.Transport]:
-    """To somebody who takes nothing."""
-    loop, peer = asyncio.get_running_loop(), SaysNothing()
-    async with await loop.create_server(lambda: peer, "127.0.0.1", 0) as server:
-        transport, _ = await loop.create_connection(asyncio.Protocol, *server.sockets[0].getsockname())
-        await asyncio.sleep(0.05)
+    """To somebody who takes nothing: the kernel alone has answered."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(asyncio.Protocol, *listening.getsockname())
         yield transport
         transport.abort()
-        peer.transport.abort()
         await asyncio.sleep(0.05)
 
 
