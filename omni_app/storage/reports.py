@@ -554,11 +554,12 @@ async def _latencies(
 ) -> dict[str, Counts]:
     """Model -> its latencies: of the rows when they are few, else of the roll-ups' buckets and the broken hours.
 
-    `answered`: how many there are, where that is known; `apart`: whether models matter, else they may be together.
+    `answered`: how many there are, where that is known: when rows are missing among them, which were let go after their
+    time, the buckets still have them. `apart`: whether models matter, else they may be together.
     """
     if answered is None or answered <= EXACT_UP_TO:
         exact = await _latencies_of_rows(session, scope, model=model, most=EXACT_UP_TO)
-        if exact is not None:
+        if exact is not None and sum(sum(counts.values()) for counts in exact.values()) >= (answered or 0):
             return exact
     found: dict[str, dict[float, int]] = {}
     for name, bucket, count in await _latency_buckets(session, scope, model=model, apart=apart):
