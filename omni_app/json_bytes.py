@@ -1,10 +1,15 @@
-"""JSON of what callers sent: their schemas and arguments may hold whole numbers of any size."""
+"""JSON of what callers and models say to each other: schemas and arguments may hold whole numbers of any size."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import orjson
+
+LONG = re.compile(r"\d{19}")
+"""A whole number that may be larger than 64 bits."""
+LONG_BYTES = re.compile(LONG.pattern.encode())
 
 
 def json_bytes(value: Any, *, default: Callable[[Any], Any] | None = None) -> bytes:
@@ -16,3 +21,12 @@ def json_bytes(value: Any, *, default: Callable[[Any], Any] | None = None) -> by
         return orjson.dumps(value, default=default)
     except TypeError:
         return json.dumps(value, default=default, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def json_value(text: str | bytes) -> Any:
+    """What this JSON says. orjson makes a float of a whole number beyond 64 bits, the standard library keeps it.
+
+    Raises `ValueError`.
+    """
+    long = LONG.search(text) if isinstance(text, str) else LONG_BYTES.search(text)
+    return json.loads(text) if long else orjson.loads(text)

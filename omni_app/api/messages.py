@@ -19,6 +19,7 @@ from omni_app.api.sse import event
 from omni_app.api.streams import streamed
 from omni_app.errors import OmniError, PromptTooLong, ProviderError
 from omni_app.gateway.types import Answer
+from omni_app.json_bytes import json_bytes
 from omni_app.providers.anthropic_wire import arguments
 from omni_app.providers.base import Delta, Deltas, Usage
 from omni_app.routing.types import Deployment
@@ -95,7 +96,7 @@ def message_body(answer: Answer) -> dict[str, Any]:
             "type": "tool_use",
             "id": call["id"],
             "name": call["function"]["name"],
-            "input": arguments(call["function"]["arguments"]),
+            "input": orjson.Fragment(json_bytes(arguments(call["function"]["arguments"]))),
         }
         for call in answer.tool_calls
     ]

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import orjson
-
+from omni_app.json_bytes import json_bytes
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.faults import as_documented, as_text
 from omni_app.providers.gathering import Gathering
@@ -39,7 +38,7 @@ def _read_message(value: Mapping[str, Any], request: ProviderRequest, warnings: 
         {
             "id": str(block["id"]),
             "type": "function",
-            "function": {"name": str(block["name"]), "arguments": orjson.dumps(block.get("input") or {}).decode()},
+            "function": {"name": str(block["name"]), "arguments": json_bytes(block.get("input") or {}).decode()},
         }
         for block in blocks
         if block.get("type") == "tool_use"

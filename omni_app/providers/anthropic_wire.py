@@ -10,9 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from omni_app.json_bytes import json_bytes
+from omni_app.json_bytes import json_bytes, json_value
 from omni_app.providers.anthropic_answers import EventReader, read_message
 from omni_app.providers.base import HOP_HEADER, Completion, Deltas, ProviderFault, ProviderRequest
 from omni_app.providers.faults import fault_of
@@ -29,6 +27,8 @@ NOTHING_SAID = "."
 """Stands for a user who has said nothing, as in a request of instructions alone: a turn with some text is wanted."""
 FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 """What an id of a call may not hold here, and has at other providers."""
+CALLS = b"tool_use"
+"""Stands in an answer with a call of a tool, whose input is JSON."""
 JSON_INSTRUCTION = "Answer with one JSON object and nothing else."
 
 
@@ -62,7 +62,7 @@ class AnthropicWire:
         )
         if reply.status != 200:
             raise fault_of(reply)
-        return read_message(parsed(reply), request, warnings)
+        return read_message(parsed(reply, calls=CALLS), request, warnings)
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         """The answer piece by piece, then whole. Raises `ProviderFault`, also when the stream ends too early."""
@@ -250,8 +250,8 @@ def image(part: Mapping[str, Any]) -> dict[str, Any]:
 def arguments(text: str) -> Any:
     """A tool call's arguments as an object; text that is none is kept under one name."""
     try:
-        value = orjson.loads(text or "{}")
-    except orjson.JSONDecodeError:
+        value = json_value(text or "{}")
+    except ValueError:
         return {"arguments": text}
     return value if isinstance(value, dict) else {"arguments": value}
 

@@ -6,14 +6,15 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-import orjson
-
+from omni_app.json_bytes import json_bytes
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.faults import as_documented, as_text
 from omni_app.providers.gathering import Gathering
 from omni_app.providers.openai_answers import event_object
 from omni_app.providers.usage import sane_tokens
 
+CALLS = b"functionCall"
+"""Stands in an answer with a call of a tool, whose arguments are JSON."""
 FINISH_REASONS: Mapping[Any, str] = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
@@ -49,7 +50,7 @@ class EventReader:
 
     def read(self, data: bytes) -> list[Delta]:
         """What one event adds. Raises `ProviderFault` for what is no event of this format."""
-        event = event_object(data)
+        event = event_object(data, calls=CALLS)
         with as_documented:
             return list(read_event(event, self.gathering))
 
@@ -83,7 +84,7 @@ def read_part(part: Mapping[str, Any], gathering: Gathering) -> Iterator[Delta]:
     elif text:
         yield gathering.add_text(as_text(text))
     elif call:
-        arguments = orjson.dumps(call.get("args") or {}).decode()
+        arguments = json_bytes(call.get("args") or {}).decode()
         yield gathering.open_call(str(call.get("id") or f"call_{uuid4().hex}"), str(call["name"]), arguments)
 
 

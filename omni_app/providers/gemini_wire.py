@@ -9,14 +9,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from omni_app.json_bytes import json_bytes
+from omni_app.json_bytes import json_bytes, json_value
 from omni_app.providers.anthropic_wire import arguments
 from omni_app.providers.base import HOP_HEADER, Completion, Deltas, FaultKind, ProviderFault, ProviderRequest
 from omni_app.providers.faults import fault_of
 from omni_app.providers.gathering import Gathering, deltas_of
-from omni_app.providers.gemini_answers import EventReader, read_answer
+from omni_app.providers.gemini_answers import CALLS, EventReader, read_answer
 from omni_app.providers.litellm import LiteLLMImages
 from omni_app.providers.openai_answers import parsed
 from omni_app.providers.parameters import accepted
@@ -82,7 +80,7 @@ class GeminiWire:
         )
         if reply.status != 200:
             raise fault_of(reply)
-        return read_answer(parsed(reply), request, warnings)
+        return read_answer(parsed(reply, calls=CALLS), request, warnings)
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         """The answer piece by piece, then whole. Raises `ProviderFault`, also when the stream ends too early."""
@@ -243,8 +241,8 @@ def tool_result(message: Message, names: Mapping[str, str], *, newer: bool) -> d
     call_id = message["tool_call_id"]
     text = "".join(part["text"] for part in content_parts(message.get("content")) if "text" in part)
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        value = json_value(text)
+    except ValueError:
         value = None
     told = {"name": names.get(call_id, call_id), "response": value if isinstance(value, dict) else {"output": text}}
     return {"functionResponse": told | ({"id": call_id} if newer else {})}

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from omni_app.json_bytes import json_value
 from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.faults import as_documented, error_in, kind_of
 from omni_app.providers.gathering import Gathering, Gatherings
@@ -42,13 +43,16 @@ def read_images(value: Any) -> tuple[dict[str, str], ...]:
     return tuple(one for one in images if one)
 
 
-def parsed(reply: Reply) -> dict[str, Any]:
-    """The JSON object of a successful answer. Raises `ProviderFault` when it is none, or is an error in disguise."""
+def parsed(reply: Reply, *, calls: bytes = b"") -> dict[str, Any]:
+    """The JSON object of a successful answer. Raises `ProviderFault` when it is none, or is an error in disguise.
+
+    `calls`: what stands in an answer whose tool calls are JSON themselves; their numbers are kept as they are.
+    """
     if not reply.body.strip():
         raise ProviderFault(FaultKind.EMPTY, "the answer is empty")
     try:
-        value = orjson.loads(reply.body)
-    except orjson.JSONDecodeError:
+        value = _value(reply.body, calls)
+    except ValueError:
         raise ProviderFault(FaultKind.MALFORMED, "the answer is not JSON") from None
     if not isinstance(value, dict):
         raise ProviderFault(FaultKind.MALFORMED, "the answer is not a JSON object")
@@ -77,11 +81,18 @@ def read_event(data: bytes, gatherings: Gatherings) -> list[Delta] | None:
         return said
 
 
-def event_object(data: bytes) -> dict[str, Any]:
-    """The JSON object of one event. Raises `ProviderFault` for anything else, and for an error event."""
+def _value(text: bytes, calls: bytes) -> Any:
+    return json_value(text) if calls and calls in text else orjson.loads(text)
+
+
+def event_object(data: bytes, *, calls: bytes = b"") -> dict[str, Any]:
+    """The JSON object of one event. Raises `ProviderFault` for anything else, and for an error event.
+
+    `calls` as `parsed` has it.
+    """
     try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError:
+        value = _value(data, calls)
+    except ValueError:
         raise ProviderFault(FaultKind.MALFORMED, "an event of the stream is not JSON") from None
     if not isinstance(value, dict):
         raise ProviderFault(FaultKind.MALFORMED, "an event of the stream is not a JSON object")
@@ -260,7 +271,7 @@ def read_usage(value: Any, request: ProviderRequest, text: Any, calls: tuple[Map
     """
     usage = value if isinstance(value, dict) else {}
     tokens_in, tokens_out = sane_tokens(usage.get("prompt_tokens")), sane_tokens(usage.get("completion_tokens"))
-    if not tokens_in or tokens_out is None or (tokens_out == 0 and text):
+    if not tokens_in or tokens_out is None or (tokens_out == 0 and (text or calls)):
         return counted(request, str(text), calls)
     prompt, completion = _details(usage.get("prompt_tokens_details")), _details(usage.get("completion_tokens_details"))
     cached = sane_tokens(prompt.get("cached_tokens")) or sane_tokens(usage.get("prompt_cache_hit_tokens"))  # DeepSeek's
