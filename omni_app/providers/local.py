@@ -11,8 +11,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from omni_app.settings import secret_variables
 
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MAX_OUTPUT_TOKENS = 512
+SOCKET = "server.sock"
 STEADY = 0.0
 """Temperature when the caller names none: so small a model says its likeliest words, or nonsense."""
 GUIDANCE = {
@@ -36,6 +37,8 @@ with it the answer is right. Its tokens are in the usage, which costs nothing he
 START_S = 60.0
 """Loading takes 2 to 3 s on a quiet machine; a busy one gets more time."""
 STOP_S = 3.0
+HANGS_S = 5.0
+"""A server that says nothing of its health for so long hangs. With 200 questions waiting it says it in 20 ms."""
 
 
 def weights_file() -> Path | None:
@@ -48,7 +51,10 @@ def weights_file() -> Path | None:
 
 @dataclass(slots=True)
 class LocalModel:
-    """The provider `local`. The child starts on first use or by `warm_up`, and again when it has died."""
+    """The provider `local`. The child starts on first use or by `warm_up`, and again when it has died or hung.
+
+    It starts in a task of its own: a caller who leaves meanwhile does not end it, and the next one finds it further on.
+    """
 
     transport: Transport
     enabled: bool = True
@@ -58,7 +64,8 @@ class LocalModel:
     _folder: Path | None = field(default=None, init=False)
     """Of the child's socket."""
     _wire: OpenAIWire | None = field(default=None, init=False)
-    _starting: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _starting: asyncio.Task[OpenAIWire] | None = field(default=None, init=False)
+    _checking: asyncio.Task[None] | None = field(default=None, init=False)
     _weights: Path | None = field(default_factory=weights_file, init=False)
 
     def unavailable_reason(self) -> str:
@@ -83,16 +90,18 @@ class LocalModel:
         if reason := self.unavailable_reason():
             raise ProviderFault(FaultKind.REFUSED, reason)
         server = await self._server()
-        return await server.complete(self._bounded(request))
+        with self._watched():
+            return await server.complete(self._bounded(request))
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
         """The same, token by token. Raises `ProviderFault`."""
         if reason := self.unavailable_reason():
             raise ProviderFault(FaultKind.REFUSED, reason)
         server = await self._server()
-        async with aclosing(server.stream(self._bounded(request))) as pieces:
-            async for piece in pieces:
-                yield piece
+        with self._watched():
+            async with aclosing(server.stream(self._bounded(request))) as pieces:
+                async for piece in pieces:
+                    yield piece
 
     @staticmethod
     def _bounded(request: ProviderRequest) -> ProviderRequest:
@@ -108,24 +117,52 @@ class LocalModel:
         return (await self._server()).base_url.removesuffix("/v1")
 
     async def _server(self) -> OpenAIWire:
-        async with self._starting:
-            if self._wire is None or self._child is None or self._child.returncode is not None:
-                self._child, socket = await self._start()
-                self._wire = OpenAIWire(
-                    name=self.name,
-                    base_url=f"{unix_url(socket)}/v1",
-                    api_key="",
-                    key_variable="",
-                    transport=self.transport,
-                    # This server drops kept connections after an answer: take a fresh one each time.
-                    extra_headers={"Connection": "close"},
-                )
+        if self._wire is not None and self._child is not None and self._child.returncode is None:
             return self._wire
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._start())
+        return await asyncio.shield(self._starting)
 
-    async def _start(self) -> tuple[asyncio.subprocess.Process, Path]:
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Whoever waits in vain has the child looked at, without waiting for that."""
+        try:
+            yield
+        except ProviderFault as fault:
+            if fault.kind is FaultKind.FIRST_BYTE_TIMEOUT and (self._checking is None or self._checking.done()):
+                self._checking = asyncio.create_task(self._check())
+            raise
+
+    async def _check(self) -> None:
+        """Kills a child that lives and does not answer; the next request starts another."""
+        child, folder = self._child, self._folder
+        if child is None or folder is None or child.returncode is not None:
+            return
+        try:
+            async with asyncio.timeout(HANGS_S):
+                await _ready(folder / SOCKET)
+        except TimeoutError:
+            _kill(child)
+            await child.wait()
+
+    async def _start(self) -> OpenAIWire:
         self._remove_folder()
         self._folder = Path(tempfile.mkdtemp(prefix="omni-local-"))  # of mode 0700
-        socket = self._folder / "server.sock"
+        socket = self._folder / SOCKET
+        self._child = await self._launched(socket)
+        self._wire = OpenAIWire(
+            name=self.name,
+            base_url=f"{unix_url(socket)}/v1",
+            api_key="",
+            key_variable="",
+            transport=self.transport,
+            # This server drops kept connections after an answer: take a fresh one each time.
+            extra_headers={"Connection": "close"},
+        )
+        return self._wire
+
+    async def _launched(self, socket: Path) -> asyncio.subprocess.Process:
+        """A child that answers at the socket."""
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -142,15 +179,16 @@ class LocalModel:
                 await _announced(child)
                 await _ready(socket)
         except (TimeoutError, ValueError, OSError):
-            self._give_up(child)
+            await self._give_up(child)
             raise ProviderFault(FaultKind.REFUSED, "the local model did not start") from None
         except asyncio.CancelledError:
-            self._give_up(child)
+            await self._give_up(child)
             raise
-        return child, socket
+        return child
 
-    def _give_up(self, child: asyncio.subprocess.Process) -> None:
+    async def _give_up(self, child: asyncio.subprocess.Process) -> None:
         _kill(child)
+        await child.wait()
         self._remove_folder()
 
     def _remove_folder(self) -> None:
@@ -159,7 +197,11 @@ class LocalModel:
             self._folder = None
 
     async def aclose(self) -> None:
-        """Ends the child."""
+        """Ends the child, also one that is only starting."""
+        for task in (self._starting, self._checking):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
         child, self._child, self._wire = self._child, None, None
         if child is None or child.returncode is not None:
             self._remove_folder()

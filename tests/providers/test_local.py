@@ -2,23 +2,25 @@
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from omni_app.providers.anthropic_wire import AnthropicWire
-from omni_app.providers.base import FaultKind, ProviderRequest, Timeouts
+from omni_app.providers.base import FaultKind, ProviderFault, ProviderRequest, Timeouts
 from omni_app.providers.http import socket_of
 from omni_app.providers.local import MAX_OUTPUT_TOKENS, LocalModel
 from omni_app.providers.openai_wire import OpenAIWire
 from omni_app.providers.transport import CLIENTS, Transport
 from omni_app.settings import secret_variables
 from tests.product import ROOT
-from tests.providers.asking import ask, eventually, fault_met, model, streamed
+from tests.providers.asking import ask, eventually, fault_met, model, streamed, within
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATIENT = Timeouts(first_byte_s=60, total_s=60)
@@ -108,6 +110,68 @@ async def test_it_starts_again_when_its_child_has_died(local: LocalModel) -> Non
     await local._child.wait()
     assert "Paris" in (await local.complete(france())).text
     assert await local.address() != before
+
+
+async def tried(local: LocalModel, *, for_s: float) -> str:
+    """The address, for a caller who waits no longer; empty when that is too short."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(for_s):
+            return await local.address()
+    return ""
+
+
+def children_of(local: LocalModel) -> list[Path]:
+    """The processes that were told its folder."""
+    processes = [one for one in Path("/proc").iterdir() if one.name.isdecimal()]
+    return [one for one in processes if os.fsencode(str(local._folder)) in read_or_empty(one / "cmdline")]
+
+
+def read_or_empty(path: Path) -> bytes:
+    with suppress(OSError):  # it has just ended
+        return path.read_bytes()
+    return b""
+
+
+async def test_callers_who_leave_do_not_keep_it_from_starting() -> None:
+    local = LocalModel(Transport())
+    assert not await tried(local, for_s=0.2)
+    folder = local._folder
+    async with asyncio.timeout(45):
+        while not (address := await tried(local, for_s=0.2)):
+            pass
+    assert is_listening(address) and Path(socket_of(address)).parent == folder, "the child of the first of them"
+    await local.aclose()
+
+
+async def test_closing_ends_a_child_that_is_starting() -> None:
+    local = LocalModel(Transport())
+    assert not await tried(local, for_s=0.1)
+    while not children_of(local):
+        assert not await tried(local, for_s=0.1)
+    (child,) = children_of(local)
+    await local.aclose()
+    assert not child.exists() and local._folder is None
+
+
+async def test_a_child_that_hangs_makes_way_for_another(local: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omni_app.providers.local.HANGS_S", 0.5)
+    await local.address()
+    hung = local._child
+    assert hung is not None
+    os.kill(hung.pid, signal.SIGSTOP)
+    met = await fault_met(local, within(france(), first_byte_s=0.5))
+    assert met.kind is FaultKind.FIRST_BYTE_TIMEOUT
+    await eventually(lambda: hung.returncode is not None)
+    assert "Paris" in (await local.complete(france())).text
+
+
+async def test_a_child_that_only_takes_long_stays(local: LocalModel) -> None:
+    before = await local.address()
+    with suppress(ProviderFault):
+        await local.complete(within(france(), first_byte_s=0.001))
+    assert local._checking is not None
+    await local._checking
+    assert await local.address() == before and is_listening(before)
 
 
 async def test_closing_ends_the_child() -> None:
