@@ -310,4 +310,4 @@ def session_features(session: AgentSession | None) -> dict[str, Any] | None:
     """What was known of the agent session; None for its first step, and where there was none."""
     if session is None:
         return None
-    return {"home": session.home, "last": session.last, "held": dict(session.held)}
+    return {"home": session.home, "last": session.last, "held": dict(session.held), "rules": session.rules}

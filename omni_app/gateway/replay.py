@@ -19,6 +19,7 @@ from omni_app.gateway.situation import snapshot_of
 from omni_app.providers.base import Usage
 from omni_app.registry import Registry
 from omni_app.registry.store import registries_at
+from omni_app.routing.caches import cached_and_written
 from omni_app.routing.cost import actual_cost
 from omni_app.routing.decide import choose_task, decide
 from omni_app.routing.expected import expected_latency_ms, size_class
@@ -87,10 +88,11 @@ class PastCase:
 
     def usage_with(self, model: str) -> Usage:
         """The same tokens as another model would have read them: within an agent session it has a cache of its own."""
-        session, usage = self.request.session, self.usage
-        if session is None:
+        session, usage, deployment = self.request.session, self.usage, self.registry.get(model)
+        if session is None or deployment is None:
             return usage
-        return replace(usage, cached_input=min(usage.input, dict(session.held).get(model, 0)), cache_write=0)
+        cached, written = cached_and_written(deployment, session, usage.input)
+        return replace(usage, cached_input=cached, cache_write=written)
 
     def latency_ms(self, model: str) -> float:
         """What was expected of the model at that time, for a request of this size."""
@@ -247,8 +249,10 @@ def route_request_of(
 
 
 def session_of(kept: Mapping[str, Any] | None) -> AgentSession | None:
-    """The inverse of `metering.session_features`."""
-    return AgentSession(kept["home"], kept["last"], tuple(sorted(kept["held"].items()))) if kept else None
+    """The inverse of `metering.session_features`; what names no rules was decided by the first ones."""
+    if kept is None:
+        return None
+    return AgentSession(kept["home"], kept["last"], tuple(sorted(kept["held"].items())), kept.get("rules", 1))
 
 
 # What if

@@ -1,8 +1,8 @@
 """Agent sessions: which model a session stays with, and what each model's prompt cache may hold of it.
 
-A worker keeps what its own answers told. What it does not know, or knows only of caches that have lapsed, it asks the
-ledger once: other workers and earlier processes write there. Nothing here is needed for an answer; a session that is
-forgotten is routed as a new one (docs/decisions/0013-sessions.md).
+A worker keeps what its own answers told. What it does not know, or has not served for as long as a cache lives, it
+asks the ledger once: other workers and earlier processes write there. Nothing here is needed for an answer; a session
+that is forgotten is routed as a new one (docs/decisions/0013-sessions.md).
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from omni_app.gateway.types import Caller
@@ -34,6 +34,7 @@ READ_STEPS = 20
 """How many of a session's last steps are read: enough to know every cache that is still alive."""
 RECALL_S = 0.5
 """A request waits no longer than this for the database to tell about its session."""
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 Key = tuple[UUID, KeyKind, str]
 DeploymentOf = Callable[[str], Deployment | None]
@@ -71,10 +72,11 @@ class Remembered:
     home: str = ""
     last: str = ""
     caches: Mapping[str, Cache] = field(default_factory=dict)
+    stepped_at: datetime = NEVER
 
     def lives(self, now: datetime) -> bool:
-        """Whether any cache is still believed in."""
-        return any(cache.lives(now) for cache in self.caches.values())
+        """Whether a cache may still be believed in; later than that another worker may have served it."""
+        return now - self.stepped_at < CACHE_TTL
 
     def at(self, now: datetime) -> AgentSession:
         """What routing needs of it at this moment."""
@@ -85,7 +87,8 @@ class Remembered:
         """The session once this step is answered; caches that have lapsed by then are forgotten."""
         caches = {model: cache for model, cache in self.caches.items() if cache.lives(step.at)}
         found = cache_after(step, price, before=caches.pop(step.model, None))
-        return Remembered(step.home, step.model, caches | ({step.model: found} if found else {}))
+        caches |= {step.model: found} if found else {}
+        return Remembered(step.home, step.model, caches, max(self.stepped_at, step.at))
 
 
 def cache_after(step: Step, price: Price, *, before: Cache | None) -> Cache | None:
@@ -105,6 +108,11 @@ def cache_after(step: Step, price: Price, *, before: Cache | None) -> Cache | No
         share = usage.cached_input / before.billed if before.billed else 0.0
     share = min(1.0, share)
     return Cache(int(step.tokens * share), int(usage.input * share), step.at)
+
+
+def newest(*found: Remembered | None) -> Remembered | None:
+    """What knows the latest step; this worker may have learned of one that the ledger does not have yet."""
+    return max((one for one in found if one), key=lambda one: one.stepped_at, default=None)
 
 
 def step_of(kept: KeptStep) -> Step:
@@ -130,7 +138,8 @@ class Sessions:
         key = (caller.org_id, caller.kind, session_id)
         known = self._known.get(key)
         if known is None or not known.lives(now):
-            known = await self._read(key, deployment_of) or known
+            read = await self._read(key, deployment_of)
+            known = newest(read, self._known.get(key))
         if known is None:
             return None
         self._keep(key, known)

@@ -1,6 +1,7 @@
 """The operational state that decisions are made in, as one value that is rebuilt only when something changed."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 
@@ -14,6 +15,8 @@ from omni_app.storage.snapshots import SnapshotRecord
 REBUILD_S = 1.0
 """A measured latency reaches the choice within this time; an opened breaker does at once."""
 
+GROUNDS = itertools.count(1)
+
 
 class Situations:
     """Builds and keeps the current `Snapshot` of one registry."""
@@ -26,6 +29,7 @@ class Situations:
         latencies: Latencies,
         expected_output: Callable[[], Mapping[Task, int]],
     ) -> None:
+        self._ground = next(GROUNDS)
         self._registry = registry
         self._providers = providers
         self._health = health
@@ -80,6 +84,7 @@ class Situations:
             unavailable=unavailable,
             expected_output=outputs,
             today=today,
+            ground=self._ground,
         )
 
 

@@ -33,6 +33,8 @@ class Ranking:
     preferred: int
     stayed: int | None = None
     """The place of the model that the agent session stays with unless leaving it costs no more; None without one."""
+    wished: int | None = None
+    """The place that this step would go to if there were nobody to stay with; None where there is nobody."""
 
 
 def rank(case: Case, table: RoutingTable) -> Ranking:
@@ -47,14 +49,15 @@ def rank(case: Case, table: RoutingTable) -> Ranking:
     else:
         able, behind = split_by_quality(by_cost, rows, minimum=minimum_quality(case))
         order, preferred = in_order_of_choice(able, rows, scores, case) + behind, len(able)
-    session, stayed = case.request.session, None
+    session, stayed, wished = case.request.session, None, None
     if session is not None:
         able = order[:preferred]
         stayed = stays_with(session, able, rows, case)
         if stayed is not None:
+            wished = order[0]
             first = next_in_session(session, stayed, able, shortlist, rows, case)
             order = [first, *without(order, first)]
-    return Ranking(shortlist, rows, too_small, costs, scores, order, preferred, stayed)
+    return Ranking(shortlist, rows, too_small, costs, scores, order, preferred, stayed, wished)
 
 
 def scores_at(costs: Sequence[int], rows: Sequence[Row], shortlist: Shortlist) -> list[float]:
@@ -103,10 +106,21 @@ def stays_with(session: AgentSession, able: Sequence[int], rows: Sequence[Row], 
     """
     if case.request.pinned or case.request.latency_pref is LatencyPref.FAST or case.task is Task.IMAGE:
         return None
-    best = case.request.priority is Priority.BEST
-    bar = near_best(max((row.task_quality for row in rows), default=0.0), case) if best else 0.0
+    bar = quality_to_stay(session, able, rows, case)
     places = {rows[place].id: place for place in able if rows[place].task_quality >= bar}
     return next((places[model] for model in (session.home, session.last) if model in places), None)
+
+
+def quality_to_stay(session: AgentSession, able: Sequence[int], rows: Sequence[Row], case: Case) -> float:
+    """The percentile from which a model may be stayed with.
+
+    `best`: near the highest. `quality`: near that of whom the step would go to by itself. Otherwise any.
+    """
+    if case.request.priority is Priority.BEST:
+        return near_best(max((row.task_quality for row in rows), default=0.0), case)
+    if case.request.priority is Priority.QUALITY and able and session.rules > 1:
+        return near_best(rows[able[0]].task_quality, case)
+    return 0.0
 
 
 def next_in_session(
@@ -128,8 +142,9 @@ def next_in_session(
 def chain(ranking: Ranking, case: Case) -> Sequence[int]:
     """Places to try, in order: the primary, a backup at another provider where there is one, the cheapest left.
 
-    Those held back for their quality come in only when nobody else is left. Pinned models: exactly as named. Where the
-    prompt may be too long for the primary's window a model with a larger one is among them.
+    The backup is at another provider even where only those held back for their quality are there; otherwise they come
+    in when nobody else is left. Pinned models: exactly as named. Where the prompt may be too long for the primary's
+    window a model with a larger one is among them.
     """
     order, rows = ranking.order, ranking.rows
     if case.request.pinned or len(order) < 2:

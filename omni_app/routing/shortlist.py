@@ -117,6 +117,7 @@ class RoutingTable:
             request.disabled_models,
             request.pinned,
             policy.version,
+            snapshot.ground,
         )
         kept = self._shortlists.get(kind)
         if kept is None or kept.snapshot is not snapshot or (kept.policy is not policy and kept.policy != policy):

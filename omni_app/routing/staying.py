@@ -65,11 +65,19 @@ def _above_zero(saves: int) -> int | None:
 def _stayed(case: Case, ranking: Ranking, saves: int) -> str:
     holds = _holds(ranking.order[0], case, ranking)
     if not holds:
-        return ""
+        return _not_wished(ranking)
     if saves <= 0:
         return f"the session stays with it: {holds}"
     model, other = (ranking.rows[place].id for place in ranking.order[:2])
     return f"staying with {model} saves about {dollars(saves)} beside {other}: {holds}"
+
+
+def _not_wished(ranking: Ranking) -> str:
+    """Where no cache is a reason to stay, and the step by itself would go elsewhere all the same."""
+    if ranking.wished is None or ranking.wished == ranking.order[0]:
+        return ""
+    wished = ranking.rows[ranking.wished].id
+    return f"the session stays with it unless leaving costs no more: by itself this step would go to {wished}"
 
 
 def _left(case: Case, ranking: Ranking, stayed: int, saves: int) -> str:

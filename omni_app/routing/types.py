@@ -159,6 +159,10 @@ class Deployment:
     """Optional parameters, by OpenAI's names, that this model answers with an error."""
 
 
+SESSION_RULES = 2
+"""By rules 1 a session stayed with its home under priority `quality` too."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentSession:
     """What is known of an agent session before its next step: figures only, so it may be stored and replayed."""
@@ -169,6 +173,8 @@ class AgentSession:
     """The model that answered the last step; takes the home's place where that cannot answer."""
     held: tuple[tuple[str, int], ...] = ()
     """Deployment id -> how many tokens of the conversation its prompt cache may hold; 0 = known to hold nothing."""
+    rules: int = SESSION_RULES
+    """Which rules its steps are decided by; earlier ones are for replays of what was decided by them."""
 
 
 @record(frozen=True, slots=True)
@@ -294,6 +300,8 @@ class Snapshot:
     """Medians of our own traffic, where there are enough; override the policy's priors."""
     today: date | None = None
     """A deployment whose `deprecated_on` has come is left out; None = nobody asks for the date."""
+    ground: int = field(default=0, compare=False)
+    """Whose state it is, where several are decided in in turn: the next one of the same ground takes its place."""
 
 
 class Case(NamedTuple):

@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from sqlmodel import col
 
 from omni_app import redaction
+from omni_app.gateway.types import Caller, ChatRequest
 from omni_app.money import markup_on
 from omni_app.storage import accounts, provider_keys
 from omni_app.storage.sealing import CannotOpen, Sealer
@@ -79,6 +80,17 @@ async def scene(request: pytest.FixtureRequest, tmp_path: Path, everything_logge
         async for product in run(settings):
             acme, other = await product.new_key("live"), await product.new_key("live", org="Other")
             yield Scene(product, upstream, tmp_path, everything_logged, acme, other)
+
+
+async def test_an_org_with_keys_of_its_own_takes_no_shortlist_from_others(scene: Scene) -> None:
+    await scene.enter()
+    gateway = scene.product.services.gateway
+    keys = [await scene.product.services.keys.authenticate(key) for key in (scene.acme, scene.other)]
+    callers = [Caller.with_key(key) for key in keys]
+    request = ChatRequest(messages=[{"role": "user", "content": "Hello!"}], endpoint="chat")
+    lists = [[gateway.decide(caller, request).explanation.ranking.shortlist for caller in callers] for _ in range(2)]
+    assert lists[0][0] is not lists[0][1]
+    assert [one is two for one, two in zip(*lists, strict=True)] == [True, True]
 
 
 async def test_an_orgs_key_goes_out_with_its_requests_and_with_nobody_elses(scene: Scene) -> None:

@@ -336,6 +336,28 @@ async def test_in_a_session_a_flip_is_priced_with_the_cache_that_the_other_model
     held = replace(later.request.session, held=(("alpha/genius", 700),))
     warm = replace(hits, request=replace(hits.request, session=held))
     assert warm.usage_with("alpha/genius").cached_input == 700
+    writers = [replace(one, price=replace(one.price, cached_input=1, cache_write=9)) for one in MODELS]
+    writing = replace(warm, registry=build_registry(writers))
+    read, written = (getattr(writing.usage_with("alpha/genius"), name) for name in ("cached_input", "cache_write"))
+    assert (read, written) == (700, 300), "what it does not hold it writes, of the 1,000 tokens that were billed"
+
+
+async def test_a_step_that_was_decided_before_quality_left_a_home_is_replayed_as_it_was(
+    tmp_path: Path, sqlite_database: Database
+) -> None:
+    org_id = await new_org(sqlite_database)
+    steps = [replace(HELLO, session_id="run-1", priority=one) for one in (Priority.CHEAP, Priority.QUALITY)]
+    await served_once(tmp_path, sqlite_database, org_id, *steps)
+    (now, first) = (await past_of(sqlite_database, org_id)).cases
+    assert is_exact(now) and now.chain[0] != first.chain[0]
+    async with sqlite_database.session() as session:
+        log = await session.scalar(select(RoutingLog).where(col(RoutingLog.request_id) == now.kept.request_id))
+        assert log is not None
+        kept = {name: value for name, value in log.features["session"].items() if name != "rules"}
+        log.features = log.features | {"session": kept}
+        await session.commit()
+    (then, _) = (await past_of(sqlite_database, org_id)).cases
+    assert then.under(then.policy).selected == first.chain[0]
 
 
 async def test_a_request_is_replayed_for_its_own_org_only(tmp_path: Path, sqlite_database: Database) -> None:

@@ -22,7 +22,20 @@ from omni_app.routing.types import AgentSession, Deployment, Price, Priority
 from omni_app.routing.wording import exact_dollars
 from omni_app.storage.database import Database
 from omni_app.storage.spool import Drainer
-from tests.gateway.caching import FLEETS, LARGE, MIDDLE, SMALL, WITH_CACHES, Clock, Played, Stage, Step, asked, stage
+from tests.gateway.caching import (
+    FLEETS,
+    LARGE,
+    MIDDLE,
+    SMALL,
+    WITH_CACHES,
+    WITHOUT_CACHES,
+    Clock,
+    Played,
+    Stage,
+    Step,
+    asked,
+    stage,
+)
 
 STEPS = 30
 SCRIPTS: Mapping[str, Sequence[Step]] = {
@@ -272,10 +285,11 @@ def statements(database: Database) -> list[str]:
     return asked_for
 
 
+@pytest.mark.parametrize("models", [WITH_CACHES, WITHOUT_CACHES], ids=["with caches", "without"])
 async def test_the_ledger_is_asked_once_for_a_session_and_never_without_one(
-    tmp_path: Path, sqlite_database: Database
+    tmp_path: Path, sqlite_database: Database, models: Sequence[Deployment]
 ) -> None:
-    on = stage(tmp_path, WITH_CACHES, database=sqlite_database)
+    on = stage(tmp_path, models, database=sqlite_database)
     asked_for = statements(sqlite_database)
     await on.step(Step(), asked(""))
     assert asked_for == []
@@ -284,6 +298,18 @@ async def test_the_ledger_is_asked_once_for_a_session_and_never_without_one(
     assert len(asked_for) == 1
     await on.step(Step(gap_s=CACHE_TTL.total_seconds()), asked())
     assert len(asked_for) == 2, "another worker may have served it meanwhile"
+
+
+async def test_what_this_worker_learned_last_is_not_taken_back_by_an_older_ledger(
+    tmp_path: Path, sqlite_database: Database
+) -> None:
+    on = stage(tmp_path, WITH_CACHES, database=sqlite_database)
+    await on.step(Step(), asked())
+    await drained(on, sqlite_database)
+    latest = await on.step(Step(down=("alpha",)), asked())
+    on.clock.pass_(CACHE_TTL.total_seconds())
+    found = await recalled(on)
+    assert found is not None and found.last == latest.model != SMALL.id
 
 
 async def test_the_query_is_served_by_the_index_of_sessions(tmp_path: Path, sqlite_database: Database) -> None:

@@ -9,6 +9,7 @@ from omni_app.routing.cost import worst_cost
 from omni_app.routing.decide import decide
 from omni_app.routing.shortlist import KEPT_SHORTLISTS, RoutingTable
 from omni_app.routing.types import (
+    Case,
     Decision,
     Deployment,
     LatencyPref,
@@ -195,6 +196,28 @@ def test_with_one_provider_the_next_best_is_the_backup() -> None:
 
 def test_those_held_back_come_in_where_nobody_else_is_left() -> None:
     assert decided(asking(difficulty=1.0), SOLID, TINY, UNRATED).fallback_chain == (SOLID.id, UNRATED.id, TINY.id)
+
+
+def test_a_backup_at_another_provider_may_be_one_that_is_held_back() -> None:
+    """One at the same provider that is rated high enough comes after it; one elsewhere comes before it."""
+    near = replace(SOLID, id="beta/solid-too")
+    decision = decided(asking(difficulty=1.0), SOLID, near, UNRATED)
+    assert decision.fallback_chain == (SOLID.id, UNRATED.id, near.id)
+    assert [one.model for one in decision.candidates if one.held_back] == [UNRATED.id]
+    assert decided(asking(difficulty=1.0), SOLID, near, UNRATED, GENIUS).fallback_chain[1] == GENIUS.id
+
+
+def test_states_that_take_turns_keep_their_shortlists_each() -> None:
+    table = RoutingTable(MODELS)
+    cases = [
+        Case(asking(), Task.CODING, Policy(), replace(TODAY, id=f"snap-{ground}", ground=ground)) for ground in (1, 2)
+    ]
+    first = [table.shortlist(case) for case in cases]
+    again = [table.shortlist(case) for case in cases]
+    assert all(one is two for one, two in zip(first, again, strict=True))
+    later = cases[0]._replace(snapshot=replace(cases[0].snapshot, id="snap-3", unavailable={CODER.id: "gone"}))
+    assert len(table.shortlist(later).excluded) > len(first[0].excluded)
+    assert len(table._shortlists) == 2, "a new state takes the place of the one before it"
 
 
 @MANY

@@ -24,7 +24,7 @@ from omni_app.routing.types import (
     Snapshot,
     Task,
 )
-from tests.routing.models import GENIUS, QUICK, SOLID, TODAY, asking, decided
+from tests.routing.models import GENIUS, QUICK, SOLID, TODAY, UNRATED, asking, decided
 from tests.routing.strategies import cached_registries, steps
 
 MANY = settings(max_examples=300, deadline=None)
@@ -183,7 +183,40 @@ def test_a_model_that_costs_less_than_the_whole_prompt_from_the_cache_is_gone_to
     assert decision.home_after(reader.id) == HOLDER.id, "its answers are dearer"
 
 
+def test_who_asks_for_quality_does_not_stay_with_a_weaker_home() -> None:
+    asked = step(in_session(QUICK, (QUICK, 9_000)), priority=Priority.QUALITY)
+    alone = decided(replace(asked, session=None), GENIUS, QUICK)
+    decision = decided(asked, GENIUS, QUICK)
+    assert decision.selected == alone.selected == GENIUS.id
+    assert decision.home_after(GENIUS.id) == QUICK.id, "later steps that ask for less come back"
+    assert "alpha/quick, whose prompt cache holds 9,000 tokens of this session, is not taken" in decision.reason
+    assert decided(replace(asked, priority=Priority.BALANCED), GENIUS, QUICK).selected == QUICK.id
+
+
+def test_who_asks_for_quality_stays_with_who_is_as_good() -> None:
+    priced = replace(GENIUS, price=replace(GENIUS.price, cached_input=1_000_000))
+    twin = replace(priced, id="beta/twin", provider="beta", price=replace(priced.price, input=priced.price.input - 1))
+    asked = step(in_session(priced, (priced, 9_000)), priority=Priority.QUALITY)
+    assert decided(replace(asked, session=None), priced, twin).selected == twin.id
+    assert decided(asked, priced, twin).selected == priced.id
+
+
+def test_a_step_that_was_decided_by_the_first_rules_stays_whatever_quality_it_asks_for() -> None:
+    session = replace(in_session(QUICK, (QUICK, 9_000)), rules=1)
+    assert decided(step(session, priority=Priority.QUALITY), GENIUS, QUICK).selected == QUICK.id
+
+
 # What is told
+
+
+def test_staying_without_any_cache_is_told_where_the_step_alone_would_go_elsewhere() -> None:
+    decision = decided(step(in_session(UNRATED)), UNRATED, QUICK)
+    assert decided(step(None), UNRATED, QUICK).selected == QUICK.id
+    assert decision.selected == UNRATED.id
+    assert decision.reason.endswith(
+        "; the session stays with it unless leaving costs no more: by itself this step would go to alpha/quick."
+    )
+    assert "session" not in decided(step(in_session(QUICK)), UNRATED, QUICK).reason
 
 
 def test_staying_tells_what_it_saves_and_why() -> None:
