@@ -219,7 +219,7 @@ class Settings(BaseSettings):
     taken; unset, in development only.
     """
 
-    @field_validator("public_url")
+    @field_validator("public_url", "cors_origin")
     @classmethod
     def _whole_host(cls, value: str) -> str:
         if value and not re.fullmatch(r"https?://[^/?#@\\\s]+", value):

@@ -270,6 +270,14 @@ def test_in_production_the_public_address_is_https(monkeypatch: pytest.MonkeyPat
         assert load_settings().public_url == url
 
 
+@pytest.mark.parametrize(
+    "origin", ["https://app.example/", "app.example", "*", "https://a.example,https://b.example/x"]
+)
+def test_an_origin_that_no_browser_would_send_stops_the_start(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    (line,) = problems(monkeypatch, CORS_ORIGIN=origin)
+    assert line.startswith("CORS_ORIGIN") and "scheme and a host" in line
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "omni.internal"])  # noqa: S104 what is refused
 def test_in_production_nobody_comes_in_without_tls(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     (line,) = problems(monkeypatch, **in_production(HOST=host))

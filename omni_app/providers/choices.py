@@ -107,8 +107,8 @@ def _written(delta: Delta) -> str:
 
 
 def one_call(provider: Provider, request: ProviderRequest) -> bool:
-    """Whether one call gives every choice."""
-    takes = isinstance(provider, OpenAIWire) and provider.takes_choices
+    """Whether one call gives every choice. A call for a picture gives one."""
+    takes = isinstance(provider, OpenAIWire) and provider.takes_choices and not request.deployment.makes_images
     return takes or request.params.get("n", 1) == 1
 
 

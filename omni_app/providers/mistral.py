@@ -1,12 +1,24 @@
-"""What Mistral wants otherwise in OpenAI's shape of a message: its own form of a call's id, and fewer names."""
+"""What Mistral wants otherwise in OpenAI's shape: its own form of a call's id, fewer names, and turns in one order."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omni_app.routing.types import Message
 
 ID_LENGTH = 9
+RESULTS_READ: Message = {"role": "assistant", "content": "I have read the results."}
+"""Stands between a tool's answer and the user's next turn: Mistral refuses one right after the other (code 3230)."""
+
+
+def mistral_messages(messages: Sequence[Message]) -> list[Message]:
+    """The messages as Mistral takes them."""
+    taken: list[Message] = []
+    for message in messages:
+        if taken and message["role"] == "user" and taken[-1]["role"] == "tool":
+            taken.append(RESULTS_READ)
+        taken.append(mistral_message(message))
+    return taken
 
 
 def mistral_message(message: Message) -> Message:

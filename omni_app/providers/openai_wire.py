@@ -1,7 +1,7 @@
 """OpenAI's chat-completions wire format: OpenAI, Groq, OpenRouter, Mistral, DeepSeek, xAI and compatible servers."""
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from omni_app.providers.base import HOP_HEADER, Completion, Deltas, FaultKind, P
 from omni_app.providers.embeddings import MAX_ANSWER_BYTES, embedding_body, read_embeddings
 from omni_app.providers.faults import as_documented, fault_of
 from omni_app.providers.gathering import Gatherings, deltas_of
-from omni_app.providers.mistral import mistral_message
+from omni_app.providers.mistral import mistral_messages
 from omni_app.providers.openai_answers import last_user_text, parsed, read_completion, read_event, read_images
 from omni_app.providers.parameters import accepted
 from omni_app.providers.transport import Reply, Transport
@@ -92,7 +92,7 @@ class OpenAIWire:
         deployment = request.deployment
         body: dict[str, Any] = {
             "model": deployment.upstream_model or deployment.model_name,
-            "messages": [self._message(message) for message in request.messages],
+            "messages": self._messages(request.messages),
         }
         taken, warnings = accepted(request, unknown=self.unknown) if request.params else ({}, ())
         for name, value in taken.items():
@@ -105,11 +105,12 @@ class OpenAIWire:
             body["n"] = request.params["n"]
         return body, warnings
 
-    def _message(self, message: Message) -> Message:
+    def _messages(self, messages: Sequence[Message]) -> list[Message]:
         """`developer` is OpenAI's own word for `system`; Mistral has rules of its own."""
-        if message.get("role") == "developer" and self.name != "openai":
-            message = {**message, "role": "system"}
-        return mistral_message(message) if self.name == "mistral" else message
+        if self.name == "openai":
+            return [*messages]
+        known = [{**one, "role": "system"} if one.get("role") == "developer" else one for one in messages]
+        return mistral_messages(known) if self.name == "mistral" else known
 
     def __post_init__(self) -> None:
         self._plain, self._streamed = self._headers("application/json"), self._headers("text/event-stream")

@@ -197,3 +197,15 @@ def test_each_of_several_calls_has_read_the_prompt() -> None:
     one = produced(PerChoice(), ask(), [Delta(text="word")])
     three = produced(PerChoice(), ask(params=THREE), [Delta(text="word")])
     assert one is not None and three is not None and three.input == 3 * one.input
+
+
+async def test_several_pictures_are_a_call_each(transport: Transport) -> None:
+    painter = model("openai/painter", makes_images=True)
+    async with Upstream() as upstream:
+        provider = wire(upstream, transport, takes_choices=True)
+        answer = await complete_choices(provider, ask(params=THREE, deployment=painter))
+        *_, streamed = await pieces_of(provider, ask(params=THREE, deployment=painter))
+        assert [call.path for call in upstream.calls] == ["/v1/images/generations"] * 6
+    assert isinstance(streamed, Completion)
+    for whole in (answer, streamed):
+        assert [len(one.images) for one in (whole, *whole.others)] == [1, 1, 1] and whole.usage.images == 3

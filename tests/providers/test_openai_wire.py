@@ -250,6 +250,17 @@ async def test_only_the_messages_of_tools_have_names_for_mistral(transport: Tran
     assert upstream.calls[0].body["messages"][0] == {"role": "system", "content": "Be kind."}
 
 
+async def test_somebody_speaks_between_a_tool_and_the_user_for_mistral(transport: Transport) -> None:
+    talk = (*talk_of("a", "b"), {"role": "user", "content": "And in Rome?"})
+    async with Upstream() as upstream:
+        for name in ("mistral", "groq"):
+            provider = OpenAIWire(name, upstream.openai_url, KEY, "KEY", transport)
+            await provider.complete(ask(talk, deployment=model(f"{name}/m")))
+    mistral, groq = ([one["role"] for one in call.body["messages"]] for call in upstream.calls)
+    assert groq == ["user", "assistant", "tool", "tool", "user"]
+    assert mistral == ["user", "assistant", "tool", "tool", "assistant", "user"]
+
+
 async def test_a_user_whose_name_is_too_long_for_openai_goes_by_its_sum(transport: Transport) -> None:
     async with Upstream() as upstream:
         for user in ("u" * 64, "u" * 65, "u" * 65):
