@@ -177,10 +177,13 @@ async def create_key(
     return _key(row), secret
 
 
-async def list_keys(session: AsyncSession, *, org_id: UUID, include_hidden: bool = False) -> list[ApiKey]:
-    """The org's keys that are not revoked, newest first."""
-    query = select(ApiKeyRow).where(col(ApiKeyRow.org_id) == org_id, col(ApiKeyRow.revoked_at).is_(None))
-    query = query.where(col(ApiKeyRow.replaced_by).is_(None))
+async def list_keys(
+    session: AsyncSession, *, org_id: UUID, include_hidden: bool = False, include_revoked: bool = False
+) -> list[ApiKey]:
+    """The org's keys, newest first; those that are revoked only with `include_revoked`."""
+    query = select(ApiKeyRow).where(col(ApiKeyRow.org_id) == org_id, col(ApiKeyRow.replaced_by).is_(None))
+    if not include_revoked:
+        query = query.where(col(ApiKeyRow.revoked_at).is_(None))
     if not include_hidden:
         query = query.where(col(ApiKeyRow.hidden).is_(False))
     rows = await session.scalars(query.order_by(col(ApiKeyRow.created_at).desc(), col(ApiKeyRow.id)))

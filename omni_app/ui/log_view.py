@@ -9,7 +9,6 @@ from uuid import UUID
 
 from omni_app.api.query import instant
 from omni_app.errors import InvalidRequest
-from omni_app.gateway.types import EMBEDDING_TASK
 from omni_app.routing.types import KeyKind
 from omni_app.storage.by_id import ID_LENGTH
 from omni_app.storage.keys import ApiKey
@@ -35,7 +34,7 @@ def filter_of(query: Mapping[str, str], *, mode: KeyKind) -> LogFilter:
     given = {name: typed(query.get(name, ""), most=MAX_LENGTH) for name in NARROWING}
     return LogFilter(
         mode=mode,
-        task=given["task"] if given["task"] in (*text.TASK_NAMES, EMBEDDING_TASK) else "",
+        task=given["task"] if given["task"] in text.TASK_NAMES else "",
         model=given["model"],
         key_id=_key_id(given["key"]),
         outcome=next((one for one in get_args(Outcome) if one == given["outcome"]), ""),
@@ -87,7 +86,7 @@ def mode_links(values: Mapping[str, str]) -> list[Row]:
 
 def task_options() -> list[Row]:
     """Every task that the ledger knows."""
-    return [_option(task, text.task_name(task)) for task in (*text.TASK_NAMES, EMBEDDING_TASK)]
+    return [_option(task, text.task_name(task)) for task in text.TASK_NAMES]
 
 
 def model_options(models: Iterable[str], *, chosen: str) -> list[Row]:
@@ -96,10 +95,16 @@ def model_options(models: Iterable[str], *, chosen: str) -> list[Row]:
 
 
 def key_options(keys: Iterable[ApiKey], *, chosen: str) -> list[Row]:
-    """The org's keys by name; the chosen one also when it was revoked."""
-    found = [_option(str(key.id), f"{key.name} (…{key.last4})" if not key.hidden else key.name) for key in keys]
+    """The org's keys by name, revoked ones last; the chosen one also when it is of the other mode."""
+    found = [_option(str(key.id), key_label(key)) for key in sorted(keys, key=lambda key: key.revoked_at is not None)]
     known = not chosen or any(option["value"] == chosen for option in found)
     return found if known else [*found, _option(chosen, "a key that is gone")]
+
+
+def key_label(key: ApiKey) -> str:
+    """A key's name as people read it, and whether it is revoked."""
+    name = key.name if key.hidden else f"{key.name} (…{key.last4})"
+    return name if key.revoked_at is None else f"{name} (revoked)"
 
 
 def _option(value: str, label: str) -> Row:

@@ -9,7 +9,7 @@ Any client of the websocket can call any event handler with any argument. So eac
 - `@public`: runs for everybody; its arguments are checked the same way.
 
 A tab is filled for a person and the team they act for. When either is another one now, as after a switch of teams in
-another tab, it is emptied, and of its events only a page's `load` runs: the others were meant for what it showed.
+another tab, it is emptied, and of its events only those run that read anew: the others were meant for what it showed.
 
 `tests/security` walks the registry of handlers and fails on one without a line in its table of who may do what.
 """
@@ -45,8 +45,8 @@ SET_UP = "/settings/"
 """Where a second factor is set up."""
 FIRST = "/overview/"
 """Where a tab is led that was filled for somebody else, or for another team."""
-LOAD = "load"
-"""Every page's handler that reads what the address names; it changes nothing."""
+READS = ("load", "refresh", "key_made")
+"""Handlers that read what the address names and change nothing. The last two are called where a new secret is shown."""
 UNEXPECTED = "Something went wrong on our side. Try again; if it stays, tell whoever runs this server."
 HYDRATIONS = frozenset(format_event_handler(rx.State.event_handlers[name]) for name in ("hydrate", "hydrate_and_load"))
 """Reflex's own events that send a tab everything it holds."""
@@ -233,7 +233,7 @@ def _for_people(handler: Handler, name: str) -> Handler:
             who = await identity(self, for_self=name == "for_self")
             if who is None:
                 return await _to_login(self)
-            if await _adopted(self, who) and handler.__name__ != LOAD:
+            if await _adopted(self, who) and handler.__name__ not in READS:
                 return rx.redirect(FIRST)
             return await handler(self, who, *values)
         except SecondFactorWanted as refusal:

@@ -145,6 +145,32 @@ async def test_an_owner_sets_and_removes_budgets(services: Services, sign_up: An
     assert state.key["limit"] == ""
 
 
+@pytest.mark.parametrize(
+    ("handler", "arguments"),
+    [("save_budget", {"form": {"whose": "key", "amount": "5", "period": "day"}}), ("switch", {}), ("refresh", {})],
+)
+async def test_ticked_models_outlive_what_is_done_in_the_cards_beside(
+    services: Services, sign_up: Any, handler: str, arguments: dict[str, Any]
+) -> None:
+    person = await sign_up("ada@example.com")
+    key, state = await opened(services, person)
+    await person.tab.fire(KeysState, "tick", model="sandbox/swift")
+    await person.tab.fire(KeysState, handler, **arguments)
+    await person.tab.fire(KeysState, "save", form={"name": "App", "expires": "keep"})
+    assert (await stored(services, key)).allowed_models == frozenset({"sandbox/swift"})
+    other = await new_key(services, person, "Other")
+    await person.tab.at("/keys/", key=str(other.id)).fire(KeysState, "refresh")
+    assert {row["on"] for row in state.models} == {"no"}, "they are this key's alone"
+
+
+async def test_opening_a_key_again_shows_what_is_kept(services: Services, sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    _, state = await opened(services, person)
+    await person.tab.fire(KeysState, "tick", model="sandbox/swift")
+    await person.tab.fire(KeysState, "load")
+    assert {row["on"] for row in state.models} == {"no"}
+
+
 async def test_a_member_sees_budgets_and_sets_none(services: Services, sign_up: Any) -> None:
     person = await sign_up("ada@example.com")
     async with services.database.session() as session:

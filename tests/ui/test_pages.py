@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from omni_app.api.estimate import TASK_CHOICES
 from omni_app.api.responses import json_response
 from omni_app.api.usage import usage_body
 from omni_app.money import usd_text
@@ -17,6 +18,7 @@ from omni_app.services import Services
 from omni_app.storage import keys, ledger, org_settings, reports
 from omni_app.storage.ledger import RequestRecord
 from omni_app.storage.tables import utc_now
+from omni_app.ui.components.estimator import TASKS
 from omni_app.ui.pages import (
     auth,
     join,
@@ -299,3 +301,8 @@ async def test_the_anonymous_preview_is_limited_per_address(services: Services) 
     assert tab.state(LandingState).rows
     await tab.fire(LandingState, "preview", prompt="one more")
     assert "in a minute" in tab.state(LandingState).hint
+
+
+def test_the_estimator_offers_what_the_server_takes_in_words() -> None:
+    assert [name for name, _ in TASKS] == list(TASK_CHOICES)
+    assert all(words != name for name, words in TASKS)

@@ -23,7 +23,7 @@ from omni_app.routing.cost import actual_cost
 from omni_app.routing.types import Deployment, Price
 from omni_app.services import Services
 from omni_app.storage import keys
-from omni_app.storage.ledger import AttemptRecord, RequestRecord
+from omni_app.storage.ledger import AttemptRecord, RequestRecord, RoutingRecord, insert_records
 from omni_app.storage.org_settings import set_model_enabled
 from omni_app.storage.prompts import forget_prompts
 from omni_app.storage.tables import Org, RequestRow, SnapshotRow
@@ -207,6 +207,38 @@ async def test_what_cannot_be_told_any_more_is_not_made_up(services: Services, s
     assert "not kept" in state.price_note
     widest = savings_band(old.premium_cost, old.premium_cost, cost=old.cost, ratio=OF_ONE)
     assert state.facts["band"] == between(widest, OF_ONE)
+
+
+async def test_what_a_failed_request_cost_is_told_with_the_price_of_the_model_that_was_paid(
+    services: Services, sign_up: Any
+) -> None:
+    person, registry = await sign_up("ada@example.com"), services.gateway.registry
+    swift = registry.get("sandbox/swift")
+    assert swift is not None
+    cost = actual_cost(swift.price, Usage(100, 10))
+    log = RoutingRecord([], {}, "", "", {}, "p", registry.version, "")
+    failed = record(person.who.org_id, 5, success=False, model="", provider="", cost=cost, attempts=2, routing=log)
+    paid = AttemptRecord(failed.request_id, 0, swift.id, "sandbox", "broken", "", 5, 100, 10, cost, failed.created_at)
+    free = replace(paid, position=1, model="sandbox/coder", tokens_input=0, tokens_output=0, cost=0)
+    async with services.database.session() as session:
+        await insert_records(session, [failed], [paid, free])
+        await session.commit()
+    state = await opened(person, failed.request_id)
+    assert [row["what"] for row in state.costs if row["kind"] == "line"] == ["Input", "Output"]
+    assert state.price_note == ""
+
+
+async def test_a_revoked_key_keeps_its_name(services: Services, sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    async with services.database.session() as session:
+        key, _ = await keys.create_key(
+            session, org_id=person.who.org_id, name="App", kind="live", hasher=services.hasher
+        )
+        await keys.revoke_key(session, org_id=person.who.org_id, key_id=key.id)
+        await session.commit()
+    old = record(person.who.org_id, 5, key_id=key.id)
+    await write(services, old)
+    assert (await opened(person, old.request_id)).facts["key"] == f"App (…{key.last4})"
 
 
 def test_the_band_of_a_request_is_of_its_own_price_and_negative_when_the_choice_cost_more() -> None:
@@ -426,3 +458,26 @@ async def test_a_prompt_that_was_forgotten_meanwhile_is_not_sent(
     state = await tab.state(RequestState)
     assert (state.repeated, state.running) == ({}, False)
     assert "not kept any more" in state.problem
+
+
+@pytest.mark.parametrize("within_s", [60.0, 0.5])
+async def test_what_running_again_gives_is_not_told_on_another_request_s_page(
+    started: Services, sign_up: Any, open_tab: Any, within_s: float
+) -> None:
+    """Neither the answer nor that there was none in time."""
+    person = await sign_up("ada@example.com")
+    await opt_in(started, person)
+    first = await asked(started, person)
+    second = await asked(started, person)
+    assert (await recorded(person, second)).loaded
+    await started.prompts.flush()
+    tab = await looked_at(open_tab, person, first)
+    started.gateway.providers["sandbox"].speed = 0.5  # type: ignore[attr-defined]
+    started.gateway.limits = replace(started.gateway.limits, total_s=within_s)
+    running = await tab.fire(RequestState, "run_again")
+    await tab.until(RequestState, lambda state: state.running)
+    tab.tab.at("/request/", id=second)
+    await tab.done(RequestState, "load")
+    await running
+    state = await tab.state(RequestState)
+    assert (state.facts["id"], state.repeated, state.problem, state.running) == (second, {}, "", False)

@@ -11,8 +11,10 @@ import pytest
 from sqlalchemy import event
 
 from omni_app.api.request_export import filter_of
+from omni_app.gateway.types import EMBEDDING_TASK
+from omni_app.routing.types import Task
 from omni_app.services import Services
-from omni_app.storage import accounts
+from omni_app.storage import accounts, keys
 from omni_app.storage.database import Database
 from omni_app.ui import log_view
 from omni_app.ui.pages.requests import LOOK_EVERY_S, MAX_SHOWN, PAGE_SIZE, RequestsState, held_text, merged
@@ -93,6 +95,28 @@ async def test_a_strange_address_is_read_as_far_as_it_makes_sense(sign_up: Any, 
     state = await opened(person, **query)
     assert state.loaded
     assert person.tab.state(AppState).problem == ""
+
+
+async def test_a_revoked_key_s_requests_can_still_be_chosen(services: Services, sign_up: Any) -> None:
+    person = await sign_up("ada@example.com")
+    org = person.who.org_id
+    async with services.database.session() as session:
+        made = [
+            (await keys.create_key(session, org_id=org, name=name, kind="live", hasher=services.hasher))[0]
+            for name in ("In use", "Old")
+        ]
+        await keys.revoke_key(session, org_id=org, key_id=made[1].id)
+        await session.commit()
+    old = record(org, 1, key_id=made[1].id)
+    await write(services, old, record(org, 2, key_id=made[0].id))
+    state = await opened(person, mode="live", key=str(made[1].id))
+    assert [row["label"] for row in state.keys] == [f"In use (…{made[0].last4})", f"Old (…{made[1].last4}) (revoked)"]
+    assert shown(person.tab) == [old.request_id]
+
+
+def test_every_task_can_be_chosen_once() -> None:
+    tasks = [row["value"] for row in log_view.task_options()]
+    assert sorted(tasks) == sorted([*(task.value for task in Task), EMBEDDING_TASK])
 
 
 async def test_nothing_yet_and_nothing_that_matches_are_told_apart(services: Services, sign_up: Any) -> None:

@@ -5,7 +5,8 @@ Nothing of it is in the web app's state: the file goes from the browser to `POST
 
 import reflex as rx
 
-from omni_app.ui.text import TASK_NAMES
+from omni_app.api.estimate import MIX, WRITTEN_TASKS
+from omni_app.ui.text import task_name
 
 CHOICES = (
     ("balanced", "Balanced: the default"),
@@ -13,7 +14,7 @@ CHOICES = (
     ("as_good", "Balanced, among models rated as high or higher"),
 )
 """What `POST /estimate` takes as `choice`, in words."""
-TASKS = (*((name, words) for name, words in TASK_NAMES.items() if name != "image"), ("mix", "An even mix of these"))
+TASKS = (*((task.value, task_name(task.value)) for task in WRITTEN_TASKS), (MIX, "An even mix of these"))
 """What it takes as `tasks`."""
 
 

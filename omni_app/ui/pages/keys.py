@@ -42,7 +42,7 @@ def page() -> rx.Component:
             "Refresh the list",
             type="button",
             hidden=True,
-            on_click=KeysState.load,
+            on_click=KeysState.refresh,
             custom_attrs={"data-refresh-keys": ""},
         ),
         path=PATH,

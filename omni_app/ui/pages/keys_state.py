@@ -59,6 +59,13 @@ class KeysState(AppState):
 
     @rx.event
     @authed
+    async def refresh(self, who: Identity, /) -> None:
+        """The same once the page's script has made or replaced a secret; what is ticked stays."""
+        self.asking = self.said = self.wrong = self.wrong_field = ""
+        await self._show(who, keeps_ticks=True)
+
+    @rx.event
+    @authed
     async def ask(self, who: Identity, /, key_id: KeyId) -> None:
         """Asks before a key is revoked."""
         named = [row["name"] for row in self.rows if row["id"] == key_id]
@@ -122,7 +129,7 @@ class KeysState(AppState):
         if not found:
             raise NotFound(GONE)
         note(self, who, "key_disabled" if off else "key_enabled", key_id=self.key["id"])
-        await self._show(who)
+        await self._show(who, keeps_ticks=True)
         self.said = "The key is disabled: it is refused within a second." if off else "The key works again."
 
     @rx.event
@@ -145,7 +152,7 @@ class KeysState(AppState):
                 raise NotFound(GONE)
             await _keep_budget(session, who, key_id=key_id, limit=limit, period=form.get("period", ""))
             await session.commit()
-        await self._show(who)
+        await self._show(who, keeps_ticks=True)
         self.said = "The budget holds within a second." if limit else "There is no budget any more."
 
     async def _set(self, who: Identity, form: Mapping[str, str], *, allowed: frozenset[str] | None) -> None:
@@ -169,7 +176,8 @@ class KeysState(AppState):
         await self._show(who)
         self.said = "Saved. It holds within a second."
 
-    async def _show(self, who: Identity) -> None:
+    async def _show(self, who: Identity, *, keeps_ticks: bool = False) -> None:
+        """`keeps_ticks`: models that are ticked and not saved stay so, while it is the same key."""
         now = utc_now()
         async with backstage.services.database.reading() as session:
             found = await keys.list_keys(session, org_id=who.org_id)
@@ -181,9 +189,11 @@ class KeysState(AppState):
         self.org_budget = _budget(standing.get(None), now=now)
         self.rows = [_row(key, standing.get(key.id), old_ends=ends.get(key.id), now=now) for key in found]
         wanted = self.router.url.query_parameters.get("key", "")
+        is_open_yet = self.key.get("id") == wanted
         self.key = next((row for row in self.rows if row["id"] == wanted), {})
         opened = next((key for key in found if str(key.id) == wanted), None)
-        self.models = _models(opened) if opened else []
+        ticked = _ticked(self.models) if keeps_ticks and is_open_yet else opened and opened.allowed_models
+        self.models = _models(opened, ticked or frozenset()) if opened else []
         if wanted and opened is None:
             self.said = "There is no such key in your team."
         self.loaded = True
@@ -246,11 +256,10 @@ def _ticked(models: list[Row]) -> frozenset[str] | None:
     return on or None
 
 
-def _models(key: keys.ApiKey) -> list[Row]:
-    allowed = key.allowed_models or frozenset()
+def _models(key: keys.ApiKey, ticked: frozenset[str]) -> list[Row]:
     known = [one.id for one in backstage.services.gateway.registry.serving(key.kind)]
-    ids = [*known, *sorted(allowed - set(known))]
-    return [{"id": model, "on": "yes" if model in allowed else "no"} for model in ids]
+    ids = [*known, *sorted((key.allowed_models or frozenset()) - set(known))]
+    return [{"id": model, "on": "yes" if model in ticked else "no"} for model in ids]
 
 
 def _row(key: keys.ApiKey, standing: Standing | None, *, old_ends: datetime | None, now: datetime) -> Row:

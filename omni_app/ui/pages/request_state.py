@@ -7,17 +7,19 @@ from collections.abc import Callable
 import reflex as rx
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from omni_app.errors import NotFound
+from omni_app.errors import NotFound, OmniError
 from omni_app.gateway.replay import stored_decision
 from omni_app.gateway.types import Answer
 from omni_app.registry import Registry
 from omni_app.registry.store import registries_at
+from omni_app.request_ids import new_request_id
 from omni_app.routing.types import Decision, Deployment
-from omni_app.storage import keys, ledger
+from omni_app.storage import ledger
 from omni_app.storage.accounts import Identity
 from omni_app.storage.by_id import ID_LENGTH
 from omni_app.storage.ledger import RequestDetail, RequestRecord
 from omni_app.storage.prompts import KeptExchange, read_prompt
+from omni_app.storage.reports import key_names
 from omni_app.ui import text
 from omni_app.ui.again import body_of, command, request_of, why_not
 from omni_app.ui.asking import ask, caller_of
@@ -63,12 +65,15 @@ class RequestState(AppState):
     running: bool = False
     repeated: Row = {}
     """The request that "run again" made."""
+    _again: str = ""
+    """The sending that this page waits for."""
 
     @rx.event
     @authed
     async def load(self, who: Identity, /) -> None:
         """Reads it by the id in the address. Another team's id is answered as one that does not exist."""
-        self.loaded = False
+        self.loaded = self.running = False
+        self.repeated, self._again = {}, ""
         request_id = typed(self.router.url.query_parameters.get("id", ""), most=ID_LENGTH)
         found = await arriving(who, request_id)
         if found is None:
@@ -76,11 +81,10 @@ class RequestState(AppState):
         async with backstage.services.database.reading() as session:
             then = await registry_then(session, found.request)
             decision = await stored_decision(session, org_id=who.org_id, request_id=request_id)
-            mine = await keys.list_keys(session, org_id=who.org_id, include_hidden=True)
+            names = await key_names(session, org_id=who.org_id)
             kept = await kept_exchange(session, who, request_id)
-        names = {key.id: key.name for key in mine}
         self.facts = told(found.request) | {
-            "key": names.get(found.request.key_id, "a key that is gone"),
+            "key": names.get(str(found.request.key_id), "a key that is gone"),
             "band": band_of_one(found.request, then),
         }
         self._show_course(found, then)
@@ -94,8 +98,9 @@ class RequestState(AppState):
         self.attempts = [attempt_row(attempt) for attempt in attempts]
         known: Callable[[str], Deployment | None] = then.get if then else lambda _: None
         self.costs = [*cost_rows(record, attempts, known), *baseline_rows(record, known)]
-        today = backstage.services.gateway.registry.get(record.model)
-        self.price_note = price_note(known(record.model), today) if record.cost else ""
+        model = record.model or next((one.model for one in reversed(attempts) if one.cost), "")
+        today = backstage.services.gateway.registry.get(model)
+        self.price_note = price_note(known(model), today) if record.cost else ""
 
     def _show_choice(self, record: RequestRecord, decision: Decision | None) -> None:
         gateway = backstage.services.gateway
@@ -106,7 +111,6 @@ class RequestState(AppState):
 
     def _show_again(self, record: RequestRecord, kept: KeptExchange | None) -> None:
         self.again_note = why_not(record, kept=kept is not None)
-        self.running, self.repeated = False, {}
         self.curl_before = self.curl_after = ""
         self.run_note = ""
         if kept is not None and not self.again_note:
@@ -122,19 +126,20 @@ class RequestState(AppState):
             if self.running or self.again_note or not self.loaded:
                 return
             self.running, self.repeated, self.problem = True, {}, ""
-            request_id = self.facts["id"]
+            request_id, run = self.facts["id"], new_request_id()
+            self._again = run
+        repeated: Row = {}
         try:
-            answer = await asked_again(who, request_id)
+            repeated = repeated_row(await asked_again(who, request_id))
+        except OmniError:
             async with self:
-                self.repeated = {
-                    "href": f"/request/?id={answer.request_id}",
-                    "model": answer.model,
-                    "cost": text.money(answer.cost),
-                    "cost_exact": text.exact_money(answer.cost),
-                }
+                is_shown_yet = self._again == run
+            if is_shown_yet:  # else it is another request's page by now
+                raise
         finally:
             async with self:
-                self.running = False
+                if self._again == run:
+                    self.running, self.repeated = False, repeated
 
 
 async def arriving(who: Identity, request_id: str) -> RequestDetail | None:
@@ -166,6 +171,16 @@ async def kept_exchange(session: AsyncSession, who: Identity, request_id: str) -
     """What was kept of the request's prompt and answer; None without the org's consent, or when its time is over."""
     sealer = backstage.services.sealer
     return await read_prompt(session, org_id=who.org_id, request_id=request_id, sealer=sealer)
+
+
+def repeated_row(answer: Answer) -> Row:
+    """The request that this answer was given to."""
+    return {
+        "href": f"/request/?id={answer.request_id}",
+        "model": answer.model,
+        "cost": text.money(answer.cost),
+        "cost_exact": text.exact_money(answer.cost),
+    }
 
 
 def run_note(record: RequestRecord) -> str:

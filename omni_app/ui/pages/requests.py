@@ -78,7 +78,7 @@ class RequestsState(AppState):
             wanted = log_view.filter_of(query, mode=key_kind(mode))
             turn = {name: log_view.typed(query.get(name, ""), most=ID_LENGTH) for name in ("after", "before")}
             page = await log_page(session, org_id=who.org_id, wanted=wanted, limit=PAGE_SIZE, **turn)
-            known = await keys.list_keys(session, org_id=who.org_id, include_hidden=True)
+            known = await keys.list_keys(session, org_id=who.org_id, include_hidden=True, include_revoked=True)
         self.mode = mode
         self._show(wanted, page)
         self.models = log_view.model_options(served(wanted.mode), chosen=wanted.model)
