@@ -75,8 +75,9 @@ def refuse_other_sites(request: Request) -> None:
 
 
 def file_name(start: datetime, end: datetime, *, mode: str, by: str) -> str:
-    """`usage-live-by-model-2026-01-01-2026-01-31.csv`."""
-    return f"usage-{mode}-by-{by}-{start:%Y-%m-%d}-{end:%Y-%m-%d}.csv"
+    """`usage-live-by-model-2026-01-01-2026-01-31.csv`: `end` is the first instant that is not in it."""
+    last = end - timedelta(microseconds=1)
+    return f"usage-{mode}-by-{by}-{start:%Y-%m-%d}-{last:%Y-%m-%d}.csv"
 
 
 def as_csv(lines: Iterable[Line], *, by: str) -> str:

@@ -54,6 +54,8 @@ class View:
     start: datetime
     end: datetime
     problem: str = ""
+    asked_at: datetime | None = None
+    """What of the range lies after it has not gone by; None where nothing does."""
 
     def instants(self) -> list[datetime]:
         """The start of each bucket."""
@@ -71,8 +73,9 @@ class View:
 
     @property
     def before(self) -> tuple[datetime, datetime]:
-        """The time before it, of the same length to the hour: no rows have to be read for a part of one."""
-        first = self.start - (self.end - self.start)
+        """The time before it, as long as what has gone by of it, to the hour: no rows are read for a part of one."""
+        gone_by = self.end if self.asked_at is None else min(self.end, self.asked_at)
+        first = self.start - max(gone_by - self.start, BUCKETS["hour"])
         return (first if self.bucket == "minute" else begun(first, "hour")), self.start
 
     @property
@@ -96,7 +99,7 @@ async def view_of(
             return _ending_now(chosen, span, now)
         days = custom_range(span)
         if days is not None:
-            return View(chosen, span, natural_bucket(*days), *days)
+            return View(chosen, span, natural_bucket(*days), *days, asked_at=now)
     return _ending_now(chosen, DEFAULT_RANGE, now, problem=WRONG_RANGE if BETWEEN in asked else "")
 
 

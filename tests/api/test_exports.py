@@ -3,13 +3,13 @@
 import csv
 import io
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
-from omni_app.api.exports import no_formula
+from omni_app.api.exports import file_name, no_formula
 from omni_app.money import usd_text
 from omni_app.storage import accounts, keys, ledger
 from tests.api.conftest import Running
@@ -47,6 +47,11 @@ async def test_the_file_holds_the_lines_with_exact_money(product: Running, perso
     assert (line["model"], line["requests"], line["time_utc"]) == (one.model, "2", f"{NOON:%Y-%m-%dT%H}:00:00Z")
     assert (line["cost_usd"], line["saved_usd"]) == (usd_text(2 * one.cost), usd_text(2 * one.savings))
     assert line["failed_attempts_cost_usd"] == usd_text(2 * 1_234)
+
+
+def test_a_file_is_named_by_its_first_and_its_last_day() -> None:
+    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+    assert file_name(start, end, mode="live", by="model") == "usage-live-by-model-2026-01-01-2026-01-31.csv"
 
 
 async def test_names_are_no_formulas(product: Running, person: accounts.Identity) -> None:

@@ -1,5 +1,6 @@
 """Usage and Overview: which stretch of time an address means, and that every figure adds up to the same totals."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,10 +12,11 @@ from sqlalchemy import event
 from omni_app.services import Services
 from omni_app.storage import keys, ledger
 from omni_app.storage.tables import utc_now
+from omni_app.ui.pages import models, usage
 from omni_app.ui.pages.overview import OverviewState
 from omni_app.ui.pages.usage import UsageState
 from omni_app.ui.session import AppState
-from omni_app.ui.view import MOST_BUCKETS, begun, custom_range, natural_bucket, sensible_buckets
+from omni_app.ui.view import MOST_BUCKETS, View, begun, custom_range, natural_bucket, sensible_buckets, view_of
 from tests.ui.conftest import Person, Tab
 from tests.ui.test_pages import record
 
@@ -129,6 +131,50 @@ async def test_each_figure_is_shown_with_the_period_before(services: Services, s
     assert figures["errors_change"] == "100% in the period before"
     for name in ("saved_change", "latency_change", "rescued_change"):
         assert figures[name].endswith("in the period before")
+
+
+async def view(services: Services, person: Person, span: str, now: datetime) -> View:
+    async with services.database.session() as session:
+        query = {"range": span, "mode": "live"}
+        return await view_of(session, person.who, query=query, mode="", range_="", now=now)
+
+
+@pytest.mark.parametrize(
+    ("span", "hours_before"),
+    [
+        ("2026-03-14..2026-03-14", 10),
+        ("2026-03-13..2026-03-14", 34),
+        ("2026-03-12..2026-03-13", 48),
+        ("2026-03-15..2026-03-20", 1),
+    ],
+)
+async def test_days_that_are_not_over_are_compared_with_as_long_a_time_before(
+    services: Services, sign_up: Any, span: str, hours_before: int
+) -> None:
+    """At ten in the morning of 14 March: that day so far, with the day before, all over, still ahead."""
+    shown = await view(services, await sign_up("ada@example.com"), span, datetime(2026, 3, 14, 10, tzinfo=UTC))
+    assert shown.before == (shown.start - timedelta(hours=hours_before), shown.start)
+
+
+@pytest.mark.parametrize(
+    ("page", "path", "kept"),
+    [
+        (usage.page, "/usage/?range=24h", ("mode", "by")),
+        (usage.page, "/usage/?mode=live", ("range", "by", "bucket")),
+        (models.page, "/models/?range=24h", ("mode", "provider", "show", "sort")),
+        (models.page, "/models/?mode=live", ("range", "provider", "show", "sort")),
+    ],
+)
+def test_another_range_or_mode_keeps_what_else_was_chosen(page: Any, path: str, kept: tuple[str, ...]) -> None:
+    link = str(page().render()).partition(path)[2].partition("'")[0]
+    assert sorted(re.findall(r'"&(\w+)="', link)) == sorted(kept)
+
+
+async def test_what_else_was_chosen_is_known_by_the_address_names(services: Services, sign_up: Any) -> None:
+    ada = await sign_up("ada@example.com")
+    await ada.tab.at("/usage/", range="24h", by="task", bucket="day").fire(UsageState, "load")
+    state = ada.tab.state(UsageState)
+    assert (state.by, state.bucket) == ("task", "day")
 
 
 def test_a_chart_never_has_more_bars_than_there_is_room_for() -> None:

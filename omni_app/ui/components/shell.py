@@ -1,6 +1,6 @@
 """The frames around the pages: the app's (navigation, title) and the public one (landing, log-in)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import reflex as rx
@@ -144,17 +144,18 @@ def public_page(*children: Any, signed_in: Any = False, class_name: str = "") ->
 
 
 def switch(
-    name: str, choices: Sequence[tuple[str, str]], current: rx.Var[str], *, path: str, other: tuple[str, rx.Var[str]]
+    name: str, choices: Sequence[tuple[str, str]], current: rx.Var[str], *, path: str, kept: Mapping[str, Text]
 ) -> rx.Component:
     """One choice out of a few, as links: the choice is in the address, so it can be shared and reloaded.
 
-    `other`: name and value of the page's second parameter, which the links keep.
+    `kept`: the page's other parameters, which the links keep; empty ones are left out.
     """
+    others = "".join(f"{rx.cond(value != '', f'&{other}={value}', '')}" for other, value in kept.items())
 
     def link(value: str, label: str) -> rx.Component:
         return rx.el.a(
             label,
-            href=f"{path}?{name}={value}&{other[0]}=" + other[1],
+            href=f"{path}?{name}={value}{others}",
             custom_attrs={"aria-current": rx.cond(current == value, "true", "false")},
         )
 
@@ -167,9 +168,12 @@ def switch(
 
 
 def days_form(
-    path: str, *, first: rx.Var[str], last: rx.Var[str], mode: rx.Var[str], chosen: rx.Var[bool]
+    path: str, *, first: rx.Var[str], last: rx.Var[str], kept: Mapping[str, Text], chosen: rx.Var[bool]
 ) -> rx.Component:
-    """A range of one's own, from one UTC day to another; sent as the page's address, so it can be shared too."""
+    """A range of one's own, from one UTC day to another; sent as the page's address, so it can be shared too.
+
+    `kept`: the page's other parameters.
+    """
 
     def day(name: str, label: str, value: rx.Var[str]) -> rx.Component:
         return rx.el.label(
@@ -180,13 +184,14 @@ def days_form(
         rx.el.summary("From … to …", custom_attrs={"data-on": rx.cond(chosen, "yes", "no")}),
         NativeForm.create(
             rx.el.input(type="hidden", name="range", value="custom", read_only=True),
-            rx.el.input(type="hidden", name="mode", value=mode, read_only=True),
+            *(rx.el.input(type="hidden", name=name, value=value, read_only=True) for name, value in kept.items()),
             day("from", "First day (UTC)", first),
             day("to", "Last day (UTC)", last),
             rx.el.button("Show", type="submit", class_name="button small"),
             action=path,
             method="get",
             class_name="days",
+            custom_attrs={"data-tidy": ""},
         ),
         class_name="range",
     )

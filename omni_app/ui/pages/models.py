@@ -160,14 +160,15 @@ def served(mode: KeyKind) -> tuple[Deployment, ...]:
 
 def page() -> rx.Component:
     """What was used, then what there is."""
+    kept = {"provider": ModelsState.provider, "show": ModelsState.show, "sort": ModelsState.sort}
     view = [
-        switch("mode", MODES, ModelsState.mode, path=PATH, other=("range", ModelsState.range)),
-        switch("range", RANGES, ModelsState.range, path=PATH, other=("mode", ModelsState.mode)),
+        switch("mode", MODES, ModelsState.mode, path=PATH, kept={"range": ModelsState.range, **kept}),
+        switch("range", RANGES, ModelsState.range, path=PATH, kept={"mode": ModelsState.mode, **kept}),
         days_form(
             PATH,
             first=ModelsState.first_day,
             last=ModelsState.last_day,
-            mode=ModelsState.mode,
+            kept={"mode": ModelsState.mode, **kept},
             chosen=ModelsState.range.contains(".."),
         ),
     ]

@@ -156,13 +156,13 @@ def price_note(effect: Effect) -> str:
 def page() -> rx.Component:
     """Figures, chart, newest requests; or what to do first."""
     view = [
-        switch("mode", MODES, OverviewState.mode, path=PATH, other=("range", OverviewState.range)),
-        switch("range", RANGES, OverviewState.range, path=PATH, other=("mode", OverviewState.mode)),
+        switch("mode", MODES, OverviewState.mode, path=PATH, kept={"range": OverviewState.range}),
+        switch("range", RANGES, OverviewState.range, path=PATH, kept={"mode": OverviewState.mode}),
         days_form(
             PATH,
             first=OverviewState.first_day,
             last=OverviewState.last_day,
-            mode=OverviewState.mode,
+            kept={"mode": OverviewState.mode},
             chosen=OverviewState.range.contains(".."),
         ),
     ]

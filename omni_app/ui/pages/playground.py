@@ -40,7 +40,7 @@ def page() -> rx.Component:
         controls=[
             rx.cond(
                 PlaygroundState.can_live,
-                switch("mode", MODES, PlaygroundState.play_mode, path=PATH, other=("range", PlaygroundState.range)),
+                switch("mode", MODES, PlaygroundState.play_mode, path=PATH, kept={"range": PlaygroundState.range}),
             )
         ],
         loaded=PlaygroundState.loaded,

@@ -50,7 +50,7 @@ def page() -> rx.Component:
         path=PATH,
         title="Routing policy",
         lead=LEAD,
-        controls=[switch("mode", MODES, PolicyState.mode, path=PATH, other=("count", PolicyState.count))],
+        controls=[switch("mode", MODES, PolicyState.mode, path=PATH, kept={"count": PolicyState.count})],
         loaded=PolicyState.loaded,
     )
 

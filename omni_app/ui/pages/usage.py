@@ -48,7 +48,9 @@ class UsageState(AppState):
     top: str = ""
     view_box: str = "0 0 10 100"
     period: str = ""
+    by: str = ""
     by_name: str = ""
+    bucket: str = ""
     bucket_name: str = ""
     by_links: list[Row] = []
     bucket_links: list[Row] = []
@@ -86,6 +88,7 @@ class UsageState(AppState):
         self.view_box = f"0 0 {SLOT * len(instants):g} 100"
         shown = [shown_name(name, selection.by) for name in names[:SERIES]] + [OTHERS] * (len(names) > SERIES)
         self.legend = [{"name": name, "tone": str(place)} for place, name in enumerate(shown)]
+        self.by, self.bucket = selection.by, view.bucket
         self.by_name, self.bucket_name = BREAKDOWNS[selection.by], BUCKET_NAMES[view.bucket]
         self.by_links = [
             _link(name, selection.address(PATH, by=by), chosen=by == selection.by) for by, name in BREAKDOWNS.items()
@@ -131,14 +134,21 @@ def group_row(group: UsageGroup, groups: list[UsageGroup], by: str) -> Row:
 
 def page() -> rx.Component:
     """Totals, the costs over time, and the lines that they are made of."""
+    kept = {"by": UsageState.by}
     view = [
-        switch("mode", MODES, UsageState.mode, path=PATH, other=("range", UsageState.range)),
-        switch("range", RANGES, UsageState.range, path=PATH, other=("mode", UsageState.mode)),
+        switch(
+            "mode",
+            MODES,
+            UsageState.mode,
+            path=PATH,
+            kept={"range": UsageState.range, "bucket": UsageState.bucket, **kept},
+        ),
+        switch("range", RANGES, UsageState.range, path=PATH, kept={"mode": UsageState.mode, **kept}),
         days_form(
             PATH,
             first=UsageState.first_day,
             last=UsageState.last_day,
-            mode=UsageState.mode,
+            kept={"mode": UsageState.mode, **kept},
             chosen=UsageState.range.contains(".."),
         ),
     ]
