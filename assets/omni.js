@@ -331,7 +331,7 @@
   });
 
   /* Times in the reader's zone, UTC on hover */
-  const full = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const full = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
   function localTimes() {
     for (const element of all("time[data-local]")) {
       const instant = element.getAttribute("datetime");
@@ -356,6 +356,15 @@
     if (menu && event.target.closest("a")) menu.removeAttribute("open");
   });
 
+  /* A question that has appeared is brought into view, and read out; from it the keyboard goes on to its answers. */
+  function meetQuestions() {
+    for (const question of all("[role=alertdialog]")) {
+      if (question.dataset.met) continue;
+      question.dataset.met = "yes";
+      question.focus();
+    }
+  }
+
   let planned = false;
   function refresh() {
     planned = false;
@@ -365,6 +374,7 @@
     showSecrets();
     showFactor();
     restoreDrafts();
+    meetQuestions();
   }
   function plan() {
     if (planned) return;

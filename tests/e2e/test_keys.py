@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -51,6 +52,31 @@ def test_a_rotated_key_keeps_its_name_and_both_secrets_work_in_the_grace(
     assert re.fullmatch(r"omr_test_\w{38}", new) and new != old
     assert chat(address, old).status_code == chat(address, new).status_code == 200
     assert not [frame for frame in watcher.frames if new in frame], "the new secret went over the socket"
+
+
+def test_a_question_comes_into_view_with_the_focus_each_time(page: Page, address: str) -> None:
+    sign_up(page, address, "asked@example.com")
+    page.set_viewport_size({"width": 390, "height": 500})
+    open_page(page, f"{address}/keys/")
+    for name in ("Second key", "Third key"):
+        page.fill("#key-name", name)
+        page.click("text=Make key")
+        page.click("[data-key-done]")
+    for name in ("First key", "Second key"):  # the second one is asked in place of the first
+        page.click(f"tr:has-text('{name}') >> button:has-text('Revoke')")
+        question = page.get_by_role("alertdialog").filter(has_text=name)
+        expect(question).to_be_focused()
+        expect(question).to_be_in_viewport()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Revoke it")).to_be_focused()
+
+
+def test_a_time_is_shown_with_its_year(page: Page, address: str) -> None:
+    key = sign_up(page, address, "year@example.com")
+    assert chat(address, key).status_code == 200
+    open_page(page, f"{address}/requests/")
+    shown = page.locator("tbody time[title]").first
+    expect(shown).to_have_text(re.compile(rf"^\d+ \w+ {datetime.now(UTC).year}, \d\d:\d\d:\d\d$"))
 
 
 def until(address: str, key: str, status: int) -> httpx.Response:

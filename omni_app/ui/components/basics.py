@@ -118,12 +118,18 @@ def _attributes(attrs: dict[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in attrs.items()}
 
 
-def question(*words: Any, yes: tuple[str, Any], no: tuple[str, Any], label: str) -> rx.Component:
-    """Asks before something is done that cannot be undone; `yes` and `no` are what to say and the event of it."""
+def question(
+    *words: Any, about: rx.Var[str] | str, yes: tuple[str, Any], no: tuple[str, Any], label: str
+) -> rx.Component:
+    """Asks before something is done that cannot be undone; `yes` and `no` are what to say and the event of it.
+
+    `about`: the id of what it is asked of. `assets/omni.js` gives each new question the focus.
+    """
     return rx.el.div(
         rx.el.p(*words),
         rx.el.div(button(yes[0], kind="danger", on_click=yes[1]), button(no[0], on_click=no[1]), class_name="row"),
         class_name="notice stack tight",
         role="alertdialog",
-        custom_attrs={"data-tone": "warn", "aria-label": label},
+        key=about,
+        custom_attrs={"data-tone": "warn", "aria-label": label, "tabIndex": "-1"},
     )

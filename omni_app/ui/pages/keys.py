@@ -334,7 +334,8 @@ def _question() -> rx.Component:
     return question(
         "Revoke “", rx.el.strong(KeysState.asking_name),
         "”? Apps that use it are refused at once. This cannot be undone.",
-        yes=("Revoke it", KeysState.revoke), no=("Keep it", KeysState.keep), label="Revoke this key?",
+        about=KeysState.asking, yes=("Revoke it", KeysState.revoke), no=("Keep it", KeysState.keep),
+        label="Revoke this key?",
     )  # fmt: skip
 
 

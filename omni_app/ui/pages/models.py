@@ -26,7 +26,7 @@ from omni_app.ui.components.basics import (
     empty,
     model_name,
     money,
-    notice,
+    question,
     test_note,
 )
 from omni_app.ui.components.candidates import meter
@@ -210,17 +210,13 @@ def page() -> rx.Component:
 
 
 def _ask() -> rx.Component:
-    return notice(
-        rx.el.p(
-            rx.el.strong(ModelsState.asking),
-            " is the last model that can serve these keys. Without it their requests are refused.",
-        ),
-        rx.el.div(
-            button("Switch it off all the same", on_click=ModelsState.switch_off(ModelsState.asking), kind="danger"),
-            button("Keep it on", on_click=ModelsState.keep),
-            class_name="row",
-        ),
-        tone="warn",
+    return question(
+        rx.el.strong(ModelsState.asking),
+        " is the last model that can serve these keys. Without it their requests are refused.",
+        about=ModelsState.asking,
+        yes=("Switch it off all the same", ModelsState.switch_off(ModelsState.asking)),
+        no=("Keep it on", ModelsState.keep),
+        label="Switch the last model off?",
     )
 
 

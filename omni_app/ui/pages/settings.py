@@ -212,7 +212,8 @@ def _question() -> rx.Component:
     return question(
         "Take ", rx.el.strong(SettingsState.leaving_name), " out of the team? Their keys stay as they are. ",
         "Without another team their next log-in gives them an empty one of their own.",
-        yes=("Yes", SettingsState.take_out), no=("No", SettingsState.keep), label="Take this person out?",
+        about=SettingsState.leaving, yes=("Yes", SettingsState.take_out), no=("No", SettingsState.keep),
+        label="Take this person out?",
     )  # fmt: skip
 
 
