@@ -11,6 +11,7 @@ from omni_app.money import cost_within, markup_on, usd_text
 from omni_app.providers.base import Completion, Usage
 from omni_app.registry import Registry
 from omni_app.routing.cost import savings
+from omni_app.routing.decide import warnings_about
 from omni_app.routing.explain import Scored
 from omni_app.routing.types import AgentSession, Decision, Deployment, Step
 from omni_app.storage.ledger import AttemptRecord, RequestRecord, RoutingRecord
@@ -114,13 +115,18 @@ class Story:
             tool_calls=completion.tool_calls,
             images=completion.images,
             logprobs=completion.logprobs,
-            warnings=self.request.warnings + self.decision.warnings + completion.warnings + self._overruns(),
+            warnings=self._warnings(kept.model, completion),
             simulated=kept.simulated,
             refused=completion.refused,
             others=completion.others,
             vectors=completion.vectors,
             tokens_left=self.tokens,
         )
+
+    def _warnings(self, model: str, completion: Completion) -> tuple[str, ...]:
+        """About the request, about the model that answered, from its lane, and about what is not charged."""
+        about = warnings_about(model, self.decision)
+        return self.request.warnings + about + completion.warnings + self._overruns()
 
     def _overruns(self) -> tuple[str, ...]:
         return tuple(

@@ -1,12 +1,14 @@
 """Bringing the models table up to the public catalogues: what they tell otherwise, what of it holds, what waits.
 
-A change of more than a tenth in a price or a limit is held: it leaves a row in `model_changes` (`price_held`), is told
-(`omni_app.observe.alerts`, the pages), and waits for an operator's word. Everything else holds at once. A catalogue
-that lacks what it should have, or says what cannot be, changes nothing at all (docs/decisions/0050-catalogue-sync.md).
+A change of more than a tenth in a price or a limit is held, as is what would take a model out at once (an ability that
+is gone, an end that is near): it leaves a row in `model_changes` (`price_held`), is told (`omni_app.observe.alerts`,
+the pages), and waits for an operator's word. Everything else holds at once. A catalogue that lacks what it should have,
+or says what cannot be, changes nothing at all (docs/decisions/0050-catalogue-sync.md).
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -22,7 +24,7 @@ from omni_app.registry.rows import from_row, to_row
 from omni_app.registry.store import SYNCED, SYNCED_KEY, change_row, current_row, publish, wait_for_turn
 from omni_app.routing.types import Deployment, Task
 from omni_app.storage.meta import read_meta, write_meta
-from omni_app.storage.tables import ModelChange, ModelRow
+from omni_app.storage.tables import ModelChange, ModelRow, utc_now
 
 Values = Mapping[str, Any]
 
@@ -30,6 +32,10 @@ SOURCE_FIELDS = ("price_source", "price_version")
 """Go with a new price; alone they are no change."""
 LARGE = ("price", "context_window", "max_output_tokens")
 """The fields whose large changes are held."""
+ABILITIES = tuple(name for name in SYNCED if name.startswith("supports_"))
+"""One that is gone is held: it takes the model out of all requests that need it."""
+ENDS = "deprecated_on"
+"""An end that is near is held: it takes the model out of all requests."""
 LARGE_FROM = 10
 """A change is large when it is more than 1/10 of what was there."""
 HELD, DROPPED = "_held", "_dropped"
@@ -52,6 +58,8 @@ class Found:
     old: Any
     changes: Values
     source: str
+    soon: str = ""
+    """The ISO date before which an end is near."""
 
     @property
     def new(self) -> Any:
@@ -62,6 +70,10 @@ class Found:
         """Whether an operator should look at it first."""
         if self.field == "price":
             return any(_is_large(*pair) for pair in price_pairs(self.old, self.new))
+        if self.field in ABILITIES:
+            return bool(self.old) and not self.new
+        if self.field == ENDS:
+            return self.new is not None and self.new < min(self.soon, self.old or self.soon)
         return self.field in LARGE and _is_large(self.old, self.new)
 
 
@@ -101,6 +113,8 @@ class Told:
 
     fields: Mapping[str, Values]
     gone: Collection[str]
+    margin_days: int = 0
+    """An end within so many days from now is near."""
 
 
 def read_catalogues(sources: Sources) -> Told:
@@ -113,7 +127,7 @@ def read_catalogues(sources: Sources) -> Told:
         raise SourceError(f"{len(gone)} of {len(known)} models are missing: the catalogue was cut off")
     try:
         found = list(_deployments(sources, known))
-        return Told({one.id: _checked(to_row(one)) for one in found}, gone)
+        return Told({one.id: _checked(to_row(one)) for one in found}, gone, catalog.deprecation_margin_days)
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise SourceError(f"a row of the catalogue is not right: {error!r}"[:300]) from error
 
@@ -159,6 +173,7 @@ async def follow(session: AsyncSession, told: Told, *, day: str, is_new: bool, a
     if newest > day:
         raise SourceError(f"the models follow the catalogues of {newest}; those of {day} are older: nothing is changed")
     report = Report(gone=list(told.gone))
+    soon = (utc_now().date() + timedelta(days=told.margin_days)).isoformat()
     waiting = await held_changes(session)
     for row in await session.scalars(select(ModelRow).where(col(ModelRow.enabled)).order_by(col(ModelRow.model_id))):
         if row.model_id not in told.fields:
@@ -167,7 +182,7 @@ async def follow(session: AsyncSession, told: Told, *, day: str, is_new: bool, a
             report.edited.append(row.model_id)
             continue
         mine = {name: change for (model, name), change in waiting.items() if model == row.model_id}
-        _follow_row(session, row, told.fields[row.model_id], waiting=mine, accept=accept, report=report)
+        _follow_row(session, row, told.fields[row.model_id], soon=soon, waiting=mine, accept=accept, report=report)
     if is_new:
         await write_meta(session, SYNCED_KEY, day)
     await publish(session)
@@ -179,11 +194,12 @@ def _follow_row(
     row: ModelRow,
     told: Values,
     *,
+    soon: str,
     waiting: Mapping[str, ModelChange],
     accept: bool,
     report: Report,
 ) -> None:
-    found = list(differences(row.model_id, current_row(row), told))
+    found = list(differences(row.model_id, current_row(row), told, soon=soon))
     for one in found:
         if not one.is_large or accept:
             change_row(session, row, one.changes, source=one.source)
@@ -198,14 +214,14 @@ def _follow_row(
         report.dropped.append(row.model_id)
 
 
-def differences(model_id: str, held: Values, told: Values) -> Iterator[Found]:
+def differences(model_id: str, held: Values, told: Values, *, soon: str = "") -> Iterator[Found]:
     """One for each field that differs; a price takes its source along."""
     source = f"catalogue: {told['price_source']}"[:300]
     for name in SYNCED:
         if name in SOURCE_FIELDS or held.get(name) == told[name]:
             continue
         along = SOURCE_FIELDS if name == "price" else ()
-        yield Found(model_id, name, held.get(name), {one: told[one] for one in (name, *along)}, source)
+        yield Found(model_id, name, held.get(name), {one: told[one] for one in (name, *along)}, source, soon)
 
 
 def _note(session: AsyncSession, model_id: str, name: str, *, old: Any, new: Any, source: str) -> None:
@@ -214,7 +230,7 @@ def _note(session: AsyncSession, model_id: str, name: str, *, old: Any, new: Any
 
 async def held_changes(session: AsyncSession, model_id: str = "") -> dict[tuple[str, str], ModelChange]:
     """(model id, field) -> the change that waits for a word."""
-    names = [name + end for name in LARGE for end in ("", HELD, DROPPED)]
+    names = [name + end for name in (*LARGE, *ABILITIES, ENDS) for end in ("", HELD, DROPPED)]
     query = select(ModelChange).where(col(ModelChange.field).in_(names)).order_by(col(ModelChange.created_at))
     if model_id:
         query = query.where(col(ModelChange.model_id) == model_id)

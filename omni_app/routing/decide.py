@@ -53,21 +53,30 @@ def choose_task(request: RouteRequest, policy: Policy) -> Task:
     return likeliest
 
 
-def warnings(row: Row, first: Step, case: Case) -> Iterator[str]:
-    """What the caller should know about the first step: a lowered `max_tokens`, a deprecated model."""
-    if first.max_tokens is not None:
+def warnings(row: Row, taken: Step, case: Case) -> Iterator[str]:
+    """What the caller should know about a step: a lowered `max_tokens`, a deprecated model."""
+    if taken.max_tokens is not None:
         asked = case.request.max_tokens or min(case.policy.output_ceiling_tokens, row.max_output)
-        if first.max_tokens < asked:
-            yield f"max_tokens is {first.max_tokens:,} instead of {asked:,}, {_why_lowered(row, first, case)}"
+        if taken.max_tokens < asked:
+            yield f"max_tokens is {taken.max_tokens:,} instead of {asked:,}, {_why_lowered(row, taken, case)}"
     ends, today = row.deployment.deprecated_on, case.snapshot.today
     if ends is not None and today is not None and today >= ends:
         yield f"{row.id} is deprecated since {ends}"
 
 
-def _why_lowered(row: Row, first: Step, case: Case) -> str:
+def warnings_about(model: str, decision: Decision) -> tuple[str, ...]:
+    """As `Decision.warnings`, which are those of the first step, for the step whose model answered."""
+    if model == decision.selected:
+        return decision.warnings
+    case, ranking = decision.explanation.case, decision.explanation.ranking
+    rows = {row.id: row for row in ranking.rows}
+    return tuple([told for one in decision.steps if one.model == model for told in warnings(rows[model], one, case)])
+
+
+def _why_lowered(row: Row, taken: Step, case: Case) -> str:
     max_cost = case.request.max_cost
-    if first.max_tokens == row.max_output:
+    if taken.max_tokens == row.max_output:
         return f"the most that {row.id} can write"
-    if max_cost is not None and first.worst_cost + row.output_price * case.request.choices > max_cost:
+    if max_cost is not None and taken.worst_cost + row.output_price * case.request.choices > max_cost:
         return f"so that the answer cannot cost more than max_cost ${usd_text(max_cost)}"
     return f"so that prompt and answer fit the context window of {row.id}"

@@ -55,6 +55,20 @@ async def test_when_the_first_provider_fails_the_next_one_answers(tmp_path: Path
     assert records(tmp_path)[0].rescued
 
 
+@pytest.mark.parametrize(("first", "second"), [(100, 100_000), (100_000, 100)])
+async def test_the_warnings_are_about_the_model_that_answered(tmp_path: Path, first: int, second: int) -> None:
+    alpha, beta = ScriptedProvider("alpha", [DOWN]), ScriptedProvider("beta")
+    served = gateway(tmp_path, alpha, beta)
+    written = {"alpha/small": first, "beta/medium": second}
+    models = [replace(one, max_output_tokens=written.get(one.id, one.max_output_tokens)) for one in FLEET]
+    served.use_registry(build_registry(models))
+    answer = await served.chat(CALLER, replace(HELLO, max_tokens=128, pinned=tuple(written)))
+    assert answer.model == "beta/medium"
+    assert [attempt.model for attempt in answer.attempts] == list(written)
+    told = "max_tokens is 100 instead of 128, the most that beta/medium can write"
+    assert answer.warnings == ((told,) if second == 100 else ())
+
+
 async def test_every_line_of_a_request_has_its_one_moment(tmp_path: Path) -> None:
     """On Postgres it is part of each unique key: another one would make two rows of a line that is read twice."""
     served = gateway(tmp_path, ScriptedProvider("alpha", [DOWN]), ScriptedProvider("beta"))

@@ -142,6 +142,44 @@ async def test_what_is_held_waits_once_is_accepted_and_is_priced_from_then_on(
     assert "accepted: catalogue" in now.source
 
 
+async def test_what_would_take_a_model_out_at_once_is_held(database: Database, publisher: Publisher) -> None:
+    before, ends = await model(database), TODAY + timedelta(days=1)
+    assert packaged_sources().catalog.deprecation_margin_days > 1
+    publisher.litellm[ROW] |= {"deprecation_date": ends.isoformat(), "supports_function_calling": False}
+    lines = await sync(database, publisher)
+    assert lines[-1].startswith("0 changed, 2 held"), lines
+    after = await model(database)
+    assert after.supports_functions and after.deprecated_on == before.deprecated_on
+    assert sorted(one.field for one in await history(database)) == ["deprecated_on_held", "supports_functions_held"]
+    async with database.session() as session:
+        assert await commands.accept(session, models=[NAME]) == (
+            [f"{NAME}: deprecated_on, supports_functions accepted"],
+            0,
+        )
+        await session.commit()
+    after = await model(database)
+    assert (after.supports_functions, after.deprecated_on) == (False, ends)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "is_held"),
+    [
+        ("deprecated_on", None, "2027-02-28", True),
+        ("deprecated_on", None, "2027-03-01", False),
+        ("deprecated_on", "2027-02-28", None, False),
+        ("deprecated_on", "2027-02-20", "2027-02-28", False),
+        ("deprecated_on", "2027-04-01", "2027-02-28", True),
+        ("supports_vision", True, False, True),
+        ("supports_vision", False, True, False),
+        ("sees_temperature", True, False, False),
+    ],
+)
+def test_an_end_that_is_near_and_an_ability_that_is_gone_wait(name: str, old: Any, new: Any, is_held: bool) -> None:  # noqa: FBT001
+    held = dict(read().fields[NAME]) | {name: old}
+    (found,) = differences(NAME, held, held | {name: new}, soon="2027-03-01")
+    assert found.is_large == is_held
+
+
 async def test_a_run_that_accepts_takes_large_changes_too(database: Database, publisher: Publisher) -> None:
     publisher.litellm[ROW]["output_cost_per_token"] = 1.2e-06
     publisher.litellm[ROW]["max_input_tokens"] = 64_000
