@@ -218,8 +218,8 @@ class Services:
         yield of.LAG, (), self.drainer.lag_s()
         yield of.DRAINED, (), self.drainer.drained_requests
         yield of.DAMAGED, (), self.drainer.damaged_lines
-        for model, is_open in self.gateway.health.breakers(now_s=self.gateway.clock()).items():
-            yield of.BREAKER, (model.partition("/")[0], model), is_open
+        for model, is_down in self.gateway.health.down(now_s=self.gateway.clock()).items():
+            yield of.BREAKER, (model.partition("/")[0], model), is_down
 
     async def problems(self) -> dict[str, str]:
         """Dependency -> what is wrong with it, empty when it is well. Never raises: a check that fails is a problem."""

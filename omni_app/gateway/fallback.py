@@ -241,7 +241,7 @@ class Walk:
         if overrun := self._overrun(attempt, completion):
             attempt.trial.failed(ProviderFault(FaultKind.OVERRUN, overrun), now_s=self.clock())
         else:
-            attempt.trial.succeeded()
+            attempt.trial.succeeded(now_s=self.clock())
         if self._tells_a_time(attempt, latency_ms):
             first_s = attempt.first_piece_s
             self.latencies.count(

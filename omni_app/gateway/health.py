@@ -20,8 +20,11 @@ COOLDOWN_S = 5.0
 COOLDOWN_CEILING_S = 60.0
 PROBE_HOLDS_S = COOLDOWN_CEILING_S
 """A probe that takes longer (a long answer, a reader that sleeps) keeps nobody else out; what it tells still counts."""
+NEVER_S = float("-inf")
 PROBE_S = 1.0
 """What a caller is told to wait while a probe is under way."""
+LATELY_S = 300.0
+"""What was seen of a deployment says for so long whether it is down."""
 
 OPENS_AT_ONCE = frozenset(
     {FaultKind.AUTHENTICATION, FaultKind.MODEL_NOT_FOUND, FaultKind.RATE_LIMITED, FaultKind.OVERRUN}
@@ -43,6 +46,10 @@ class _Breaker:
     probes: "set[Trial]" = field(default_factory=set)
     """Under way; the newest keeps others out until `probed_until_s`."""
     probed_until_s: float = 0.0
+    opened_s: float = NEVER_S
+    openings: int = 0
+    """In a row: without an answer between them."""
+    answered_s: float = NEVER_S
 
     def admits(self, now_s: float) -> bool:
         """Whether a call may go out now."""
@@ -51,14 +58,24 @@ class _Breaker:
     def open(self, fault: ProviderFault, *, now_s: float) -> None:
         wished_s = fault.retry_after_s or max(COOLDOWN_S, 2 * self.cooldown_s)
         self.cooldown_s = min(COOLDOWN_CEILING_S, wished_s)
+        self.opened_s = now_s
+        self.openings += 1
         self.open_until_s = now_s + self.cooldown_s
         self.probes.clear()
         log.warning("%s is left alone for %.0f s: %s", self.model, self.cooldown_s, fault.kind.value)
 
-    def close(self) -> None:
-        self.faults_in_a_row = 0
+    def close(self, *, now_s: float) -> None:
+        self.answered_s = now_s
+        self.faults_in_a_row = self.openings = 0
         self.cooldown_s = self.open_until_s = 0.0
         self.probes.clear()
+
+    def is_down(self, now_s: float) -> bool | None:
+        """None when nothing seen lately says so or so: one fault that opened it says it for its cooldown alone."""
+        if not self.open_until_s:
+            return False if now_s - self.answered_s < LATELY_S else None
+        stays_down = self.openings > 1 and now_s - self.opened_s < LATELY_S
+        return True if stays_down or not self.admits(now_s) else None
 
 
 @dataclass(eq=False, slots=True)
@@ -68,10 +85,10 @@ class Trial:
     _breaker: _Breaker
     _ended: bool = False
 
-    def succeeded(self) -> None:
+    def succeeded(self, *, now_s: float) -> None:
         """It was answered."""
         if self._counts():
-            self._breaker.close()
+            self._breaker.close(now_s=now_s)
 
     def failed(self, fault: ProviderFault, *, now_s: float) -> None:
         """It met a fault; the request's own says nothing."""
@@ -115,9 +132,13 @@ class Health:
             breaker.probed_until_s = now_s + PROBE_HOLDS_S
         return trial
 
-    def breakers(self, *, now_s: float) -> dict[str, bool]:
-        """Deployment id -> whether it is left alone now; those that were never called are missing."""
-        return {model: not one.admits(now_s) for model, one in self._breakers.items()}
+    def down(self, *, now_s: float) -> dict[str, bool]:
+        """Deployment id -> whether it is down; those of which nothing was seen lately are missing.
+
+        One whose calls fail stays down between them, in the seconds after a cooldown too; one that answered is up.
+        """
+        seen = {model: one.is_down(now_s) for model, one in self._breakers.items()}
+        return {model: is_down for model, is_down in seen.items() if is_down is not None}
 
     def cooling(self, *, now_s: float) -> dict[str, float]:
         """Deployment id -> seconds until a call may begin again."""

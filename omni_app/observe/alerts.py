@@ -40,7 +40,7 @@ DELIVERY_S = 5.0
 STEPS = (50, 80, 100)
 """Percent of a budget."""
 DOWN_ROUNDS = 4
-"""A provider is down when it was left alone in so many looks in a row: a minute."""
+"""A provider is told of when it was down in so many looks in a row: a minute."""
 CLAIMS_KEPT = timedelta(days=400)
 """Longer than any period of a budget but `total`, whose alerts would come again after this."""
 PREFIX = "alert:"
@@ -101,11 +101,11 @@ class Alerts:
                 self._forget(alert)
 
     def _providers_down(self, *, now: datetime, now_s: float) -> Iterable[Alert]:
-        """One an hour for each provider whose called deployments are all left alone, look after look."""
+        """One an hour for each provider none of whose deployments answered lately, and of which some are down."""
         by_provider: dict[str, list[bool]] = {}
-        for model, is_open in self._health.breakers(now_s=now_s).items():
-            by_provider.setdefault(model.partition("/")[0], []).append(is_open)
-        self._down = {name: self._down.get(name, 0) + 1 for name, are_open in by_provider.items() if all(are_open)}
+        for model, is_down in self._health.down(now_s=now_s).items():
+            by_provider.setdefault(model.partition("/")[0], []).append(is_down)
+        self._down = {name: self._down.get(name, 0) + 1 for name, are_down in by_provider.items() if all(are_down)}
         for name, rounds in self._down.items():
             if rounds >= DOWN_ROUNDS:
                 yield Alert(f"down:{name[:30]}:{now:%Y%m%d%H}", "provider.down", {"provider": name})

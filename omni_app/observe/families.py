@@ -29,7 +29,12 @@ OVERHEAD = Family("omni_overhead_seconds", HISTOGRAM, "What we added to the atte
                   MS, MILLISECONDS)  # fmt: skip
 ROUTING = Family("omni_routing_seconds", HISTOGRAM, "From a request's arrival at the gateway to the decision.", (),
                  US, MICROSECONDS)  # fmt: skip
-BREAKER = Family("omni_breaker_open", GAUGE, "1 while a deployment is left alone after faults.", ("provider", "model"))
+BREAKER = Family(
+    "omni_breaker_open",
+    GAUGE,
+    "1 while a deployment fails, 0 when it answered within 5 minutes.",
+    ("provider", "model"),
+)
 IN_FLIGHT = Family("omni_in_flight", GAUGE, "Requests that the worker holds, by their weight.")
 WAITING = Family("omni_turns_waiting", GAUGE, "Requests and pieces in line for the event loop.")
 SHED = Family("omni_shed_total", COUNTER, "Requests refused because the worker was overloaded.")

@@ -189,9 +189,8 @@ async def test_a_budget_is_never_passed_whatever_a_provider_counts(
         statuses: list[int] = []
         while 402 not in statuses and len(statuses) < 20:
             statuses.append((await one.ask(stream=stream, max_tokens=100)).status_code)
-            one.running.services.gateway.health.begin(
-                PINNED[wire], now_s=one.running.services.gateway.clock()
-            ).succeeded()
+            now_s = one.running.services.gateway.clock()
+            one.running.services.gateway.health.begin(PINNED[wire], now_s=now_s).succeeded(now_s=now_s)
         assert statuses[0] == 200 and statuses[-1] == 402, statuses
         await one.running.services.drainer.flush()
         async with one.running.services.database.session() as session:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from omni_app.gateway.health import COOLDOWN_CEILING_S, COOLDOWN_S, FAULTS_TO_OPEN, PROBE_HOLDS_S, Health
+from omni_app.gateway.health import COOLDOWN_CEILING_S, COOLDOWN_S, FAULTS_TO_OPEN, LATELY_S, PROBE_HOLDS_S, Health
 from omni_app.providers.base import FaultKind, ProviderFault
 
 MODEL = "alpha/small"
@@ -24,7 +24,7 @@ def test_faults_in_a_row_open_it_and_an_answer_between_them_does_not() -> None:
     health = Health()
     for _ in range(10):
         fail(health, now_s=0, times=FAULTS_TO_OPEN - 1)
-        health.begin(MODEL, now_s=0).succeeded()
+        health.begin(MODEL, now_s=0).succeeded(now_s=0)
     assert health.admits(MODEL, now_s=0)
     fail(health, now_s=0, times=FAULTS_TO_OPEN)
     assert health.cooling(now_s=1) == {MODEL: COOLDOWN_S - 1}
@@ -37,7 +37,7 @@ def test_one_probe_at_a_time_and_it_closes_the_breaker() -> None:
     assert probe is not None
     assert not health.admits(MODEL, now_s=COOLDOWN_S + PROBE_HOLDS_S - 1), "until the probe has ended"
     assert health.cooling(now_s=COOLDOWN_S + PROBE_HOLDS_S - 1)[MODEL] > 0
-    probe.succeeded()
+    probe.succeeded(now_s=0)
     assert health.admits(MODEL, now_s=COOLDOWN_S) and not health.cooling(now_s=COOLDOWN_S)
 
 
@@ -50,7 +50,7 @@ def test_a_probe_that_never_ends_shuts_nobody_out_for_good(*, answered: bool) ->
     health.begin(MODEL, now_s=later_s)
     assert not health.admits(MODEL, now_s=later_s), "the next one is the probe now"
     if answered:
-        slow.succeeded()
+        slow.succeeded(now_s=0)
         assert health.admits(MODEL, now_s=later_s), "the slow one tells as well"
     else:
         slow.failed(DOWN, now_s=later_s)
@@ -63,7 +63,7 @@ def test_of_two_probes_the_first_that_tells_counts() -> None:
     later_s = COOLDOWN_S + PROBE_HOLDS_S
     quick = health.begin(MODEL, now_s=later_s)
     quick.failed(DOWN, now_s=later_s)
-    slow.succeeded()
+    slow.succeeded(now_s=0)
     assert health.cooling(now_s=later_s) == {MODEL: 2 * COOLDOWN_S}, "it was under way when the breaker opened again"
     slow.left()
 
@@ -102,7 +102,7 @@ def test_an_answer_from_before_it_opened_does_not_close_it() -> None:
     health = Health()
     early = health.begin(MODEL, now_s=0)
     fail(health, now_s=0, fault=ProviderFault(FaultKind.RATE_LIMITED, "slow down", retry_after_s=30))
-    early.succeeded()
+    early.succeeded(now_s=0)
     assert health.cooling(now_s=0) == {MODEL: 30}
 
 
@@ -130,3 +130,19 @@ def test_a_trial_tells_its_outcome_once() -> None:
     for _ in range(FAULTS_TO_OPEN):
         trial.failed(DOWN, now_s=0)
     assert health.admits(MODEL, now_s=0)
+
+
+def test_what_is_down_is_told_by_what_was_seen_lately() -> None:
+    health = opened()
+    over_s = COOLDOWN_S + 1
+    assert health.down(now_s=1) == {MODEL: True}
+    assert health.down(now_s=over_s) == {}, "one opening, and nobody has called since"
+    fail(health, now_s=over_s)
+    over_s += 2 * COOLDOWN_S + 1
+    assert health.admits(MODEL, now_s=over_s) and health.down(now_s=over_s) == {MODEL: True}, "its probe failed too"
+    assert health.down(now_s=over_s + LATELY_S) == {}
+    health.begin(MODEL, now_s=over_s).succeeded(now_s=over_s)
+    assert health.down(now_s=over_s) == {MODEL: False}
+    fail(health, now_s=over_s + 1)
+    assert health.down(now_s=over_s + 1) == {MODEL: False}, "one fault opens nothing"
+    assert health.down(now_s=over_s + LATELY_S) == {}

@@ -17,7 +17,8 @@ import pytest
 from sqlalchemy import select
 from sqlmodel import col
 
-from omni_app.observe.alerts import DOWN_ROUNDS, Alerts
+from omni_app.gateway.health import LATELY_S
+from omni_app.observe.alerts import DOWN_ROUNDS, LOOK_S, Alerts
 from omni_app.providers.base import FaultKind, ProviderFault
 from omni_app.registry import commands, packaged_registry
 from omni_app.registry.store import edit_model, seed_models
@@ -95,8 +96,8 @@ async def spend(running: Running, amount: int) -> None:
     await running.services.drainer.flush()
 
 
-async def look(both: list[Alerts]) -> None:
-    await asyncio.gather(*(one.look(now=utc_now(), now_s=0.0) for one in both))
+async def look(both: list[Alerts], *, now_s: float = 0.0) -> None:
+    await asyncio.gather(*(one.look(now=utc_now(), now_s=now_s) for one in both))
 
 
 async def test_each_step_of_a_budget_is_told_once_whoever_looks(
@@ -142,11 +143,28 @@ async def test_a_provider_that_stays_down_is_told_once_an_hour(
     health = running.services.gateway.health
     health.begin("groq/a", now_s=0.0).failed(ProviderFault(FaultKind.AUTHENTICATION, "no"), now_s=0.0)
     health.begin("openai/a", now_s=0.0).failed(ProviderFault(FaultKind.AUTHENTICATION, "no"), now_s=0.0)
-    health.begin("openai/b", now_s=0.0).succeeded()
+    health.begin("openai/b", now_s=0.0).succeeded(now_s=0.0)
     for number in range(DOWN_ROUNDS + 3):
         await look(both)
         assert len(receiver.taken) == (number >= DOWN_ROUNDS - 1)
     assert (receiver.taken[0]["type"], receiver.taken[0]["provider"]) == ("provider.down", "groq")
+
+
+async def test_models_that_nobody_calls_any_more_hide_no_outage(
+    scene: tuple[Running, Receiver, list[Alerts]],
+) -> None:
+    """One answered long ago, one failed once; every probe of a third fails, and its cooldown is over at each look."""
+    running, receiver, both = scene
+    health, fault = running.services.gateway.health, ProviderFault(FaultKind.AUTHENTICATION, "no", retry_after_s=5.0)
+    health.begin("groq/answered", now_s=0.0).succeeded(now_s=0.0)
+    health.begin("groq/failed-once", now_s=0.0).failed(fault, now_s=0.0)
+    health.begin("groq/fails", now_s=0.0).failed(fault, now_s=0.0)
+    for number in range(DOWN_ROUNDS):
+        assert receiver.taken == []
+        now_s = LATELY_S + LOOK_S * number
+        health.begin("groq/fails", now_s=now_s).failed(fault, now_s=now_s)
+        await look(both, now_s=now_s + 6)
+    assert [(one["type"], one["provider"]) for one in receiver.taken] == [("provider.down", "groq")]
 
 
 async def test_a_price_that_changes_is_told_once_to_each_org_with_its_month(

@@ -106,7 +106,7 @@ async def test_an_open_breaker_and_refused_requests_are_seen(watched: Running) -
 
     health, now_s = watched.services.gateway.health, watched.services.gateway.clock()
     health.begin("groq/a", now_s=now_s).failed(ProviderFault(FaultKind.AUTHENTICATION, "no"), now_s=now_s)
-    health.begin("groq/b", now_s=now_s).succeeded()
+    health.begin("groq/b", now_s=now_s).succeeded(now_s=now_s)
     found = await scrape(watched)
     assert found.total("omni_breaker_open", model="groq/a") == 1
     assert found.total("omni_breaker_open", model="groq/b") == 0

@@ -146,8 +146,9 @@ async def test_callers_who_leave_do_not_keep_it_from_starting() -> None:
 async def test_closing_ends_a_child_that_is_starting() -> None:
     local = LocalModel(Transport())
     assert not await tried(local, for_s=0.1)
-    while not children_of(local):
-        assert not await tried(local, for_s=0.1)
+    async with asyncio.timeout(45):
+        while not children_of(local):
+            assert not await tried(local, for_s=0.1)
     (child,) = children_of(local)
     await local.aclose()
     assert not child.exists() and local._folder is None
