@@ -9,7 +9,7 @@ import orjson
 
 LONG = re.compile(r"\d{19}")
 """A whole number that may be larger than 64 bits."""
-LONG_BYTES = re.compile(LONG.pattern.encode())
+LONG_BYTES = re.compile(rb"\d{19}")
 
 
 def json_bytes(value: Any, *, default: Callable[[Any], Any] | None = None) -> bytes:
