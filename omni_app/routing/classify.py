@@ -90,6 +90,9 @@ NO_CAPTIONS = frozenset(
 )
 """Markers of a text that is more than a picture's caption."""
 
+NO_REQUESTS = frozenset({"not_picture", "draw_idiom", "rewrite", "extract"})
+"""Markers beside which a picture that is asked for is only spoken of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Classification:
@@ -285,7 +288,7 @@ def combine_pictures(request: str, seen: Sightings, *, code: bool, image_parts: 
     caption = caption and NO_CAPTIONS.isdisjoint(seen.strength)
     if caption and not image_parts:
         seen.add("bare_caption")
-    if code or seen["not_picture"] or seen["draw_idiom"]:
+    if code or not NO_REQUESTS.isdisjoint(seen.strength):
         seen.forget("image_request")
     if not caption and not seen["image_request"]:
         seen.forget("picture_style")

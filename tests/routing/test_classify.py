@@ -65,11 +65,41 @@ def test_a_clear_wish_for_a_picture_is_all_but_certain(text: str) -> None:
         "Create a Docker image for a flask app",
         "Who painted the picture The Scream?",
         "Design a logo using HTML and CSS",
+        "Fais un tableau des verbes irréguliers",
+        "Crée un tableau Excel",
+        "Dibuja un diagrama de flujo del proceso de compra",
+        "Zeichne ein Diagramm der Prozesse",
+        "Нарисуй таблицу сравнения цен",
+        "表を描いてください",
+        "画一个表格比较苹果和安卓",
+        "Generate a photo caption for my Instagram post",
+        "Create a logo usage policy",
+        "Create a photo album app",
+        "Give me painting tips",
+        "I need a good image compression tool",
+        "Sketch a database schema for a blog",
+        "Rewrite: I want a picture of you",
         "a small dog runs over a green field",
     ],
 )
 def test_speaking_of_pictures_is_no_clear_wish_for_one(text: str) -> None:
     assert read(text).task_scores[Task.IMAGE] < 0.9
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Create a logo for my app",
+        "Design an app icon",
+        "Make a poster with the title Summer Party",
+        "Generate an image of a tool shed",
+        "Create a thumbnail for my video about apps",
+        "Peins un tableau de Venise",
+        "画一张苹果的图",
+    ],
+)
+def test_what_a_picture_is_for_or_of_takes_nothing_from_the_wish(text: str) -> None:
+    assert read(text).task_scores[Task.IMAGE] >= 0.9
 
 
 def test_tools_and_tool_messages_are_an_agents_step() -> None:

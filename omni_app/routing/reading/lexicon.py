@@ -586,7 +586,7 @@ MARKERS: dict[str, str] = {
         sticker, stickers, mascot, emblem, banner image, banner, cartoon, caricature, watercolor, watercolour
         infographic, thumbnail, tattoo, album cover, book cover, comic strip, clip art, clipart, render
         3d model render, digital art, pixel art, concept art, bild, bilder, foto, zeichnung, gemälde, plakat, dessin
-        affiche, tableau, imagen, imágenes, fotografía, dibujo, ilustración, cartel, retrato, logotipo, immagine
+        affiche, imagen, imágenes, fotografía, dibujo, ilustración, cartel, retrato, logotipo, immagine
         immagini, disegno, illustrazione, locandina, ritratto, imagem, imagens, desenho, ilustração, cartaz
         afbeelding, afbeeldingen, plaatje, tekening, illustratie, изображение, картинку, картинка, картинки, рисунок
         фото, иллюстрацию, логотип, постер, портрет, görsel, görseli, görselini, resim, resmi, resmini, fotoğraf
@@ -648,7 +648,9 @@ MARKERS: dict[str, str] = {
         how do you draw, diagram, flowchart, flow chart, chart, graph, plot, histogram, ascii, svg, html, css, table
         mind map, timeline, uml, wireframe, dashboard, spreadsheet, presentation, slides, beschreibe, décris
         describe esta, describe la, descrivi, descreva, beschrijf, опиши, опишите, tanımla, opisz, 描述, 説明して
-        묘사, 설명, صف, वर्णन, 图表, 流程图, グラフ, 차트, प्रॉम्प्ट
+        묘사, 설명, صف, वर्णन, 图表, 流程图, グラフ, 차트, प्रॉम्प्ट, diagramme, organigramme, diagramm, tabelle
+        organigramm, diagrama, organigrama, tabla, tabela, diagramma, tabella, organigramma, un gráfico, диаграмму
+        таблицу, таблица, график, 表格, 时间表, フローチャート, 表を描, 表を作, schema
         """,
     # difficulty: conditions that an answer must meet, and the vocabulary of specialists, in code and in mathematics
     "constraint": """

@@ -17,7 +17,9 @@ GLUE = word_set("of for about with that to in on from and which who by into than
 ENGLISH_DRAW = word_set("draw paint sketch")
 """Verbs with other senses (`draw on`, `paint job`): something countable must follow."""
 COUNTED = word_set("a an the some two three four five my our this his her me us")
-
+ABOUT_PICTURES = word_set("caption captions title titles tip tips idea ideas policy app apps album tool tools system")
+"""Words that what is made is named by, where they follow a picture: `a photo caption`, `an image compression tool`."""
+NAMED_WITHIN = 2
 
 UNSPACED_REQUEST = re.compile(
     r"(?:设计|設計|生成|制作|製作|做|来|來|画|畫|绘制|繪製)[^，。,.!?！？\n]{0,18}?(?:图|圖|(?<![动動漫计計])[画畫]|照片|海报|海報|logo|头像|頭像|壁纸|插画|图标|标志"
@@ -59,7 +61,17 @@ def reaches(words: Sequence[str], verb: int, picture: int) -> bool:
     between = words[verb + 1 : picture]
     if between[:2] == ["for", "me"]:
         between = between[2:]
-    return verb < picture <= verb + REACH and GLUE.isdisjoint(between)
+    return verb < picture <= verb + REACH and GLUE.isdisjoint(between) and not names_another(words, picture)
+
+
+def names_another(words: Sequence[str], picture: int) -> bool:
+    """Whether the picture named at `picture` only tells what kind of another thing is meant."""
+    for word in words[picture + 1 : picture + 1 + NAMED_WITHIN]:
+        if word in ABOUT_PICTURES:
+            return True
+        if word in GLUE or word in COUNTED:
+            return False
+    return False
 
 
 # Captions: a scene described, nothing asked. What people send to an image model.
