@@ -26,7 +26,13 @@ def json_bytes(value: Any, *, default: Callable[[Any], Any] | None = None) -> by
 def json_value(text: str | bytes) -> Any:
     """What this JSON says. orjson makes a float of a whole number beyond 64 bits, the standard library keeps it.
 
-    Raises `ValueError`.
+    Raises `ValueError`: what is JSON is orjson's to say, for the other takes half a character and `NaN` too.
     """
+    value = orjson.loads(text)
     long = LONG.search(text) if isinstance(text, str) else LONG_BYTES.search(text)
-    return json.loads(text) if long else orjson.loads(text)
+    if not long:
+        return value
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None

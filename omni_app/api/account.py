@@ -80,13 +80,16 @@ async def sign_up(services: Services, request: Request) -> Response:
         who = await services.sign_in.sign_up(
             services.database, email=email, password=form.get("password", ""), org_name=org_name
         )
-        async with services.database.reading() as session:
-            token = await open_here(session, request, services, user_id=who.user_id)
-            await session.commit()
     except OmniError as error:
         note(services, request, "sign_up", refused=error_code(error), email=email)
         return back("/signup/", error_code(error), after=after)
     note(services, request, "sign_up", who=who, email=email)
+    try:
+        async with services.database.reading() as session:
+            token = await open_here(session, request, services, user_id=who.user_id)
+            await session.commit()
+    except OmniError:
+        return back("/login/", "away", after=after)  # the account is there
     page = first_page(request, services.settings, after=after, usual="/start/")
     return sign_in_at(page, token, services, email=who.email)
 

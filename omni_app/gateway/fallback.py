@@ -187,6 +187,7 @@ class Walk:
                     yield piece
                     attempt.held_s += self.clock() - came_s
         except ProviderFault as fault:
+            fault.usage = fault.usage or produced(attempt.provider, attempt.call, said)
             raise self._failed(attempt, fault) from None
         except (asyncio.CancelledError, GeneratorExit):
             if not completed:

@@ -30,7 +30,7 @@ from omni_app.providers.base import Deltas, Provider
 from omni_app.registry import Registry
 from omni_app.request_ids import new_request_id
 from omni_app.routing.classify import classify
-from omni_app.routing.decide import decide
+from omni_app.routing.decide import choose_task, decide
 from omni_app.routing.expected import expected_latency_ms, size_class
 from omni_app.routing.shortlist import Limit, RoutingTable
 from omni_app.routing.tokens import estimate_tokens
@@ -51,6 +51,7 @@ from omni_app.storage.spool import Spool
 from omni_app.storage.tables import utc_now
 
 KEY_KINDS: tuple[KeyKind, ...] = ("live", "test")
+ORDINARY = Policy()
 KEPT_VIEWS = 1_000
 """What callers on different terms may know of: worked out once for each registry."""
 NOTED_SNAPSHOTS = 10_000
@@ -418,7 +419,7 @@ def route_request(caller: Caller, request: ChatRequest, session: AgentSession | 
     seen = classify(request.messages, tools=bool(tools), image_parts=has_images)
     response_format = request.params.get("response_format") or {}
     expected, bound = estimate_tokens(request.messages, tools, response_format=response_format)
-    return RouteRequest(
+    route = RouteRequest(
         task_scores=seen.task_scores,
         input_tokens=expected,
         input_tokens_bound=bound,
@@ -428,7 +429,7 @@ def route_request(caller: Caller, request: ChatRequest, session: AgentSession | 
         latency_pref=request.latency_pref,
         max_cost=request.max_cost,
         forced_task=request.task,
-        needs_functions=bool(tools) or tells_of_tools,
+        needs_functions=bool(tools),
         needs_vision=has_images,
         needs_response_schema=response_format.get("type") == "json_schema",
         allowed_models=caller.allowed_models,
@@ -441,6 +442,9 @@ def route_request(caller: Caller, request: ChatRequest, session: AgentSession | 
         bounded=bool(caller.budgets),
         session=session,
     )
+    if tells_of_tools and not tools and choose_task(route, caller.policy or ORDINARY) is not Task.IMAGE:
+        return replace(route, needs_functions=True)  # who makes pictures reads no conversation
+    return route
 
 
 def held_in(messages: Sequence[Message]) -> tuple[bool, bool]:

@@ -72,7 +72,8 @@ class Gathering:
     @property
     def size(self) -> int:
         """Characters that are held."""
-        return sum(map(len, self.parts)) + sum(len(call["function"]["arguments"]) for call in self.calls)
+        calls = [(call["id"], *call["function"].values()) for call in self.calls]
+        return sum(map(len, self.parts)) + sum(len(said) for call in calls for said in call)
 
     def weigh(self) -> None:
         """Shows the meter what was told so far: of thoughts that are not shown nothing else is seen."""
@@ -221,6 +222,8 @@ class Gatherings:
 
     def came(self) -> Usage | None:
         """As of one answer."""
+        if self.usage is not None and all(one.finish_reason for one in self.each):
+            return self.usage  # the last word: until then some providers tell how far it is
         silent = all(one.is_silent for one in self.each) and (self.usage is None or not self.usage.output)
         return None if silent else self.counted_usage()
 

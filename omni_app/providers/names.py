@@ -57,9 +57,9 @@ class Name:
             raise OSError(f"no address is known of {self.host}")
         return self._known
 
-    def forget(self, addresses: Addresses) -> None:
-        """Nobody could be reached there."""
-        if self._known is addresses:
+    def forget(self, addresses: Addresses | None = None) -> None:
+        """Nobody could be reached there; None = at what is known now."""
+        if addresses is None or self._known is addresses:
             self._known = ()
 
     async def _look(self) -> None:

@@ -430,11 +430,15 @@ class PooledClient:
 
     async def _connect(self, address: Address, place: Place, connect_s: float) -> Connection:
         """A connection that can be written to, within one deadline: a free place, the name, TCP and TLS."""
+        had_place = False
         try:
             async with LoopTimeout(connect_s):
                 await place.turn()
+                had_place = True
                 return place.kept() or await self._open(address, place)
         except TimeoutError:
+            if had_place:
+                place.name.forget()
             raise no_connection_in(connect_s) from None
         except (OSError, ValueError):
             raise refused() from None
@@ -467,7 +471,7 @@ class PooledClient:
             tls, shown = (web_context(), name.host) if secure else (None, None)
             loop = asyncio.get_running_loop()
             await loop.create_connection(lambda: connection, sock=wire, ssl=tls, server_hostname=shown)
-        except BaseException:
+        except (OSError, ValueError):
             name.forget(addresses)
             raise
 

@@ -13,9 +13,10 @@ import pytest
 from omni_app.errors import OmniError, ProviderError
 from omni_app.gateway.gateway import Gateway
 from omni_app.gateway.health import COOLDOWN_S, FAULTS_TO_OPEN
-from omni_app.gateway.types import ChatRequest, Opened
+from omni_app.gateway.types import Answer, ChatRequest, Opened
 from omni_app.providers.anthropic_wire import AnthropicWire
 from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest
+from omni_app.providers.gathering import Gathering
 from omni_app.providers.transport import Transport
 from tests.gateway.scripted import CALLER, DOWN, HELLO, OK, ScriptedProvider, gateway, records
 from tests.servers.upstream import Upstream
@@ -35,6 +36,17 @@ class Mumbling(ScriptedProvider):
         self.asked.append(request)
         if self.begins:
             yield (Delta(text="Well, "),)
+        await asyncio.sleep(FOREVER_S)
+        yield OK
+
+
+class Pondering(ScriptedProvider):
+    """Thinks aloud, and begins no answer."""
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[Deltas | Completion, None]:
+        gathering = Gathering(request)
+        request.heard.append(gathering)
+        gathering.think("Let me see. " * 500)
         await asyncio.sleep(FOREVER_S)
         yield OK
 
@@ -60,6 +72,14 @@ async def test_a_stream_that_does_not_begin_leaves_time_for_the_next_one(tmp_pat
     opened, *_, whole = await told(gateway(tmp_path, Mumbling("alpha"), ScriptedProvider("beta")))
     assert isinstance(opened, Opened) and opened.deployment.id == "beta/medium" and opened.fallbacks == 1
     assert getattr(whole, "model", "") == "beta/medium"
+
+
+async def test_thoughts_that_took_all_the_time_are_paid_for(tmp_path: Path) -> None:
+    *_, whole = await told(gateway(tmp_path, Pondering("alpha"), ScriptedProvider("beta")))
+    assert isinstance(whole, Answer)
+    first, last = whole.attempts
+    assert (first.outcome, last.outcome) == ("first_byte_timeout", "ok")
+    assert first.usage is not None and first.usage.reasoning > 1_000 and first.cost > 0
 
 
 async def test_a_stream_that_has_begun_may_take_all_the_time(tmp_path: Path) -> None:

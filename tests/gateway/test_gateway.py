@@ -12,7 +12,7 @@ from omni_app.errors import InvalidRequest, NoEligibleModel, PromptTooLong, Prov
 from omni_app.gateway.rate_limits import Limits
 from omni_app.providers.base import Completion, FaultKind, ProviderFault, Usage
 from omni_app.registry import build_registry
-from omni_app.routing.types import Message, Price
+from omni_app.routing.types import Message, Price, Task
 from omni_app.storage.ledger import AttemptRecord, RequestRecord
 from omni_app.storage.snapshots import SnapshotRecord
 from omni_app.storage.spool import Admission
@@ -206,6 +206,15 @@ async def test_a_conversation_that_tells_of_tools_goes_to_who_can_call_them_thou
     assert FLEET[0].id not in decision.fallback_chain
     assert f"{FLEET[0].id} cannot call tools" in [f"{one.model} {one.excluded_by}" for one in decision.candidates]
     assert decision.explanation.case.request.needs_functions
+
+
+def test_who_makes_pictures_need_not_read_of_tools(tmp_path: Path) -> None:
+    wish: Message = {"role": "user", "content": "Generate an image of a red bicycle"}
+    served = gateway(tmp_path, ScriptedProvider("alpha"))
+    picture = served.decide(CALLER, replace(HELLO, messages=[*CALLED, wish]))
+    assert picture.task is Task.IMAGE and not picture.explanation.case.request.needs_functions
+    chat = served.decide(CALLER, replace(HELLO, messages=[*CALLED, {"role": "user", "content": "Thanks!"}]))
+    assert chat.explanation.case.request.needs_functions
 
 
 async def test_without_a_provider_key_the_refusal_names_the_variable_and_is_recorded(tmp_path: Path) -> None:

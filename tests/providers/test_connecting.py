@@ -14,7 +14,9 @@ from omni_app.authorities import web_context
 from omni_app.pace import LoopTimeout
 from omni_app.providers.anthropic_wire import AnthropicWire
 from omni_app.providers.base import FaultKind
+from omni_app.providers.names import Name
 from omni_app.providers.openai_wire import OpenAIWire
+from omni_app.providers.pooled_client import Connection, Place, PooledClient
 from omni_app.providers.transport import Transport
 from tests.providers.asking import ask, eventually, fault_met, wire, within
 from tests.providers.conftest import BOTH_CLIENTS
@@ -125,6 +127,23 @@ async def test_names_that_are_looked_up_for_ever_are_over_in_time_and_hold_up_no
             assert {one.kind for one in met} == {FaultKind.CONNECT_TIMEOUT} and time.monotonic() - began_s < 2
             assert (await at("well.example").complete(within(impatient, connect_s=2))).text == TEXT
             assert sorted(resolver.asked) == [*sorted(resolver.hanging), "well.example"]
+
+
+async def test_a_caller_who_leaves_says_nothing_of_the_address() -> None:
+    """One who waits for a handshake; what is known of the name is for when the resolver is away."""
+    met: list[asyncio.StreamWriter] = []
+    async with await asyncio.start_server(lambda _, writer: met.append(writer), "127.0.0.1", 0) as silent:
+        name = Name("127.0.0.1", silent.sockets[0].getsockname()[1])
+        assert await name.addresses()
+        connection = Connection(asyncio.get_running_loop(), Place(1, name))
+        reaching = asyncio.create_task(PooledClient._reach(connection, name, secure=True))
+        await asyncio.sleep(0.2)
+        reaching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reaching
+        assert name._known
+        for writer in met:
+            writer.close()
 
 
 @BOTH_CLIENTS

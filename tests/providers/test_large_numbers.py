@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from omni_app.json_bytes import json_bytes, json_value
+from omni_app.providers.anthropic_wire import arguments
 from omni_app.providers.gathering import Gathering
 from omni_app.providers.gemini_answers import EventReader
 from omni_app.providers.openai_answers import read_usage
@@ -21,6 +22,16 @@ ARGUMENTS = {"wei": WEI, "share": 0.1, "small": 7}
 def test_json_keeps_them_there_and_back(text: str | bytes) -> None:
     assert json_value(text) == ARGUMENTS
     assert json_value(json_bytes(json_value(text))) == ARGUMENTS
+
+
+ID = '{"id": 1234567890123456789, '
+
+
+@pytest.mark.parametrize("cut", [ID + '"text": "cut \\ud83d"}', ID + '"x": NaN}', ID + '"deep": ' + "[" * 1_500])
+def test_beside_one_nothing_else_is_json_than_without(cut: str) -> None:
+    with pytest.raises(ValueError, match=r"line|column|end|nested"):
+        json_value(cut)
+    assert arguments(cut) == {"arguments": cut}
 
 
 async def test_of_anthropic_s_answer_and_back_into_the_next_turn(transport: Transport) -> None:

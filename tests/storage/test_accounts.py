@@ -3,10 +3,11 @@
 import asyncio
 import time
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from passlib.hash import argon2
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.pool import QueuePool
 from sqlmodel import col
 
@@ -15,7 +16,7 @@ from omni_app.storage import accounts
 from omni_app.storage.accounts import EmailTaken, Identity, WeakPassword
 from omni_app.storage.database import Database
 from omni_app.storage.passwords import hash_password
-from omni_app.storage.tables import ApiKeyRow, Org, Session, User, utc_now
+from omni_app.storage.tables import ApiKeyRow, Membership, Org, Session, User, utc_now
 from tests.hashing import nothing_is_hashed
 
 EMAIL = "ada@example.com"
@@ -181,24 +182,42 @@ async def test_a_password_that_is_changed_while_it_is_hashed_is_the_wrong_one(da
     assert await shown_in(database, password=OTHER_PASSWORD) == person
 
 
-async def test_a_log_in_at_the_moment_of_a_new_password_does_not_outlive_it(postgres_database: Database) -> None:
-    person = await ada(postgres_database)
-    proof = await accounts.verify_password(postgres_database, email=EMAIL, password=PASSWORD)
+async def test_a_log_in_at_the_moment_of_a_new_password_does_not_outlive_it(database: Database) -> None:
+    person = await ada(database)
+    proof = await accounts.verify_password(database, email=EMAIL, password=PASSWORD)
     assert proof is not None
 
     async def change() -> None:
-        async with postgres_database.session() as session:
+        async with database.session() as session:
             await accounts.set_password(session, user_id=person.user_id, password_hash="another")
             await session.commit()
 
-    async with postgres_database.session() as session:
+    async with database.session() as session:
         assert await accounts.proven(session, proof) == person
         changing = asyncio.create_task(change())
         await asyncio.wait({changing}, timeout=0.3)
         token = await accounts.open_session(session, user_id=person.user_id)
         await session.commit()
     await changing
-    assert await who(postgres_database, token) is None
+    assert await who(database, token) is None
+
+
+async def test_two_log_ins_at_once_of_somebody_without_a_team_make_one(database: Database) -> None:
+    person = await ada(database)
+    async with database.session() as session:
+        await session.execute(delete(Membership).where(col(Membership.user_id) == person.user_id))
+        await session.commit()
+    proof = await accounts.verify_password(database, email=EMAIL, password=PASSWORD)
+    assert proof is not None
+
+    async def come_in() -> UUID:
+        async with database.session() as session:
+            found = await accounts.proven(session, proof)
+            await session.commit()
+        assert found is not None
+        return found.org_id
+
+    assert len({await one for one in asyncio.as_completed([come_in() for _ in range(3)])}) == 1
 
 
 async def test_a_session_tells_who_is_signed_in_until_it_is_closed(database: Database) -> None:
