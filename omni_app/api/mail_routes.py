@@ -130,7 +130,7 @@ async def reset(services: Services, request: Request) -> Response:
         facts = Links(services.settings).facts("reset", form.get("token", ""))
         proof = Proof(UUID(facts["user"]), facts["mark"])
         email = await _whose(services, proof)
-        if not await may_try(request, services, account=email):
+        if not await may_try(request, services, account=str(proof.user_id)):  # apart from the log-in that follows
             note(services, request, "password_reset", refused="slow_down", email=email, about=proof.user_id)
             return back("/reset/", "slow_down")
         await _set_password(services, proof, form.get("new_password", ""))

@@ -10,7 +10,7 @@ from omni_app.providers.base import Completion, Delta, FaultKind, ProviderFault,
 from omni_app.providers.faults import as_documented, as_text
 from omni_app.providers.gathering import Gathering
 from omni_app.providers.openai_answers import event_object
-from omni_app.providers.usage import counted, sane_tokens
+from omni_app.providers.usage import counted, sane_tokens, with_told
 
 FINISH_REASONS: Mapping[Any, str] = {
     "end_turn": "stop",
@@ -44,7 +44,9 @@ def _read_message(value: Mapping[str, Any], request: ProviderRequest, warnings: 
         if block.get("type") == "tool_use"
     )
     finish = FINISH_REASONS.get(value.get("stop_reason"), "stop")
-    usage = final_usage(value.get("usage"), is_empty=not text and not calls) or counted(request, text, calls)
+    usage = final_usage(value.get("usage"), is_empty=not text and not calls)
+    if usage is None:
+        usage = with_told(counted(request, text, calls), told_usage(value.get("usage")))
     if not text and not calls and finish not in ("length", "content_filter"):
         raise ProviderFault(FaultKind.EMPTY, "the answer holds neither text nor a tool call", usage=usage)
     return Completion(text=text, usage=usage, finish_reason=finish, tool_calls=calls, warnings=warnings)

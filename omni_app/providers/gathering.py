@@ -11,7 +11,7 @@ from omni_app.providers.alike import Alike
 from omni_app.providers.base import Completion, Delta, Deltas, FaultKind, ProviderFault, ProviderRequest, Usage
 from omni_app.providers.meter import Meter
 from omni_app.providers.transport import too_large
-from omni_app.providers.usage import counted
+from omni_app.providers.usage import counted, with_told
 from omni_app.routing.tokens import token_hundredths
 
 STOPPED = "the model wrote on beyond max_tokens, and was stopped"
@@ -304,7 +304,7 @@ def counted_answers(request: ProviderRequest, answers: Sequence[Gathering], *, t
     usage, thought = counted(request, text, calls), sum(one.thought_hundredths for one in answers) // 100
     least = sum(one.meter.limit for one in answers if one.meter is not None and one.is_over)
     if told is not None and not told.estimated:
-        usage = replace(told, output=usage.output, estimated=True)
+        usage = with_told(usage, told)
         thought, least = max(thought, told.reasoning), max(least, told.output)
     return replace(usage, output=max(usage.output + thought, least), reasoning=thought)
 

@@ -1,6 +1,7 @@
 """Token counts that can be believed, and our own where a provider's cannot."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from omni_app.providers.base import ProviderRequest, Usage
@@ -25,3 +26,8 @@ def counted(request: ProviderRequest, text: str, calls: tuple[Mapping[str, Any],
     written = text + "".join(call["function"]["name"] + call["function"]["arguments"] for call in calls)
     tokens_out, _ = estimate_tokens([{"role": "assistant", "content": written}], ())
     return Usage(input=tokens_in, output=tokens_out, estimated=True)
+
+
+def with_told(ours: Usage, told: Usage | None) -> Usage:
+    """Our count of an answer, beside what its provider told of the input."""
+    return ours if told is None else replace(told, output=ours.output, estimated=True)

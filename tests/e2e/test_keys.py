@@ -55,7 +55,7 @@ def test_a_rotated_key_keeps_its_name_and_both_secrets_work_in_the_grace(
 
 
 def test_a_question_comes_into_view_with_the_focus_each_time(page: Page, address: str) -> None:
-    sign_up(page, address, "asked@example.com")
+    sign_up(page, address, "chosen@example.com")
     page.set_viewport_size({"width": 390, "height": 500})
     open_page(page, f"{address}/keys/")
     for name in ("Second key", "Third key"):

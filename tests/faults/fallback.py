@@ -23,7 +23,18 @@ from tests.servers.upstream import HOLLOW, REFUSALS, Upstream
 
 OPENS_AT_ONCE = ("401", "401_echo", "402", "403", "404", "429", "429_retry_after", "quota", "no_credit", "503")
 """Wrong model or key, no money, or the provider says how long to wait."""
-NOT_OURS = frozenset({"400", "413", "422", "content_policy", "context_length", "context_length_words"})
+NOT_OURS = frozenset(
+    {
+        "400",
+        "413",
+        "422",
+        "content_policy",
+        "context_length",
+        "context_length_words",
+        "context_length_xai",
+        "context_length_both",
+    }
+)
 TAKES_TIME = frozenset(
     {"hang", "drip", "drip_head", "stall", "cut_rst", "huge", "gzip_bomb", "close_after", "stale", "408"}
 )

@@ -38,7 +38,18 @@ BACKUP = "anthropic/claude-opus-4-5"
 DEADLINE_S = 8.0
 GRACE_S = 0.1
 """What an answer may be late by; the machine's own noise comes on top."""
-CALLERS_OWN = frozenset({"400", "413", "422", "content_policy", "context_length", "context_length_words"})
+CALLERS_OWN = frozenset(
+    {
+        "400",
+        "413",
+        "422",
+        "content_policy",
+        "context_length",
+        "context_length_words",
+        "context_length_xai",
+        "context_length_both",
+    }
+)
 """Faults that are the request's own, or need a larger window: told or served elsewhere, and tested there."""
 WELL = frozenset({"drip", "stale", "close_after"})
 """Bad manners that an answer survives."""
