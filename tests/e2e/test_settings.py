@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.codes import code_of
-from tests.e2e.conftest import DESK, PASSWORD, Watcher, open_page, sign_up
+from tests.e2e.conftest import DESK, PASSWORD, Watcher, from_elsewhere, open_page, sign_up
 from tests.e2e.test_journey import chat
 from tests.e2e.test_keys import until
 
@@ -24,7 +24,7 @@ def test_from_an_invitation_to_the_end_of_the_team(
     assert link.startswith(f"{address}/join/#join=") and "#" not in page.url and token
 
     # The second person signs up through the link and lands in the team.
-    guest = watcher.watch(browser.new_context(viewport=DESK).new_page())  # type: ignore[arg-type]
+    guest = watcher.watch(browser.new_context(viewport=DESK, extra_http_headers=from_elsewhere()).new_page())  # type: ignore[arg-type]
     guest.set_default_timeout(20_000)
     open_page(guest, link)
     guest.click("a:text-is('Create an account')")
@@ -116,7 +116,7 @@ def test_a_second_factor_is_set_up_asked_for_and_a_browser_logged_out_from_anoth
     assert not [frame for frame in watcher.frames for one in secrets if one in frame], "a secret went over the socket"
 
     # Another browser: the password alone is not enough, a recovery code is.
-    second = watcher.watch(browser.new_context(viewport=DESK).new_page())  # type: ignore[arg-type]
+    second = watcher.watch(browser.new_context(viewport=DESK, extra_http_headers=from_elsewhere()).new_page())  # type: ignore[arg-type]
     second.set_default_timeout(20_000)
     open_page(second, f"{address}/login/")
     second.fill("#email", "factor@example.com")
@@ -151,7 +151,7 @@ def test_a_team_asks_for_a_second_factor_and_its_member_is_led_to_set_it_up(
     page.wait_for_selector("[data-invite-box]:not([hidden])")
     link = page.inner_text("#invite-link")
 
-    guest = watcher.watch(browser.new_context(viewport=DESK).new_page())  # type: ignore[arg-type]
+    guest = watcher.watch(browser.new_context(viewport=DESK, extra_http_headers=from_elsewhere()).new_page())  # type: ignore[arg-type]
     guest.set_default_timeout(20_000)
     sign_up(guest, address, "asked@example.com")
     open_page(guest, link)
