@@ -14,6 +14,7 @@ EXPOSED = (
     "x-ratelimit-reset-tokens",
 )
 """What a page may read of an answer: every header that docs/API.md tells of."""
+EXPOSES = b"access-control-expose-headers", ", ".join(EXPOSED).encode()
 NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A header's name (RFC 9110)."""
 
@@ -25,8 +26,7 @@ def answer_headers(scope: Scope, origin: bytes) -> Headers:
     vary = (b"vary", b"Origin")
     if _asked(scope).get(b"origin") != origin:
         return [vary]
-    exposed = (b"access-control-expose-headers", ", ".join(EXPOSED).encode())
-    return [vary, (b"access-control-allow-origin", origin), exposed]
+    return [vary, (b"access-control-allow-origin", origin), EXPOSES]
 
 
 def preflight_headers(scope: Scope, origin: bytes) -> Headers:

@@ -52,6 +52,7 @@ from omni_app.storage.tables import utc_now
 
 KEY_KINDS: tuple[KeyKind, ...] = ("live", "test")
 ORDINARY = Policy()
+"""For callers without one of their own."""
 KEPT_VIEWS = 1_000
 """What callers on different terms may know of: worked out once for each registry."""
 NOTED_SNAPSHOTS = 10_000
@@ -77,7 +78,7 @@ class Gateway:
     premium_model: str = ""
     markup_bp: int = 0
     """Basis points that are billed on top of a cost; promises and budgets hold for what is billed."""
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = ORDINARY
     health: Health = field(default_factory=Health)
     latencies: Latencies = field(default_factory=Latencies)
     expected_output: Callable[[], Mapping[Task, int]] = dict

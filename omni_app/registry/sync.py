@@ -1,9 +1,10 @@
 """Bringing the models table up to the public catalogues: what they tell otherwise, what of it holds, what waits.
 
 A change of more than a tenth in a price or a limit is held, as is what would take a model out at once (an ability that
-is gone, an end that is near): it leaves a row in `model_changes` (`price_held`), is told (`omni_app.observe.alerts`,
-the pages), and waits for an operator's word. Everything else holds at once. A catalogue that lacks what it should have,
-or says what cannot be, changes nothing at all (docs/decisions/0050-catalogue-sync.md).
+is gone, an end that is near): it leaves a row in `model_changes` (`price_held`), is told (a price by alerts and the
+pages too, all else by `catalog sync` and the server's messages), and waits for an operator's word. Everything else
+holds at once. A catalogue that lacks what it should have, or says what cannot be, changes nothing at all
+(docs/decisions/0050-catalogue-sync.md).
 """
 
 from collections.abc import Collection, Iterator, Mapping

@@ -527,53 +527,31 @@ async def model_report(
     return figures
 
 
-async def latency_percentiles(
-    session: AsyncSession,
-    *,
-    org_id: UUID,
-    start: datetime,
-    end: datetime,
-    mode: str,
-    model: str | None = None,
-    shares: Sequence[float] = (0.5, 0.95),
-) -> tuple[int | None, ...]:
-    """Latencies in ms at the given shares of the answered requests (nearest rank); None each when there are none.
-
-    Exact for up to `EXACT_UP_TO` answered requests in a range, else within 2 %.
-    """
-    counts = await _latencies(session, Scope(org_id, mode, start, end), model=model, apart=False)
-    return percentiles(_together(counts.values()), shares)
-
-
 Counts = Mapping[float, int]
 """Latency in ms -> how many answered requests had it."""
 
 
-async def _latencies(
-    session: AsyncSession, scope: Scope, *, model: str | None = None, answered: int | None = None, apart: bool = True
-) -> dict[str, Counts]:
+async def _latencies(session: AsyncSession, scope: Scope, *, answered: int, apart: bool = True) -> dict[str, Counts]:
     """Model -> its latencies: of the rows when they are few, else of the roll-ups' buckets and the broken hours.
 
-    `answered`: how many there are, where that is known: when rows are missing among them, which were let go after their
-    time, the buckets still have them. `apart`: whether models matter, else they may be together.
+    `answered`: how many there are: when rows are missing among them, which were let go after their time, the buckets
+    still have them. `apart`: whether models matter, else they may be together.
     """
-    if answered is None or answered <= EXACT_UP_TO:
-        exact = await _latencies_of_rows(session, scope, model=model, most=EXACT_UP_TO)
-        if exact is not None and sum(sum(counts.values()) for counts in exact.values()) >= (answered or 0):
+    if answered <= EXACT_UP_TO:
+        exact = await _latencies_of_rows(session, scope, most=EXACT_UP_TO)
+        if exact is not None and sum(sum(counts.values()) for counts in exact.values()) >= answered:
             return exact
     found: dict[str, dict[float, int]] = {}
-    for name, bucket, count in await _latency_buckets(session, scope, model=model, apart=apart):
+    for name, bucket, count in await _latency_buckets(session, scope, apart=apart):
         latency_ms = bucket_latency_ms(bucket)
         counts = found.setdefault(name, {})
         counts[latency_ms] = counts.get(latency_ms, 0) + int(count)
     return dict(found)
 
 
-async def _latencies_of_rows(
-    session: AsyncSession, scope: Scope, *, model: str | None, most: int
-) -> dict[str, Counts] | None:
+async def _latencies_of_rows(session: AsyncSession, scope: Scope, *, most: int) -> dict[str, Counts] | None:
     """Model -> its latencies, from at most so many rows; None when there are more."""
-    answered = and_(of_org(scope), col(RequestRow.success).is_(True), *_of_model(RequestRow, model))
+    answered = and_(of_org(scope), col(RequestRow.success).is_(True))
     query = select(col(RequestRow.model), col(RequestRow.latency_ms)).where(
         answered, within(col(RequestRow.created_at), (scope.start, scope.end))
     )
@@ -587,11 +565,9 @@ async def _latencies_of_rows(
     return dict(found)
 
 
-async def _latency_buckets(
-    session: AsyncSession, scope: Scope, *, model: str | None, apart: bool
-) -> Sequence[tuple[str, int, int]]:
+async def _latency_buckets(session: AsyncSession, scope: Scope, *, apart: bool) -> Sequence[tuple[str, int, int]]:
     """Model, bucket, answered requests: of the roll-ups for whole hours and days, of the rows for the broken hours."""
-    hourly, daily = (grain if apart or model is not None else WIDE[grain] for grain in GRAINS)
+    hourly, daily = (grain if apart else WIDE[grain] for grain in GRAINS)
     rows, hours, days = scope.pieces()
     table = LatencyRollup
     parts = [
@@ -600,7 +576,6 @@ async def _latency_buckets(
             col(table.key_kind) == scope.mode,
             col(table.grain) == grain,
             within(col(table.starts_at), span),
-            *_of_model(table, model),
         )
         for grain, spans in ((hourly, hours), (daily, kept([days])))
         for span in spans
@@ -611,7 +586,6 @@ async def _latency_buckets(
             of_org(scope),
             col(RequestRow.success).is_(True),
             within(col(RequestRow.created_at), span),
-            *_of_model(RequestRow, model),
         )
         for span in rows
     ]
@@ -626,10 +600,6 @@ async def _latency_buckets(
             for name, bucket, answered in await session.execute(sums.group_by(added.c.model, added.c.bucket))
         ]
     return found
-
-
-def _of_model(table: type[RequestRow] | type[LatencyRollup], model: str | None) -> list[ColumnElement[bool]]:
-    return [] if model is None else [col(table.model) == model]
 
 
 def _together(parts: Any) -> dict[float, int]:

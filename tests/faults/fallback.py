@@ -16,30 +16,18 @@ from statistics import quantiles
 
 import httpx
 
-from tests.faults.providers import PRIMARIES, Stage, Told, staged
+from tests.faults.providers import CALLERS_OWN, PRIMARIES, Stage, Told, staged
 from tests.faults.rig import PATIENCE_S, say
 from tests.servers.bad_manners import BAD_MANNERS
 from tests.servers.upstream import HOLLOW, REFUSALS, Upstream
 
 OPENS_AT_ONCE = ("401", "401_echo", "402", "403", "404", "429", "429_retry_after", "quota", "no_credit", "503")
 """Wrong model or key, no money, or the provider says how long to wait."""
-NOT_OURS = frozenset(
-    {
-        "400",
-        "413",
-        "422",
-        "content_policy",
-        "context_length",
-        "context_length_words",
-        "context_length_xai",
-        "context_length_both",
-    }
-)
 TAKES_TIME = frozenset(
     {"hang", "drip", "drip_head", "stall", "cut_rst", "huge", "gzip_bomb", "close_after", "stale", "408"}
 )
 """The provider's own time is in what these cost, or nothing is broken by them."""
-NOT_HERE = TAKES_TIME | NOT_OURS | {*OPENS_AT_ONCE}
+NOT_HERE = TAKES_TIME | CALLERS_OWN | {*OPENS_AT_ONCE}
 INSTANT = ("refused", *(one for one in (*BAD_MANNERS, *REFUSALS, *HOLLOW, "redirect") if one not in NOT_HERE))
 HANGING = ("hang", "drip", "drip_head", "stall", "mid_hang")
 P50_MS, P99_MS, ALL_DOWN_MS = 5.0, 50.0, 100.0

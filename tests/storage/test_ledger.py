@@ -247,7 +247,8 @@ async def test_live_and_test_rows_never_mix(database: Database) -> None:
     span = {"org_id": ORG, "start": MIDNIGHT, "end": MIDNIGHT + DAY}
     async with database.session() as session:
         assert [one.request_id for one in await ledger.recent_requests(session, org_id=ORG, mode="test")] == ["req_2"]
-        assert await reports.latency_percentiles(session, **span, mode="test") == (5, 5)  # type: ignore[arg-type]
+        tested = await reports.totals(session, **span, mode="test")  # type: ignore[arg-type]
+        assert (tested.p50_ms, tested.p95_ms) == (5, 5)
         live = await reports.series(session, **span, mode="live", bucket="day")  # type: ignore[arg-type]
         assert [one.requests for one in live] == [1]
 
@@ -286,21 +287,16 @@ async def test_percentiles_are_the_nearest_rank_of_the_answered_requests(databas
     slow = replace(record("failed"), latency_ms=99_999, success=False)
     await write(database, [*rows, slow])
 
-    async def percentiles(**more: object) -> tuple[int | None, ...]:
-        async with database.session() as session:
-            return await reports.latency_percentiles(
-                session,
-                org_id=ORG,
-                start=MIDNIGHT,
-                end=MIDNIGHT + DAY,
-                mode="live",
-                **more,  # type: ignore[arg-type]
-            )
-
-    assert await percentiles() == (50, 95)
-    assert await percentiles(shares=(0.0, 0.01, 0.07, 0.29, 0.99, 1.0)) == (1, 1, 7, 29, 99, 100)
-    assert await percentiles(model="openai/gpt-4o") == (50, 95)
-    assert await percentiles(model="nobody") == (None, None)
+    span = {"start": MIDNIGHT, "end": MIDNIGHT + DAY}
+    async with database.session() as session:
+        found = await reports.totals(session, org_id=ORG, mode="live", **span)
+        nothing = await reports.totals(session, org_id=uuid4(), mode="live", **span)
+        named = await reports.model_report(session, org_id=ORG, mode="live", **span)
+    assert (found.p50_ms, found.p95_ms) == (50, 95)
+    assert (nothing.p50_ms, nothing.p95_ms) == (None, None)
+    assert [(one.group.key, one.p50_ms, one.p95_ms) for one in named] == [("openai/gpt-4o", 50, 95)]
+    counts = {float(ms): 1 for ms in range(1, 101)}
+    assert reports.percentiles(counts, (0.0, 0.01, 0.07, 0.29, 0.99, 1.0)) == (1, 1, 7, 29, 99, 100)
 
 
 async def test_average_latencies_are_those_of_answered_requests(database: Database) -> None:
